@@ -1,0 +1,1 @@
+//! The agent daemon: containers, supervisors, checkpoints and faces around the core.

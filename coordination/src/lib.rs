@@ -1,0 +1,1 @@
+//! Leader election, leader detection and the durable store: ZooKeeper or embedded, behind one trait each.

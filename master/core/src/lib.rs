@@ -1,0 +1,1 @@
+//! The master's decisions: registry, allocator, offers, tasks. A deterministic state machine without I/O.

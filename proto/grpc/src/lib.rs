@@ -1,0 +1,1 @@
+//! gRPC services over the messages of tepui-proto (tonic clients and servers).

@@ -1,0 +1,1 @@
+//! The wire: Mesos v1 and Tepui messages, the Mesos JSON mapping, RecordIO. No I/O.

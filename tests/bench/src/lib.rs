@@ -1,0 +1,1 @@
+//! tepui bench: simulated agents and load frameworks over the real protocols.

@@ -1,0 +1,1 @@
+//! End-to-end, compatibility and chaos tests on real processes.
