@@ -1,0 +1,1 @@
+//! Runs containers: namespaces, cgroups, sandboxes.

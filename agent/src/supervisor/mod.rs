@@ -1,0 +1,1 @@
+//! The small process beside each container: it outlives the agent and records the exit.
