@@ -1,0 +1,396 @@
+//! `tepui app …`: apps on Marathon.
+
+use std::path::{Path, PathBuf};
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::{CommandError, Context, items, number, print_json, text};
+use crate::{client::app_path, rollout, table::Table};
+
+/// Commands on apps.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum AppCommand {
+    /// Create or update the apps of a file and watch until every instance is there (and healthy, if it has health checks).
+    Deploy {
+        /// A Marathon app definition in JSON, or an array of them; `-` reads standard input.
+        file: PathBuf,
+        /// Take over apps that are locked by another deployment.
+        #[arg(long)]
+        force: bool,
+        /// Return as soon as the deployment is accepted.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// List the apps.
+    List,
+    /// Show one app and its instances.
+    Show {
+        /// The app's id.
+        id: String,
+    },
+    /// Change the number of instances.
+    Scale {
+        /// The app's id.
+        id: String,
+        /// How many instances there should be.
+        instances: u32,
+        /// Take over an app that is locked by another deployment.
+        #[arg(long)]
+        force: bool,
+        /// Return as soon as the deployment is accepted.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Replace every instance, by the app's upgrade strategy.
+    Restart {
+        /// The app's id.
+        id: String,
+        /// Take over an app that is locked by another deployment.
+        #[arg(long)]
+        force: bool,
+        /// Return as soon as the deployment is accepted.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Stop all instances and forget the app.
+    Destroy {
+        /// The app's id.
+        id: String,
+        /// Return as soon as the deployment is accepted.
+        #[arg(long)]
+        no_wait: bool,
+    },
+}
+
+pub(crate) async fn run(context: &Context, command: AppCommand) -> Result<(), CommandError> {
+    match command {
+        AppCommand::Deploy {
+            file,
+            force,
+            no_wait,
+        } => deploy(context, &file, force, no_wait).await,
+        AppCommand::List => list(context).await,
+        AppCommand::Show { id } => show(context, &id).await,
+        AppCommand::Scale {
+            id,
+            instances,
+            force,
+            no_wait,
+        } => {
+            let body = json!({ "instances": instances });
+            change(
+                context,
+                Method::PUT,
+                &format!("{}?force={force}", app_path(&id)),
+                Some(&body),
+                &[id],
+                no_wait,
+            )
+            .await
+        }
+        AppCommand::Restart { id, force, no_wait } => {
+            change(
+                context,
+                Method::POST,
+                &format!("{}/restart?force={force}", app_path(&id)),
+                None,
+                &[id],
+                no_wait,
+            )
+            .await
+        }
+        AppCommand::Destroy { id, no_wait } => {
+            change(
+                context,
+                Method::DELETE,
+                &app_path(&id),
+                None,
+                &[id],
+                no_wait,
+            )
+            .await
+        }
+    }
+}
+
+/// Reads a file of app definitions: one object, or an array. What can be known to be wrong without a cluster is refused here.
+pub(crate) fn read_definitions(file: &Path) -> Result<Vec<Value>, CommandError> {
+    let path = file.display().to_string();
+    let bad = |reason: String| CommandError::Input {
+        path: path.clone(),
+        reason,
+    };
+    let text = if file == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(file)
+    };
+    let text = text.map_err(|error| bad(format!("cannot be read: {error}")))?;
+    let document: Value =
+        serde_json::from_str(&text).map_err(|error| bad(format!("is not valid JSON: {error}")))?;
+    let definitions = match document {
+        Value::Array(definitions) => definitions,
+        definition @ Value::Object(_) => vec![definition],
+        _ => {
+            return Err(bad(
+                "must hold an app definition (a JSON object), or an array of them".into(),
+            ));
+        }
+    };
+    if definitions.is_empty() {
+        return Err(bad("holds no app definition".into()));
+    }
+    for (index, definition) in definitions.iter().enumerate() {
+        if definition["id"].as_str().is_none_or(str::is_empty) {
+            return Err(bad(format!(
+                "app definition {} has no `id` (a string such as \"/hello\")",
+                index + 1
+            )));
+        }
+    }
+    Ok(definitions)
+}
+
+/// The ids of app definitions, absolute.
+pub(crate) fn ids(definitions: &[Value]) -> Vec<String> {
+    definitions
+        .iter()
+        .map(|definition| format!("/{}", text(definition, "id").trim_matches('/')))
+        .collect()
+}
+
+async fn deploy(
+    context: &Context,
+    file: &Path,
+    force: bool,
+    no_wait: bool,
+) -> Result<(), CommandError> {
+    let definitions = read_definitions(file)?;
+    let ids = ids(&definitions);
+    // One PUT of the collection makes one deployment of all of them, creating what is missing and replacing the rest as a whole.
+    let path = format!("/v2/apps?partialUpdate=false&force={force}");
+    change(
+        context,
+        Method::PUT,
+        &path,
+        Some(&Value::Array(definitions)),
+        &ids,
+        no_wait,
+    )
+    .await
+}
+
+/// Sends a change and, unless told otherwise, watches its deployment to the end.
+async fn change(
+    context: &Context,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+    apps: &[String],
+    no_wait: bool,
+) -> Result<(), CommandError> {
+    let watch = if no_wait {
+        None
+    } else {
+        Some(rollout::Watch::begin(&context.cluster, apps).await?)
+    };
+    let answer = context.cluster.marathon_send(method, path, body).await?;
+    let deployment = text(&answer, "deploymentId").to_owned();
+    match watch {
+        Some(watch) => watch.until_done(&deployment, context.json).await,
+        None => {
+            if context.json {
+                print_json(&answer);
+            } else {
+                println!("deployment {deployment} accepted");
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn list(context: &Context) -> Result<(), CommandError> {
+    let document = context.cluster.marathon_get("/v2/apps").await?;
+    if context.json {
+        print_json(&document["apps"]);
+        return Ok(());
+    }
+    print!("{}", apps_table(items(&document, "apps")).render());
+    Ok(())
+}
+
+fn apps_table(apps: &[Value]) -> Table {
+    let mut table = Table::new(&[
+        "ID",
+        "INSTANCES",
+        "HEALTH",
+        "CPUS",
+        "MEM (MiB)",
+        "STATE",
+        "COMMAND",
+    ]);
+    let mut apps: Vec<&Value> = apps.iter().collect();
+    apps.sort_by_key(|app| text(app, "id"));
+    for app in apps {
+        table.row([
+            text(app, "id").to_owned(),
+            format!(
+                "{} of {}",
+                number(&app["tasksRunning"]),
+                number(&app["instances"])
+            ),
+            health(app),
+            number(&app["cpus"]),
+            number(&app["mem"]),
+            state(app).to_owned(),
+            shortened(text(app, "cmd")),
+        ]);
+    }
+    table
+}
+
+fn health(app: &Value) -> String {
+    if items(app, "healthChecks").is_empty() {
+        return "-".into();
+    }
+    let healthy = number(&app["tasksHealthy"]);
+    match app["tasksUnhealthy"].as_u64() {
+        Some(unhealthy) if unhealthy > 0 => format!("{healthy} good, {unhealthy} bad"),
+        _ => format!("{healthy} good"),
+    }
+}
+
+fn state(app: &Value) -> &'static str {
+    let running = app["tasksRunning"].as_u64().unwrap_or(0);
+    if !items(app, "deployments").is_empty() {
+        "deploying"
+    } else if app["instances"] == 0 && running == 0 {
+        "suspended"
+    } else if running < app["instances"].as_u64().unwrap_or(0) {
+        "waiting"
+    } else {
+        "running"
+    }
+}
+
+fn shortened(command: &str) -> String {
+    const LONGEST: usize = 48;
+    if command.chars().count() <= LONGEST {
+        return command.to_owned();
+    }
+    command.chars().take(LONGEST - 1).chain(['…']).collect()
+}
+
+async fn show(context: &Context, id: &str) -> Result<(), CommandError> {
+    let document = context.cluster.marathon_get(&app_path(id)).await?;
+    let app = &document["app"];
+    if context.json {
+        print_json(app);
+        return Ok(());
+    }
+    println!(
+        "{}  {}, {} of {} instances running, version {}",
+        text(app, "id"),
+        state(app),
+        number(&app["tasksRunning"]),
+        number(&app["instances"]),
+        text(app, "version")
+    );
+    let failure = &app["lastTaskFailure"];
+    if !failure.is_null() {
+        println!(
+            "last failure: {} {} on {}: {}",
+            text(failure, "timestamp"),
+            text(failure, "state"),
+            text(failure, "host"),
+            text(failure, "message")
+        );
+    }
+    let mut table = Table::new(&[
+        "INSTANCE", "STATE", "HEALTH", "ADDRESS", "VERSION", "STARTED",
+    ]);
+    for task in items(app, "tasks") {
+        let ports: Vec<String> = items(task, "ports").iter().map(number).collect();
+        table.row([
+            text(task, "id").to_owned(),
+            text(task, "state")
+                .trim_start_matches("TASK_")
+                .to_lowercase(),
+            instance_health(task).to_owned(),
+            format!(
+                "{}{}{}",
+                text(task, "host"),
+                if ports.is_empty() { "" } else { ":" },
+                ports.join(",")
+            ),
+            text(task, "version").to_owned(),
+            text(task, "startedAt").to_owned(),
+        ]);
+    }
+    print!("{}", table.render());
+    Ok(())
+}
+
+fn instance_health(task: &Value) -> &'static str {
+    let results = items(task, "healthCheckResults");
+    if results.is_empty() {
+        "-"
+    } else if results.iter().all(|result| result["alive"] == true) {
+        "healthy"
+    } else {
+        "unhealthy"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn apps_are_listed_by_id_with_instances_and_health() {
+        let apps = [
+            json!({"id": "/web", "instances": 3, "tasksRunning": 2, "tasksHealthy": 1, "tasksUnhealthy": 1, "cpus": 0.5, "mem": 64,
+                "healthChecks": [{}], "deployments": [{"id": "d"}], "cmd": "serve"}),
+            json!({"id": "/db", "instances": 0, "tasksRunning": 0, "cpus": 1.0, "mem": 128, "deployments": [], "cmd": "a".repeat(60)}),
+        ];
+        assert_eq!(
+            apps_table(&apps).render(),
+            format!(
+                "ID    INSTANCES  HEALTH         CPUS  MEM (MiB)  STATE      COMMAND\n\
+                 /db   0 of 0     -                 1        128  suspended  {}…\n\
+                 /web  2 of 3     1 good, 1 bad   0.5         64  deploying  serve\n",
+                "a".repeat(47)
+            )
+        );
+    }
+
+    #[test]
+    fn a_file_of_definitions_is_refused_with_the_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        for (content, expected) in [
+            (
+                "{",
+                "is not valid JSON: EOF while parsing an object at line 1 column 1",
+            ),
+            ("3", "must hold an app definition"),
+            ("[]", "holds no app definition"),
+            (
+                r#"[{"id":"/a"},{"cmd":"x"}]"#,
+                "app definition 2 has no `id`",
+            ),
+        ] {
+            let file = dir.path().join("app.json");
+            std::fs::write(&file, content).unwrap();
+            let error = read_definitions(&file).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        assert!(
+            read_definitions(&dir.path().join("none"))
+                .unwrap_err()
+                .to_string()
+                .contains("cannot be read")
+        );
+    }
+}

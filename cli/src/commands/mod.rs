@@ -1,0 +1,70 @@
+//! The commands of application owners and operators. Each uses only what any other client could: the public APIs.
+
+pub(crate) mod app;
+pub(crate) mod events;
+pub(crate) mod framework;
+pub(crate) mod node;
+pub(crate) mod task;
+
+use serde_json::Value;
+
+use crate::client::{ClientError, Cluster};
+
+/// Why a command failed. Every message is one sentence that says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    /// The cluster refused, or is not there.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A file that was named cannot be used.
+    #[error("{path}: {reason}")]
+    Input { path: String, reason: String },
+    /// Anything else that went wrong.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl CommandError {
+    /// The process's exit code: 2 for bad input, 1 for all else.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Input { .. } => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// Where a command writes to and what it talks to.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) cluster: Cluster,
+    /// Print JSON for scripts rather than tables for people.
+    pub(crate) json: bool,
+}
+
+/// Prints a document for scripts.
+pub(crate) fn print_json(document: &Value) {
+    println!("{document:#}");
+}
+
+/// A string member of a document; empty where it is absent.
+pub(crate) fn text<'a>(document: &'a Value, key: &str) -> &'a str {
+    document[key].as_str().unwrap_or("")
+}
+
+/// A number as people write it: `0.1`, `2`.
+pub(crate) fn number(value: &Value) -> String {
+    match value {
+        Value::Number(n) => n.as_i64().map_or_else(
+            || n.as_f64().map_or_else(|| n.to_string(), |f| f.to_string()),
+            |i| i.to_string(),
+        ),
+        Value::Null => "-".into(),
+        other => other.to_string(),
+    }
+}
+
+/// The elements of an array member.
+pub(crate) fn items<'a>(document: &'a Value, key: &str) -> &'a [Value] {
+    document[key].as_array().map_or(&[], Vec::as_slice)
+}

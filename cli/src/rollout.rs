@@ -1,0 +1,198 @@
+//! Watching a deployment from the first instance to the last.
+//!
+//! Nothing is polled: Marathon's event stream tells when to look, and is opened before the change is sent, so that nothing is missed. On a
+//! terminal one line is rewritten; elsewhere each change is a line of its own.
+
+use std::{
+    collections::HashSet,
+    io::{IsTerminal as _, Write as _},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    client::{Cluster, Events, app_path},
+    commands::{CommandError, items, print_json, text},
+};
+
+/// With nothing happening, look anyhow: waiting has reasons that make no event.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A watch over the apps of one change.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    cluster: Cluster,
+    apps: Vec<String>,
+    events: Events,
+    started: Instant,
+    ended: HashSet<String>,
+}
+
+impl Watch {
+    /// Opens the event stream; call it before the change is sent.
+    pub(crate) async fn begin(cluster: &Cluster, apps: &[String]) -> Result<Self, CommandError> {
+        let events = Events::open(
+            cluster.client(),
+            &format!("{}/v2/events?plan-format=light", cluster.marathon),
+        )
+        .await?;
+        Ok(Self {
+            cluster: cluster.clone(),
+            apps: apps.to_vec(),
+            events,
+            started: Instant::now(),
+            ended: HashSet::new(),
+        })
+    }
+
+    /// Shows progress until the deployment has succeeded.
+    ///
+    /// # Errors
+    /// The deployment failed or was cancelled, or Marathon is gone.
+    pub(crate) async fn until_done(
+        mut self,
+        deployment: &str,
+        json: bool,
+    ) -> Result<(), CommandError> {
+        let mut line = Line::new(json);
+        loop {
+            if self.ended.contains(deployment) {
+                break;
+            }
+            line.show(&self.progress().await?);
+            match tokio::time::timeout(LOOK_INTERVAL, self.events.next()).await {
+                Err(_) => {
+                    if !self.is_running(deployment).await? {
+                        break;
+                    }
+                }
+                Ok(event) => {
+                    let Some(event) = event? else {
+                        return Err(CommandError::Failed("Marathon ended the event stream; `tepui app list` shows how things stand".into()));
+                    };
+                    let document: Value = serde_json::from_str(&event.data).unwrap_or_default();
+                    let id = text(&document, "id");
+                    match event.name.as_str() {
+                        "deployment_success" => drop(self.ended.insert(id.to_owned())),
+                        "deployment_failed" if id == deployment => {
+                            line.end();
+                            return Err(CommandError::Failed(format!(
+                                "deployment {deployment} was cancelled or failed"
+                            )));
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+        line.show(&self.progress().await?);
+        line.end();
+        let seconds = self.started.elapsed().as_secs_f64();
+        if json {
+            print_json(&json!({ "deploymentId": deployment, "seconds": seconds }));
+        } else {
+            println!("done in {seconds:.1} s");
+        }
+        Ok(())
+    }
+
+    async fn is_running(&self, deployment: &str) -> Result<bool, CommandError> {
+        let deployments = self.cluster.marathon_get("/v2/deployments").await?;
+        Ok(deployments
+            .as_array()
+            .is_some_and(|all| all.iter().any(|one| text(one, "id") == deployment)))
+    }
+
+    /// One line: each app with its counts.
+    async fn progress(&self) -> Result<String, CommandError> {
+        let mut parts = Vec::new();
+        for app in &self.apps {
+            match self.cluster.marathon_get(&app_path(app)).await {
+                Ok(document) => parts.push(counts(&document["app"])),
+                Err(error) if error.status() == Some(http::StatusCode::NOT_FOUND) => {
+                    parts.push(format!("{app}: gone"))
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(parts.join("   "))
+    }
+}
+
+/// `/hello: 3 wanted, 1 staged, 2 running, 1 healthy`.
+fn counts(app: &Value) -> String {
+    let count = |key: &str| app[key].as_u64().unwrap_or(0);
+    let mut line = format!(
+        "{}: {} wanted, {} staged, {} running",
+        text(app, "id"),
+        count("instances"),
+        count("tasksStaged"),
+        count("tasksRunning")
+    );
+    if !items(app, "healthChecks").is_empty() {
+        line.push_str(&format!(", {} healthy", count("tasksHealthy")));
+        if count("tasksUnhealthy") > 0 {
+            line.push_str(&format!(", {} unhealthy", count("tasksUnhealthy")));
+        }
+    }
+    line
+}
+
+/// A line that is rewritten in place on a terminal.
+#[derive(Debug)]
+struct Line {
+    shown: String,
+    terminal: bool,
+    quiet: bool,
+}
+
+impl Line {
+    fn new(quiet: bool) -> Self {
+        Self {
+            shown: String::new(),
+            terminal: std::io::stdout().is_terminal(),
+            quiet,
+        }
+    }
+
+    fn show(&mut self, text: &str) {
+        if self.quiet || text == self.shown {
+            return;
+        }
+        if self.terminal {
+            print!("\r\x1b[2K{text}");
+            let _ = std::io::stdout().flush();
+        } else {
+            println!("{text}");
+        }
+        text.clone_into(&mut self.shown);
+    }
+
+    fn end(&self) {
+        if self.terminal && !self.quiet {
+            println!();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_counts_what_the_app_has() {
+        let mut app = json!({"id": "/hello", "instances": 3, "tasksStaged": 1, "tasksRunning": 2, "tasksHealthy": 1, "tasksUnhealthy": 0});
+        assert_eq!(counts(&app), "/hello: 3 wanted, 1 staged, 2 running");
+        app["healthChecks"] = json!([{}]);
+        assert_eq!(
+            counts(&app),
+            "/hello: 3 wanted, 1 staged, 2 running, 1 healthy"
+        );
+        app["tasksUnhealthy"] = json!(1);
+        assert_eq!(
+            counts(&app),
+            "/hello: 3 wanted, 1 staged, 2 running, 1 healthy, 1 unhealthy"
+        );
+    }
+}
