@@ -1,0 +1,18 @@
+//! Generates the tonic clients and servers; the messages themselves come from tepui-proto.
+
+use std::error::Error;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=../proto");
+    let files = protox::compile(
+        ["tepui/v1/agent.proto", "tepui/v1/framework.proto"],
+        ["../proto"],
+    )?;
+    tonic_prost_build::configure()
+        // `connect` is the name of our own method; clients are made with `new(channel)`.
+        .build_transport(false)
+        .extern_path(".mesos", "::tepui_proto::mesos")
+        .extern_path(".tepui", "::tepui_proto::tepui")
+        .compile_fds(files)?;
+    Ok(())
+}
