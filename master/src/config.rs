@@ -1,0 +1,526 @@
+//! What a master is started with: the flags, read and judged, or the same things set by a program (tests, `tepui local`).
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::flags::{Effect, Flags};
+
+/// A flag that cannot be obeyed. Each sentence names the flag and says what would be right.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ConfigError {
+    /// The value does not read as what the flag needs.
+    #[error("--{flag}={value}: {expected}")]
+    Invalid {
+        /// The flag's name.
+        flag: &'static str,
+        /// What was given.
+        value: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// The flag asks for something that must not be left out silently.
+    #[error("--{flag} is refused: {why}")]
+    Refused {
+        /// The flag's name.
+        flag: &'static str,
+        /// The reason.
+        why: &'static str,
+    },
+}
+
+/// Where the registry is kept and how the leader is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Durable {
+    /// One file below this directory; this master leads alone.
+    Directory(PathBuf),
+    /// In memory, for tests; this master leads alone and forgets.
+    Memory,
+    /// In ZooKeeper, one of several masters.
+    ZooKeeper {
+        /// `zk://[user:pass@]host:port,…/path`.
+        url: String,
+        /// The session's time-out.
+        session_timeout: Duration,
+    },
+}
+
+/// Bounds on what peers can make the master hold. The defaults suit a cluster of 10,000 agents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest body of a request in bytes, after decompression.
+    pub body_bytes: usize,
+    /// How deep a JSON body may nest.
+    pub json_depth: usize,
+    /// Connections at one time; more are not accepted until others end.
+    pub connections: usize,
+    /// How long a client may take to send the head of a request.
+    pub head_timeout: Duration,
+    /// How long a client may take none of the bytes that wait for it.
+    pub write_timeout: Duration,
+    /// Frames that may wait in the outbox of one peer.
+    pub outbox_messages: usize,
+    /// Bytes (estimated) that may wait in the outbox of one peer.
+    pub outbox_bytes: usize,
+    /// Bytes of input that may wait for the core.
+    pub inbox_bytes: usize,
+    /// Clients of `/tepui/v1/events` at one time.
+    pub ui_subscribers: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 32 << 20,
+            json_depth: 64,
+            connections: 16_384,
+            head_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(60),
+            outbox_messages: 65_536,
+            outbox_bytes: 64 << 20,
+            inbox_bytes: 64 << 20,
+            ui_subscribers: 256,
+        }
+    }
+}
+
+/// Everything a master needs to start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Address told to others, when it is not the one listened on.
+    pub advertise_ip: Option<IpAddr>,
+    /// Port told to others, when it is not the one listened on.
+    pub advertise_port: Option<u16>,
+    /// Host name told to others; by default the address.
+    pub hostname: Option<String>,
+    /// Name of the cluster, for people.
+    pub cluster: Option<String>,
+    /// Where the registry is kept.
+    pub durable: Durable,
+    /// How long an agent may leave a ping unanswered.
+    pub agent_ping_timeout: Duration,
+    /// Unanswered pings until an agent counts as unreachable.
+    pub max_agent_ping_timeouts: u32,
+    /// How long a new leader waits for the agents of the registry.
+    pub agent_reregister_timeout: Duration,
+    /// How long one write to the registry may take.
+    pub registry_store_timeout: Duration,
+    /// How long reading the registry may take.
+    pub registry_fetch_timeout: Duration,
+    /// How long resources that a framework let go stay away from the same framework and role.
+    pub allocation_interval: Duration,
+    /// Age at which an offer is rescinded if somebody else wants its resources; `None`: never.
+    pub offer_timeout: Option<Duration>,
+    /// Alternatives of (cpus in thousandths, mem in thousandths of MiB): less than all of them is not offered.
+    pub min_allocatable: Vec<Vec<(String, f64)>>,
+    /// Offer agents with GPUs only to frameworks that can use them.
+    pub filter_gpu_resources: bool,
+    /// The only roles frameworks may use; `None`: any.
+    pub roles: Option<Vec<String>>,
+    /// Weights of roles.
+    pub weights: Vec<(String, f64)>,
+    /// Let frameworks run tasks as root.
+    pub root_submissions: bool,
+    /// Completed frameworks kept.
+    pub max_completed_frameworks: usize,
+    /// Completed tasks kept per framework.
+    pub max_completed_tasks_per_framework: usize,
+    /// Unreachable tasks kept per framework.
+    pub max_unreachable_tasks_per_framework: usize,
+    /// Subscribers to the operator event stream.
+    pub max_operator_event_stream_subscribers: usize,
+    /// Publish metrics for each framework.
+    pub publish_per_framework_metrics: bool,
+    /// The log file shown as `/master/log`.
+    pub log_file: Option<PathBuf>,
+    /// What `/flags` tells: name and value.
+    pub flags: Vec<(String, String)>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// A master on a free port of 127.0.0.1 with its registry in memory: what tests start from.
+    #[must_use]
+    pub fn for_tests() -> Self {
+        let mut config = Self::from_flags(&Flags::default())
+            .unwrap_or_else(|error| unreachable!("defaults are right: {error}"));
+        config.listen.set_port(0);
+        config.durable = Durable::Memory;
+        config
+    }
+
+    /// Reads and judges the flags.
+    ///
+    /// # Errors
+    /// The first flag that is refused or whose value does not read.
+    pub fn from_flags(flags: &Flags) -> Result<Self, ConfigError> {
+        for (flag, value) in flags.given() {
+            let asked_for = !flag.switch || value != "false";
+            match flag.effect {
+                Effect::Refused(why) if asked_for => {
+                    return Err(ConfigError::Refused {
+                        flag: flag.name,
+                        why,
+                    });
+                }
+                _ => {}
+            }
+        }
+        let read = Reader { flags };
+        let ip = read
+            .parsed::<IpAddr>("ip", "an IP address")?
+            .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let port = read.parsed("port", "a port, 0 to 65535")?.unwrap_or(5050);
+        let ping = read.duration(
+            "agent_ping_timeout",
+            Duration::from_secs(1)..=Duration::from_secs(15 * 60),
+            "a duration from 1secs to 15mins",
+        )?;
+        let durable = match flags.get("zk") {
+            Some(url) if url.starts_with("zk://") => Durable::ZooKeeper {
+                url: url.to_owned(),
+                session_timeout: read.duration(
+                    "zk_session_timeout",
+                    Duration::from_millis(100)..=Duration::from_secs(3600),
+                    "a duration such as 4secs",
+                )?,
+            },
+            Some(url) => return Err(invalid("zk", url, "zk://host1:port1,host2:port2/path")),
+            None => Durable::Directory(
+                flags
+                    .get("work_dir")
+                    .map_or_else(default_work_dir, PathBuf::from),
+            ),
+        };
+        Ok(Self {
+            listen: SocketAddr::new(ip, port),
+            advertise_ip: read.parsed("advertise_ip", "an IP address")?,
+            advertise_port: read.parsed("advertise_port", "a port, 0 to 65535")?,
+            hostname: flags.get("hostname").map(str::to_owned),
+            cluster: flags.get("cluster").map(str::to_owned),
+            durable,
+            agent_ping_timeout: ping,
+            max_agent_ping_timeouts: read
+                .parsed("max_agent_ping_timeouts", "a number, at least 1")?
+                .filter(|n| *n >= 1)
+                .ok_or_else(|| {
+                    invalid(
+                        "max_agent_ping_timeouts",
+                        flags.get("max_agent_ping_timeouts").unwrap_or_default(),
+                        "a number, at least 1",
+                    )
+                })?,
+            agent_reregister_timeout: read.duration(
+                "agent_reregister_timeout",
+                Duration::from_secs(600)..=MAX,
+                "a duration of at least 10mins",
+            )?,
+            registry_store_timeout: read.duration(
+                "registry_store_timeout",
+                Duration::from_millis(1)..=MAX,
+                "a duration such as 20secs",
+            )?,
+            registry_fetch_timeout: read.duration(
+                "registry_fetch_timeout",
+                Duration::from_millis(1)..=MAX,
+                "a duration such as 1mins",
+            )?,
+            allocation_interval: read.duration(
+                "allocation_interval",
+                Duration::ZERO..=MAX,
+                "a duration such as 1secs",
+            )?,
+            offer_timeout: Some(read.duration(
+                "offer_timeout",
+                Duration::from_millis(1)..=MAX,
+                "a duration such as 5mins",
+            )?),
+            min_allocatable: read.min_allocatable()?,
+            filter_gpu_resources: read.switch("filter_gpu_resources")?,
+            roles: flags
+                .get("roles")
+                .map(|list| list.split(',').map(|role| role.trim().to_owned()).collect()),
+            weights: read.weights()?,
+            root_submissions: read.switch("root_submissions")?,
+            max_completed_frameworks: read.count("max_completed_frameworks")?,
+            max_completed_tasks_per_framework: read.count("max_completed_tasks_per_framework")?,
+            max_unreachable_tasks_per_framework: read
+                .count("max_unreachable_tasks_per_framework")?,
+            max_operator_event_stream_subscribers: read
+                .count("max_operator_event_stream_subscribers")?,
+            publish_per_framework_metrics: read.switch("publish_per_framework_metrics")?,
+            log_file: flags.get("external_log_file").map(PathBuf::from),
+            flags: flags
+                .effective()
+                .map(|(name, value)| (name.to_owned(), shown(name, value)))
+                .collect(),
+            limits: Limits::default(),
+        })
+    }
+}
+
+const MAX: Duration = Duration::from_secs(1_000 * 365 * 86_400);
+
+/// A flag's value as everybody may see it: the password of a ZooKeeper URL is left out.
+fn shown(name: &str, value: &str) -> String {
+    match (
+        name,
+        value
+            .strip_prefix("zk://")
+            .and_then(|rest| rest.split_once('@')),
+    ) {
+        ("zk", Some((_, hosts))) => format!("zk://***@{hosts}"),
+        _ => value.to_owned(),
+    }
+}
+
+/// `/var/lib/tepui/master` as root, `$XDG_STATE_HOME/tepui/master` (or `~/.local/state/…`) otherwise.
+fn default_work_dir() -> PathBuf {
+    if nix::unistd::geteuid().is_root() {
+        return PathBuf::from("/var/lib/tepui/master");
+    }
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    state
+        .or_else(home)
+        .unwrap_or_else(std::env::temp_dir)
+        .join("tepui/master")
+}
+
+fn invalid(flag: &'static str, value: &str, expected: &'static str) -> ConfigError {
+    ConfigError::Invalid {
+        flag,
+        value: value.to_owned(),
+        expected,
+    }
+}
+
+struct Reader<'a> {
+    flags: &'a Flags,
+}
+
+impl Reader<'_> {
+    fn parsed<T: std::str::FromStr>(
+        &self,
+        flag: &'static str,
+        expected: &'static str,
+    ) -> Result<Option<T>, ConfigError> {
+        self.flags
+            .get(flag)
+            .map(|value| {
+                value
+                    .trim()
+                    .parse()
+                    .map_err(|_| invalid(flag, value, expected))
+            })
+            .transpose()
+    }
+
+    fn count(&self, flag: &'static str) -> Result<usize, ConfigError> {
+        Ok(self.parsed(flag, "a number")?.unwrap_or_default())
+    }
+
+    fn switch(&self, flag: &'static str) -> Result<bool, ConfigError> {
+        match self.flags.get(flag).unwrap_or("false") {
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
+            other => Err(invalid(flag, other, "true or false")),
+        }
+    }
+
+    fn duration(
+        &self,
+        flag: &'static str,
+        range: std::ops::RangeInclusive<Duration>,
+        expected: &'static str,
+    ) -> Result<Duration, ConfigError> {
+        let value = self.flags.get(flag).unwrap_or_default();
+        parse_duration(value)
+            .filter(|duration| range.contains(duration))
+            .ok_or_else(|| invalid(flag, value, expected))
+    }
+
+    fn weights(&self) -> Result<Vec<(String, f64)>, ConfigError> {
+        let Some(value) = self.flags.get("weights") else {
+            return Ok(Vec::new());
+        };
+        let wrong = || {
+            invalid(
+                "weights",
+                value,
+                "role=weight,role=weight with weights above 0",
+            )
+        };
+        value
+            .split(',')
+            .map(|pair| {
+                let (role, weight) = pair.split_once('=').ok_or_else(wrong)?;
+                let weight: f64 = weight.trim().parse().map_err(|_| wrong())?;
+                if role.trim().is_empty() || !weight.is_finite() || weight <= 0.0 {
+                    return Err(wrong());
+                }
+                Ok((role.trim().to_owned(), weight))
+            })
+            .collect()
+    }
+
+    fn min_allocatable(&self) -> Result<Vec<Vec<(String, f64)>>, ConfigError> {
+        let value = self
+            .flags
+            .get("min_allocatable_resources")
+            .unwrap_or_default();
+        let wrong = || {
+            invalid(
+                "min_allocatable_resources",
+                value,
+                "alternatives such as cpus:0.01|mem:32",
+            )
+        };
+        if value.trim().is_empty() {
+            return Ok(Vec::new());
+        }
+        value
+            .split('|')
+            .map(|alternative| {
+                alternative
+                    .split(';')
+                    .map(|one| {
+                        let (name, amount) = one.split_once(':').ok_or_else(wrong)?;
+                        let amount: f64 = amount.trim().parse().map_err(|_| wrong())?;
+                        if name.trim().is_empty() || !amount.is_finite() || amount < 0.0 {
+                            return Err(wrong());
+                        }
+                        Ok((name.trim().to_owned(), amount))
+                    })
+                    .collect()
+            })
+            .collect()
+    }
+}
+
+/// Reads Mesos' durations: a number, possibly with a fraction, and one of `ns us ms secs mins hrs days weeks`.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;
+    let (number, unit) = text.split_at(unit_at);
+    let nanos = match unit {
+        "ns" => 1.0,
+        "us" => 1e3,
+        "ms" => 1e6,
+        "secs" => 1e9,
+        "mins" => 60e9,
+        "hrs" => 3_600e9,
+        "days" => 86_400e9,
+        "weeks" => 604_800e9,
+        _ => return None,
+    };
+    let number: f64 = number.trim().parse().ok()?;
+    let seconds = number * nanos / 1e9;
+    if !(0.0..=MAX.as_secs_f64()).contains(&seconds) {
+        return None;
+    }
+    Some(Duration::from_nanos_u128((number * nanos).round() as u128))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let mut flags = Flags::default();
+        for (name, value) in pairs {
+            assert!(flags.set(name, *value), "{name} is in the table");
+        }
+        Config::from_flags(&flags)
+    }
+
+    #[test]
+    fn durations_read_as_mesos_writes_them() {
+        for (text, expected) in [
+            ("15secs", Some(Duration::from_secs(15))),
+            ("1.5mins", Some(Duration::from_secs(90))),
+            ("250ms", Some(Duration::from_millis(250))),
+            ("2weeks", Some(Duration::from_secs(1_209_600))),
+            ("0ns", Some(Duration::ZERO)),
+            ("15", None),
+            ("-1secs", None),
+            ("1e300weeks", None),
+            ("secs", None),
+            ("NaNsecs", None),
+        ] {
+            assert_eq!(parse_duration(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn flags_are_judged_one_by_one() {
+        for (name, value, message) in [
+            ("port", "70000", "--port=70000: a port, 0 to 65535"),
+            ("ip", "localhost", "--ip=localhost: an IP address"),
+            (
+                "agent_ping_timeout",
+                "500ms",
+                "--agent_ping_timeout=500ms: a duration from 1secs to 15mins",
+            ),
+            (
+                "max_agent_ping_timeouts",
+                "0",
+                "--max_agent_ping_timeouts=0: a number, at least 1",
+            ),
+            (
+                "zk",
+                "host:2181",
+                "--zk=host:2181: zk://host1:port1,host2:port2/path",
+            ),
+            (
+                "weights",
+                "a=0",
+                "--weights=a=0: role=weight,role=weight with weights above 0",
+            ),
+            (
+                "filter_gpu_resources",
+                "maybe",
+                "--filter_gpu_resources=maybe: true or false",
+            ),
+            (
+                "min_allocatable_resources",
+                "cpus",
+                "--min_allocatable_resources=cpus: alternatives such as cpus:0.01|mem:32",
+            ),
+        ] {
+            assert_eq!(
+                with(&[(name, value)])
+                    .map(|_| ())
+                    .map_err(|error| error.to_string()),
+                Err(message.to_owned())
+            );
+        }
+        assert!(matches!(
+            with(&[("acls", "{}")]),
+            Err(ConfigError::Refused { flag: "acls", .. })
+        ));
+        assert!(matches!(
+            with(&[("authenticate", "true")]),
+            Err(ConfigError::Refused {
+                flag: "authenticate_frameworks",
+                ..
+            })
+        ));
+        assert!(with(&[("authenticate_http_readonly", "false"), ("quorum", "2")]).is_ok());
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let config = with(&[("zk", "zk://user:secret@h:2181/mesos")]).expect("a right URL");
+        assert!(
+            config
+                .flags
+                .contains(&("zk".to_owned(), "zk://***@h:2181/mesos".to_owned()))
+        );
+        assert!(matches!(config.durable, Durable::ZooKeeper { url, .. } if url.contains("secret")));
+    }
+}
