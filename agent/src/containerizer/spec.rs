@@ -1,0 +1,267 @@
+//! What is to run: the vocabulary of a launch, complete and already decided.
+//!
+//! Nothing here is inherited from the agent: the environment, the user, the limits and the namespaces are all in the specification.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::ContainerizerError;
+
+/// The longest container id: it names a directory and a cgroup.
+pub const MAX_CONTAINER_ID_BYTES: usize = 200;
+
+/// PATH of a task whose environment names none.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Names a container on this agent. It is one component of a path: not empty, no slash, no NUL, neither `.` nor `..`,
+/// at most [`MAX_CONTAINER_ID_BYTES`].
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContainerId(Arc<str>);
+
+impl ContainerId {
+    /// Checks that `id` can name a directory.
+    pub fn new(id: impl Into<Arc<str>>) -> Result<Self, ContainerizerError> {
+        let id = id.into();
+        let bad = id.is_empty()
+            || id.len() > MAX_CONTAINER_ID_BYTES
+            || &*id == "."
+            || &*id == ".."
+            || id.contains(['/', '\0', '\n']);
+        if bad {
+            return Err(ContainerizerError::InvalidId {
+                id: id.chars().take(64).collect(),
+            });
+        }
+        Ok(Self(id))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ContainerId({})", self.0)
+    }
+}
+
+impl TryFrom<String> for ContainerId {
+    type Error = ContainerizerError;
+
+    fn try_from(id: String) -> Result<Self, Self::Error> {
+        Self::new(id)
+    }
+}
+
+impl From<ContainerId> for String {
+    fn from(id: ContainerId) -> Self {
+        id.0.as_ref().to_owned()
+    }
+}
+
+/// A container to be launched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaunchSpec {
+    /// New: an id that is already in use is refused.
+    pub container: ContainerId,
+    /// What runs.
+    pub command: Command,
+    /// The whole environment, in this order. PATH is searched for the executable; without PATH, [`DEFAULT_PATH`] is added.
+    pub environment: Vec<(String, String)>,
+    /// The working directory, which exists.
+    pub sandbox: PathBuf,
+    /// Where standard output is appended; created (mode 0644, owned by the task's user) when missing. Absolute.
+    pub stdout: PathBuf,
+    /// Where standard error is appended. Absolute; may be the same file as `stdout`.
+    pub stderr: PathBuf,
+    /// The user to run as, by name; `None` is the agent's own user. Another user needs root.
+    pub user: Option<String>,
+    /// What the container may use.
+    pub limits: Limits,
+    /// Which namespaces are the container's own.
+    pub namespaces: Namespaces,
+    /// Limits per process, set before the user is switched.
+    pub rlimits: Vec<Rlimit>,
+    /// The host name seen inside; needs `namespaces.uts`.
+    pub hostname: Option<String>,
+}
+
+impl LaunchSpec {
+    /// A container with the usual namespaces, no limits, an empty environment, and its output in `stdout` and `stderr` of the sandbox.
+    pub fn new(container: ContainerId, command: Command, sandbox: impl Into<PathBuf>) -> Self {
+        let sandbox = sandbox.into();
+        Self {
+            container,
+            command,
+            environment: Vec::new(),
+            stdout: sandbox.join("stdout"),
+            stderr: sandbox.join("stderr"),
+            sandbox,
+            user: None,
+            limits: Limits::default(),
+            namespaces: Namespaces::default(),
+            rlimits: Vec::new(),
+            hostname: None,
+        }
+    }
+}
+
+/// What a process executes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// `/bin/sh -c <text>`.
+    Shell(String),
+    /// An executable, searched in PATH when it has no slash, and its whole argument vector (the first is its name for itself).
+    /// An empty vector stands for the executable alone.
+    Exec {
+        /// Path, or name to be found in PATH.
+        executable: String,
+        /// `argv`, including `argv[0]`.
+        arguments: Vec<String>,
+    },
+}
+
+/// What a container may use. `None` is: no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Thousandths of a CPU: its weight against others (1024 shares a CPU, at least 2).
+    pub cpu_millis: u64,
+    /// Thousandths of a CPU that it may not exceed (CFS quota, period 100 ms).
+    pub cpu_limit_millis: Option<u64>,
+    /// Memory it asked for, in bytes: the soft limit, and the hard one unless `memory_limit_bytes` says otherwise.
+    pub memory_bytes: Option<u64>,
+    /// Memory it may not exceed, in bytes. The kernel enforces this plus [`UNCHARGED_MEMORY_BYTES`].
+    pub memory_limit_bytes: Option<u64>,
+    /// Processes and threads together.
+    pub processes: Option<u64>,
+}
+
+/// What every container gets on top of its memory limit, uncharged: Mesos grants as much for its executor.
+pub const UNCHARGED_MEMORY_BYTES: u64 = 32 << 20;
+
+/// The namespaces that are the container's own; the others are the agent's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespaces {
+    /// Processes: sees its own only, and all of them end with the task.
+    pub pid: bool,
+    /// Mounts: its own tree, and a fresh /proc if `pid` too.
+    pub mount: bool,
+    /// System V IPC and POSIX message queues.
+    pub ipc: bool,
+    /// Host name.
+    pub uts: bool,
+    /// Network: nothing but `lo`, which is up.
+    pub network: bool,
+    /// Users: the same ids, but no power over the host. Added by itself where the agent is not root.
+    pub user: bool,
+}
+
+impl Default for Namespaces {
+    fn default() -> Self {
+        Self {
+            pid: true,
+            mount: true,
+            ipc: true,
+            uts: true,
+            network: false,
+            user: false,
+        }
+    }
+}
+
+/// One resource limit of processes, as in setrlimit(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimit {
+    /// Of what.
+    pub kind: RlimitKind,
+    /// `None` is unlimited.
+    pub soft: Option<u64>,
+    /// `None` is unlimited.
+    pub hard: Option<u64>,
+}
+
+/// The limits that Mesos' `RLimitInfo` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names of setrlimit(2)")]
+pub enum RlimitKind {
+    As,
+    Core,
+    Cpu,
+    Data,
+    Fsize,
+    Locks,
+    Memlock,
+    Msgqueue,
+    Nice,
+    Nofile,
+    Nproc,
+    Rss,
+    Rtprio,
+    Rttime,
+    Sigpending,
+    Stack,
+}
+
+/// Whom a signal reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KillScope {
+    /// The task's first process alone.
+    Task,
+    /// Every process of the container, daemons included.
+    Tree,
+}
+
+/// A command to run inside a container that is up: in its namespaces and cgroups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecSpec {
+    /// What runs.
+    pub command: Command,
+    /// The whole environment.
+    pub environment: Vec<(String, String)>,
+    /// Working directory; `None` is `/`.
+    pub working_directory: Option<PathBuf>,
+    /// As [`LaunchSpec::user`].
+    pub user: Option<String>,
+    /// How much of standard output and of standard error is kept, in bytes each; the rest is read and dropped.
+    pub output_limit_bytes: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn container_ids_are_path_components() {
+        for good in [
+            "a",
+            "5d6f-44.x",
+            "web_1",
+            &"x".repeat(MAX_CONTAINER_ID_BYTES),
+        ] {
+            assert!(ContainerId::new(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a\0b",
+            "a\nb",
+            &"x".repeat(MAX_CONTAINER_ID_BYTES + 1),
+        ] {
+            assert!(ContainerId::new(bad).is_err(), "{bad:?}");
+        }
+    }
+}
