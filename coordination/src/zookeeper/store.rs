@@ -1,0 +1,1 @@
+//! The store below `<path>/tepui/<name>` in ZooKeeper.
