@@ -1,0 +1,157 @@
+//! Parts of resources, and moving them up and down the reservation stack.
+
+use super::kind::{Kind, Reservation};
+use super::resource::{Name, ResourceError};
+use super::{Lot, Resources};
+use crate::Role;
+use std::collections::BTreeSet;
+
+impl Resources {
+    /// The lots of which `keep` holds.
+    #[must_use]
+    pub fn filter(&self, mut keep: impl FnMut(&Kind) -> bool) -> Resources {
+        Resources {
+            lots: self
+                .lots
+                .iter()
+                .filter(|lot| keep(&lot.kind))
+                .cloned()
+                .collect(),
+        }
+    }
+
+    /// Drops the lots of which `keep` does not hold.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Lot) -> bool) {
+        self.lots.retain(|lot| keep(lot));
+    }
+
+    /// What is reserved for exactly `role`.
+    #[must_use]
+    pub fn reserved_for(&self, role: &Role) -> Resources {
+        self.filter(|kind| kind.reservation_role() == Some(role))
+    }
+
+    /// What is reserved for anybody.
+    #[must_use]
+    pub fn reserved(&self) -> Resources {
+        self.filter(Kind::is_reserved)
+    }
+
+    /// What is not reserved.
+    #[must_use]
+    pub fn unreserved(&self) -> Resources {
+        self.filter(|kind| !kind.is_reserved())
+    }
+
+    /// What a framework in `role` may have: unreserved, or reserved for `role` or an ancestor of it.
+    #[must_use]
+    pub fn available_to(&self, role: &Role) -> Resources {
+        self.filter(|kind| kind.is_available_to(role))
+    }
+
+    /// What may be taken back at any time.
+    #[must_use]
+    pub fn revocable(&self) -> Resources {
+        self.filter(Kind::is_revocable)
+    }
+
+    /// What may not.
+    #[must_use]
+    pub fn non_revocable(&self) -> Resources {
+        self.filter(|kind| !kind.is_revocable())
+    }
+
+    /// Shared volumes.
+    #[must_use]
+    pub fn shared(&self) -> Resources {
+        self.filter(Kind::is_shared)
+    }
+
+    /// Everything but shared volumes.
+    #[must_use]
+    pub fn non_shared(&self) -> Resources {
+        self.filter(|kind| !kind.is_shared())
+    }
+
+    /// Persistent volumes.
+    #[must_use]
+    pub fn persistent_volumes(&self) -> Resources {
+        self.filter(Kind::is_persistent_volume)
+    }
+
+    /// What is allocated to `role`.
+    #[must_use]
+    pub fn allocation_of(&self, role: &Role) -> Resources {
+        self.filter(|kind| kind.allocation_role() == Some(role))
+    }
+
+    /// The roles that something is reserved for, sorted.
+    pub fn reservation_roles(&self) -> BTreeSet<Role> {
+        self.lots
+            .iter()
+            .filter_map(|lot| lot.kind.reservation_role().cloned())
+            .collect()
+    }
+
+    /// The roles that something is allocated to, sorted.
+    pub fn allocation_roles(&self) -> BTreeSet<Role> {
+        self.lots
+            .iter()
+            .filter_map(|lot| lot.kind.allocation_role().cloned())
+            .collect()
+    }
+
+    /// Only the scalars.
+    #[must_use]
+    pub fn scalars(&self) -> Resources {
+        self.map_amounts(|lot| lot.amounts.retain_scalars())
+    }
+
+    /// Only resources with a name that `keep` holds for.
+    #[must_use]
+    pub fn named(&self, keep: impl Fn(&Name) -> bool) -> Resources {
+        self.map_amounts(|lot| lot.amounts.retain(&keep))
+    }
+
+    fn map_amounts(&self, change: impl Fn(&mut Lot)) -> Resources {
+        let mut out = self.clone();
+        out.lots.iter_mut().for_each(change);
+        out.lots.retain(|lot| !lot.is_empty());
+        out
+    }
+
+    /// Everything with one more level of reservation, as RESERVE does.
+    pub fn push_reservation(&self, reservation: &Reservation) -> Result<Resources, ResourceError> {
+        self.map_kinds(|kind| kind.push_reservation(reservation.clone()))
+    }
+
+    /// Everything with one level of reservation less, as UNRESERVE does.
+    pub fn pop_reservation(&self) -> Result<Resources, ResourceError> {
+        if let Some(lot) = self.lots.iter().find(|lot| !lot.kind.is_reserved()) {
+            let name = lot
+                .amounts
+                .iter()
+                .next()
+                .map_or(Name::Disk, |(name, _)| name);
+            return Err(ResourceError::NotReserved(name));
+        }
+        self.map_kinds(|kind| {
+            kind.edit(|traits| drop(traits.reservations.pop()));
+            Ok(())
+        })
+    }
+
+    /// Everything without any reservation.
+    #[must_use]
+    pub fn to_unreserved(&self) -> Resources {
+        let mut out = Resources::new();
+        for lot in &self.lots {
+            let mut lot = lot.clone();
+            if lot.kind.is_reserved() {
+                lot.kind.edit(|traits| traits.reservations.clear());
+            }
+            out.add_lot(&lot);
+        }
+        out
+    }
+}
