@@ -1,1 +1,31 @@
 //! Marathon's decisions: apps, groups, deployments, launch queue, instances, health. A deterministic state machine without I/O.
+//!
+//! [`Marathon`] is the core: `step(now, Input, &mut Vec<Output>)` and `next_deadline()`. It decides; the shell listens, probes, stores and
+//! talks to the master. [`view::View`] is the read model that the shell keeps beside it.
+//!
+//! Promises: the same inputs give the same outputs; every acknowledged change is durable before its reply leaves; no input panics; the
+//! work of an event does not grow with the number of apps or instances that it does not concern.
+//!
+//! Leaves out, for now: pods, changes of groups, readiness checks, containers and networks beyond the host's, volumes, secrets. Definitions
+//! that use them are refused by name.
+
+pub mod config;
+mod core;
+pub mod definition;
+pub mod deployment;
+pub mod event;
+mod input;
+pub mod instance;
+mod output;
+mod path;
+mod response;
+mod timestamp;
+pub mod view;
+
+pub use self::core::{Marathon, RecoverError};
+pub use config::Config;
+pub use input::{ApiCall, Input, Origin, ProbeOutcome, ReplyToken};
+pub use output::{CheckId, Mutation, Output, Probe, ProbeTarget, Record};
+pub use path::PathId;
+pub use response::{Detail, Response};
+pub use timestamp::{InvalidTimestamp, Timestamp};

@@ -1,0 +1,175 @@
+//! Everything that can happen to the core.
+
+use bytes::Bytes;
+use tepui_proto::mesos::{Offer, TaskStatus};
+
+use crate::output::CheckId;
+
+/// What the shell tells the core. One variant for each kind of event; none ever makes the core panic.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A call of the REST API that changes something, or that only the core can answer. Legal at any time; answered by exactly one
+    /// [`Output::Reply`](crate::Output::Reply) with the same token.
+    Request(ReplyToken, ApiCall),
+    /// The master has accepted SUBSCRIBE, for the first time or again. Legal at any time; starts reconciliation and asks for offers.
+    Registered {
+        /// The framework id; stored at once.
+        framework_id: String,
+        /// Host name of the master, for events.
+        master: String,
+    },
+    /// The stream to the master broke. Offers received before are void. Ignored when not registered.
+    Disconnected,
+    /// OFFERS. Used at once or declined; ignored (without decline) when not registered, since they are void then.
+    Offers(Vec<Offer>),
+    /// UPDATE. Acknowledged by [`Output::Acknowledge`](crate::Output::Acknowledge) when it carries a uuid. Legal at any time.
+    TaskUpdate(Box<TaskStatus>),
+    /// A probe asked for by [`Output::StartHealthCheck`](crate::Output::StartHealthCheck) has ended. Ignored for unknown checks.
+    HealthResult {
+        /// Which check.
+        check: CheckId,
+        /// What came out.
+        outcome: ProbeOutcome,
+    },
+    /// The store holds every [`Output::Store`](crate::Output::Store) up to and including this sequence number. Lower numbers than the
+    /// last are ignored. If the store fails for good, the shell drops the core: what was not stored was told to nobody.
+    Stored {
+        /// The highest sequence number that is durable.
+        sequence: u64,
+    },
+    /// The time asked for by `next_deadline` has come. Harmless at any other time.
+    Tick,
+}
+
+/// Ties a reply to its request; chosen by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplyToken(pub u64);
+
+/// What a probe found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeOutcome {
+    /// Status 200 to 399, or connected.
+    Healthy,
+    /// Anything else, with the reason as people read it: the status line or the error.
+    Unhealthy(String),
+    /// To be disregarded (1xx with `ignoreHttp1xx`).
+    Ignored,
+}
+
+/// Who asked, for `api_post_event`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Remote address, without port.
+    pub client_ip: String,
+    /// Path and query of the request.
+    pub uri: String,
+}
+
+/// Calls of the REST API that go through the core. Ids are as they stood in the URL after percent-decoding (`prod/web`, `//prod/web`);
+/// bodies are the bytes that came. `force`, `scale`, `wipe` and so on are the query parameters after their defaults.
+#[derive(Clone, Debug)]
+pub enum ApiCall {
+    /// `POST /v2/apps`.
+    CreateApp {
+        /// An app definition.
+        body: Bytes,
+        /// Default false.
+        force: bool,
+        /// Who asked.
+        origin: Origin,
+    },
+    /// `PUT /v2/apps/{id}` (`create`: true) and `PATCH /v2/apps/{id}` (`create`: false, `partial`: true).
+    UpdateApp {
+        /// From the URL.
+        id: String,
+        /// An app update.
+        body: Bytes,
+        /// Default false.
+        force: bool,
+        /// `partialUpdate`, default true.
+        partial: bool,
+        /// Whether a missing app is created.
+        create: bool,
+        /// Who asked.
+        origin: Origin,
+    },
+    /// `PUT /v2/apps` (`create`: true) and `PATCH /v2/apps` (`create`: false, `partial`: true): an array of updates.
+    UpdateApps {
+        /// An array of app updates.
+        body: Bytes,
+        /// Default false.
+        force: bool,
+        /// `partialUpdate`, default true.
+        partial: bool,
+        /// Whether missing apps are created.
+        create: bool,
+    },
+    /// `DELETE /v2/apps/{id}`.
+    DeleteApp {
+        /// From the URL.
+        id: String,
+        /// Default **true**.
+        force: bool,
+    },
+    /// `POST /v2/apps/{id}/restart`.
+    RestartApp {
+        /// From the URL.
+        id: String,
+        /// Default false.
+        force: bool,
+    },
+    /// `DELETE /v2/apps/{id}/tasks`.
+    KillAppTasks {
+        /// From the URL.
+        id: String,
+        /// Only tasks on this host; `*` and none mean all.
+        host: Option<String>,
+        /// Reduce `instances` too.
+        scale: bool,
+        /// Forget instances, with volumes and reservations.
+        wipe: bool,
+        /// Matters with `scale`.
+        force: bool,
+    },
+    /// `DELETE /v2/apps/{id}/tasks/{taskId}`.
+    KillAppTask {
+        /// From the URL.
+        id: String,
+        /// A task id of any incarnation.
+        task_id: String,
+        /// Reduce `instances` too.
+        scale: bool,
+        /// Forget the instance.
+        wipe: bool,
+        /// Matters with `scale`.
+        force: bool,
+    },
+    /// `POST /v2/tasks/delete`.
+    KillTasks {
+        /// `{"ids":[…]}`.
+        body: Bytes,
+        /// Reduce `instances` too.
+        scale: bool,
+        /// Forget the instances.
+        wipe: bool,
+        /// Matters with `scale`.
+        force: bool,
+    },
+    /// `DELETE /v2/deployments/{id}`.
+    CancelDeployment {
+        /// From the URL.
+        id: String,
+        /// True: stop only; false: a new deployment that reverts it.
+        force: bool,
+    },
+    /// `GET /v2/queue`.
+    Queue {
+        /// `embed=lastUnusedOffers`.
+        last_unused_offers: bool,
+    },
+    /// `DELETE /v2/queue/{id}/delay`.
+    ResetDelay {
+        /// From the URL.
+        id: String,
+    },
+}

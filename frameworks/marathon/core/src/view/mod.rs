@@ -1,0 +1,218 @@
+//! What operators read: a copy of the core's state made of shared, immutable objects.
+//!
+//! The core emits a [`Change`] for each object that was added, changed or removed; the shell applies them to its [`View`] and answers
+//! reads from there, in parallel. [`View::select`] is cheap (it collects references), so a lock round the view is held for moments;
+//! [`Selection::render`] does the work outside of it. JSON of an app's definition is made once for each version.
+//!
+//! Leaves out: `/v2/queue`, which changes with every offer and is answered by the core itself ([`ApiCall::Queue`](crate::ApiCall)).
+
+mod answer;
+mod query;
+mod select;
+mod stats;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
+
+pub use query::{Embed, LabelSelector, Query};
+pub use select::Selection;
+
+use crate::{
+    definition::App,
+    deployment::DeploymentView,
+    instance::{TaskFailure, TaskView},
+    path::PathId,
+    timestamp::Timestamp,
+};
+
+/// One object that changed, with its new content.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// An app is there, or its counts, deployments or last failure changed.
+    App(Arc<AppView>),
+    /// An app is gone, with its versions. Its tasks may live on until they are removed.
+    AppRemoved(PathId),
+    /// A version of an app is there.
+    Version(Arc<Definition>),
+    /// A version of an app was dropped because there are too many.
+    VersionRemoved(PathId, Timestamp),
+    /// A task is there, or changed.
+    Task(Arc<TaskView>),
+    /// A task is gone.
+    TaskRemoved {
+        /// Its app.
+        app_id: PathId,
+        /// [`TaskView::key`].
+        key: u64,
+    },
+    /// A deployment is there, or went on.
+    Deployment(Arc<DeploymentView>),
+    /// A deployment ended.
+    DeploymentRemoved(Arc<str>),
+}
+
+/// An app's definition with its JSON, made at most once.
+#[derive(Debug)]
+pub struct Definition {
+    /// The definition.
+    pub app: Arc<App>,
+    json: OnceLock<Box<str>>,
+}
+
+impl Definition {
+    /// Wraps a definition.
+    #[must_use]
+    pub fn new(app: Arc<App>) -> Self {
+        Self {
+            app,
+            json: OnceLock::new(),
+        }
+    }
+
+    /// The definition as Marathon prints it.
+    pub fn json(&self) -> &str {
+        self.json
+            .get_or_init(|| serde_json::to_string(&*self.app).unwrap_or_default().into())
+    }
+}
+
+/// An app as reads see it.
+#[derive(Clone, Debug)]
+pub struct AppView {
+    /// The current definition.
+    pub definition: Arc<Definition>,
+    /// How its tasks are.
+    pub counts: TaskCounts,
+    /// Ids of the deployments that hold it.
+    pub deployments: Vec<Arc<str>>,
+    /// The last task that failed, until the app is deleted.
+    pub last_task_failure: Option<Arc<TaskFailure>>,
+}
+
+/// The four counters of an app.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskCounts {
+    /// Launched, and without status or TASK_STAGING.
+    pub staged: u32,
+    /// TASK_RUNNING.
+    pub running: u32,
+    /// With results of health checks, all alive.
+    pub healthy: u32,
+    /// With results of health checks, some not alive.
+    pub unhealthy: u32,
+}
+
+/// All that reads are answered from.
+#[derive(Debug, Default)]
+pub struct View {
+    apps: BTreeMap<PathId, Entry>,
+    deployments: BTreeMap<Arc<str>, Arc<DeploymentView>>,
+}
+
+/// One app with what hangs on it. The app is absent while the tasks of a deleted one end.
+#[derive(Debug, Default)]
+struct Entry {
+    app: Option<Arc<AppView>>,
+    versions: BTreeMap<Timestamp, Arc<Definition>>,
+    tasks: BTreeMap<u64, Arc<TaskView>>,
+}
+
+impl View {
+    /// Takes a change over.
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::App(app) => {
+                let id = app.definition.app.id.clone();
+                self.apps.entry(id).or_default().app = Some(app);
+            }
+            Change::AppRemoved(id) => {
+                if let Some(entry) = self.apps.get_mut(&id) {
+                    entry.app = None;
+                    entry.versions.clear();
+                }
+                self.drop_if_empty(&id);
+            }
+            Change::Version(definition) => {
+                let (id, version) = (definition.app.id.clone(), definition.app.version);
+                self.apps
+                    .entry(id)
+                    .or_default()
+                    .versions
+                    .insert(version, definition);
+            }
+            Change::VersionRemoved(id, version) => {
+                if let Some(entry) = self.apps.get_mut(&id) {
+                    entry.versions.remove(&version);
+                }
+            }
+            Change::Task(task) => {
+                self.apps
+                    .entry(task.app_id.clone())
+                    .or_default()
+                    .tasks
+                    .insert(task.key, task);
+            }
+            Change::TaskRemoved { app_id, key } => {
+                if let Some(entry) = self.apps.get_mut(&app_id) {
+                    entry.tasks.remove(&key);
+                }
+                self.drop_if_empty(&app_id);
+            }
+            Change::Deployment(deployment) => {
+                self.deployments.insert(deployment.id.clone(), deployment);
+            }
+            Change::DeploymentRemoved(id) => {
+                self.deployments.remove(&id);
+            }
+        }
+    }
+
+    /// How many apps there are, for the gauge.
+    #[must_use]
+    pub fn app_count(&self) -> usize {
+        self.apps
+            .values()
+            .filter(|entry| entry.app.is_some())
+            .count()
+    }
+
+    /// How many deployments run, for the gauge.
+    #[must_use]
+    pub fn deployment_count(&self) -> usize {
+        self.deployments.len()
+    }
+
+    /// The apps in order of their ids.
+    pub fn apps(&self) -> impl Iterator<Item = &Arc<AppView>> {
+        self.apps.values().filter_map(|entry| entry.app.as_ref())
+    }
+
+    /// One app.
+    #[must_use]
+    pub fn app(&self, id: &PathId) -> Option<&Arc<AppView>> {
+        self.apps.get(id)?.app.as_ref()
+    }
+
+    /// The tasks of one app, oldest instance first.
+    pub fn tasks(&self, id: &PathId) -> impl Iterator<Item = &Arc<TaskView>> {
+        self.apps
+            .get(id)
+            .into_iter()
+            .flat_map(|entry| entry.tasks.values())
+    }
+
+    /// The running deployments.
+    pub fn deployments(&self) -> impl Iterator<Item = &Arc<DeploymentView>> {
+        self.deployments.values()
+    }
+
+    fn drop_if_empty(&mut self, id: &PathId) {
+        if self.apps.get(id).is_some_and(|entry| {
+            entry.app.is_none() && entry.tasks.is_empty() && entry.versions.is_empty()
+        }) {
+            self.apps.remove(id);
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! From a query to the objects that its answer is made of.
+
+use std::sync::Arc;
+
+use super::{AppView, Definition, Embed, Query, TaskView, View};
+use crate::{deployment::DeploymentView, path::PathId, response::Response, timestamp::Timestamp};
+
+/// References to all that an answer needs; independent of the [`View`] from which it was taken.
+#[derive(Debug)]
+pub struct Selection(pub(super) Selected);
+
+#[derive(Debug)]
+pub(super) enum Selected {
+    /// Under `key` (`apps` or `*`).
+    Apps {
+        key: &'static str,
+        apps: Vec<AppParts>,
+        tasks: bool,
+        embed: Embed,
+    },
+    App {
+        app: AppParts,
+        embed: Embed,
+    },
+    /// With service ports if there are some beside the task.
+    Tasks(Vec<(Arc<TaskView>, Option<Arc<Definition>>)>),
+    Versions(Vec<Timestamp>),
+    Definition(Arc<Definition>),
+    Deployments(Vec<Arc<DeploymentView>>),
+    Refused(Response),
+}
+
+#[derive(Debug)]
+pub(super) struct AppParts {
+    pub(super) app: Arc<AppView>,
+    pub(super) tasks: Vec<Arc<TaskView>>,
+}
+
+impl View {
+    /// Collects what the answer to `query` needs.
+    #[must_use]
+    pub fn select(&self, query: &Query) -> Selection {
+        Selection(self.selected(query).unwrap_or_else(Selected::Refused))
+    }
+
+    fn selected(&self, query: &Query) -> Result<Selected, Response> {
+        Ok(match query {
+            Query::Apps {
+                cmd,
+                id,
+                label,
+                embed,
+            } => {
+                let (cmd, id) = (
+                    cmd.as_ref().map(|text| text.to_lowercase()),
+                    id.as_ref().map(|text| text.to_lowercase()),
+                );
+                let apps = self.apps().filter(|view| {
+                    let app = &view.definition.app;
+                    cmd.as_ref().is_none_or(|text| {
+                        app.cmd
+                            .as_ref()
+                            .is_some_and(|cmd| cmd.to_lowercase().contains(text))
+                    }) && id
+                        .as_ref()
+                        .is_none_or(|text| app.id.as_str().to_lowercase().contains(text))
+                        && label.as_ref().is_none_or(|label| {
+                            label.matches(|key| app.labels.get(key).map(String::as_str))
+                        })
+                });
+                Selected::Apps {
+                    key: "apps",
+                    apps: self.parts(apps, *embed),
+                    tasks: embed.tasks,
+                    embed: *embed,
+                }
+            }
+            Query::AppsBelow { group, embed } => {
+                let apps = self.below(group)?;
+                Selected::Apps {
+                    key: "*",
+                    apps: self.parts(apps.iter(), *embed),
+                    tasks: embed.tasks,
+                    embed: *embed,
+                }
+            }
+            Query::App { id, embed } => {
+                let app = self.found(id)?;
+                let tasks = self.tasks(&app.definition.app.id).cloned().collect();
+                Selected::App {
+                    app: AppParts {
+                        app: app.clone(),
+                        tasks,
+                    },
+                    embed: *embed,
+                }
+            }
+            Query::AppTasks { id } => {
+                let id = &self.found(id)?.definition.app.id;
+                Selected::Tasks(self.tasks(id).map(|task| (task.clone(), None)).collect())
+            }
+            Query::TasksBelow { group } => {
+                let apps = self.below(group)?;
+                let tasks = apps
+                    .iter()
+                    .flat_map(|app| self.tasks(&app.definition.app.id));
+                Selected::Tasks(tasks.map(|task| (task.clone(), None)).collect())
+            }
+            Query::Versions { id } => {
+                let id = &self.found(id)?.definition.app.id;
+                Selected::Versions(self.versions(id).rev().copied().collect())
+            }
+            Query::Version { id, version } => {
+                let version = Timestamp::parse(version)
+                    .map_err(|error| Response::message(422, error.to_string()))?;
+                let id = PathId::resolve(id);
+                let definition = self
+                    .apps
+                    .get(&id)
+                    .and_then(|entry| entry.versions.get(&version));
+                Selected::Definition(
+                    definition
+                        .cloned()
+                        .ok_or_else(|| Response::no_app(&id, Some(version)))?,
+                )
+            }
+            Query::Tasks { status } => {
+                let wants = |name: &str| {
+                    status
+                        .iter()
+                        .any(|status| status.eq_ignore_ascii_case(name))
+                };
+                let (running, staging) = (wants("running"), wants("staging"));
+                let chosen = |task: &TaskView| match task.state {
+                    _ if !running && !staging => true,
+                    "TASK_RUNNING" => running,
+                    "TASK_STAGING" | "TASK_STARTING" => staging,
+                    _ => false,
+                };
+                let entries = self
+                    .apps
+                    .values()
+                    .filter_map(|entry| entry.app.as_ref().map(|app| (app, &entry.tasks)));
+                let tasks = entries.flat_map(|(app, tasks)| {
+                    tasks.values().map(move |task| (task, &app.definition))
+                });
+                let tasks = tasks.filter(|(task, _)| chosen(task));
+                Selected::Tasks(
+                    tasks
+                        .map(|(task, definition)| (task.clone(), Some(definition.clone())))
+                        .collect(),
+                )
+            }
+            Query::Deployments => {
+                Selected::Deployments(self.deployments.values().cloned().collect())
+            }
+        })
+    }
+
+    /// Versions of an app, oldest first.
+    fn versions(&self, id: &PathId) -> impl DoubleEndedIterator<Item = &Timestamp> {
+        self.apps
+            .get(id)
+            .into_iter()
+            .flat_map(|entry| entry.versions.keys())
+    }
+
+    fn found(&self, id: &str) -> Result<&Arc<AppView>, Response> {
+        let id = PathId::resolve(id);
+        self.app(&id).ok_or_else(|| Response::no_app(&id, None))
+    }
+
+    fn below(&self, group: &str) -> Result<Vec<Arc<AppView>>, Response> {
+        let group = PathId::resolve(group);
+        // Siblings such as `/prod-x` stand between `/prod` and `/prod/…`: they share the prefix and are filtered out.
+        let apps: Vec<_> = self
+            .apps
+            .range(group.clone()..)
+            .take_while(|(id, _)| id.as_str().starts_with(group.as_str()))
+            .filter(|(id, _)| id.is_below(&group))
+            .filter_map(|(_, entry)| entry.app.clone())
+            .collect();
+        if apps.is_empty() && !group.is_root() {
+            return Err(Response::message(
+                404,
+                format!("Group '{group}' does not exist"),
+            ));
+        }
+        Ok(apps)
+    }
+
+    fn parts<'a>(
+        &self,
+        apps: impl Iterator<Item = &'a Arc<AppView>>,
+        embed: Embed,
+    ) -> Vec<AppParts> {
+        let tasks = embed.tasks || embed.task_stats;
+        let parts = apps.map(|app| {
+            let tasks = if tasks {
+                self.tasks(&app.definition.app.id).cloned().collect()
+            } else {
+                Vec::new()
+            };
+            AppParts {
+                app: app.clone(),
+                tasks,
+            }
+        });
+        parts.collect()
+    }
+}
