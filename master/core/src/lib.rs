@@ -1,1 +1,28 @@
 //! The master's decisions: registry, allocator, offers, tasks. A deterministic state machine without I/O.
+//!
+//! The core has one entrance, `Master::step(&mut self, now: Time, input: Input, out: &mut Vec<Output>)`, made by
+//! `Master::new(config: Config, registry: Registry, now: Time)`, and says by `next_deadline(&self) -> Option<Time>` when it wants
+//! [`Input::Tick`]. `counters(&self) -> &Counters` is read after each batch. What can come in is [`Input`], what can come out is [`Output`]. What operators
+//! see leaves as [`Change`]s. Nothing in here reads a clock, a random number, a file or a socket: time comes with each step, and
+//! ids are counted.
+//!
+//! Promised: I1 (no over-commitment), I2 (one terminal state a task), I4 (an offer ends once) and I6 (nothing is sent after a later
+//! leader was seen), asserted where it is cheap and wholly by `Master::check_invariants`.
+//! Left out: transports, encodings, authentication, and reading for operators, which are the shell's.
+
+mod change;
+mod config;
+mod counters;
+mod input;
+mod output;
+mod registry;
+
+pub use change::{
+    AgentRemoval, AgentSnapshot, Change, ExecutorSnapshot, FrameworkSnapshot, OfferKey,
+    OfferSnapshot, TaskFacts, TaskKey, TaskList, TaskSnapshot,
+};
+pub use config::Config;
+pub use counters::{Counters, FrameworkCounters, MessageCounters, OfferCounters};
+pub use input::{CallOrigin, Input, LinkKey, OperatorCall, ReplyToken, StoreError, StreamKey};
+pub use output::{LogLevel, Output, Reply};
+pub use registry::{AdmittedAgent, Registry, RegistryOperation};

@@ -1,0 +1,91 @@
+//! What a master is told once, at its start.
+
+use std::time::Duration;
+
+use tepui_proto::mesos::MasterInfo;
+
+/// Settings of a master core. `Config::new` has Mesos' defaults, but for those that decisions.md changes.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Who this master is; `id` is the prefix of every id that it makes.
+    pub master: MasterInfo,
+    /// The leader's election sequence number.
+    pub epoch: u64,
+    /// Seeds the hash tables (and whatever else must not be guessed by a peer). Random in production, fixed in simulations.
+    pub seed: u64,
+    /// `--roles`: the only roles that exist; `None` for any.
+    pub roles: Option<Vec<String>>,
+    /// `--weights`: role and weight.
+    pub weights: Vec<(String, f64)>,
+    /// `--root_submissions`.
+    pub root_submissions: bool,
+    /// `--filter_gpu_resources`.
+    pub filter_gpu_resources: bool,
+    /// `--allocation_interval`: how long what was declined for 0 s stays away from who declined it.
+    pub allocation_interval: Duration,
+    /// How long what a productive ACCEPT left over is held back, so that crumbs gather.
+    pub crumb_delay: Duration,
+    /// `--offer_timeout`: an older offer is rescinded when somebody else wants its resources.
+    pub offer_timeout: Option<Duration>,
+    /// `--agent_ping_timeout`.
+    pub agent_ping_timeout: Duration,
+    /// `--max_agent_ping_timeouts`.
+    pub max_agent_ping_timeouts: u32,
+    /// `--agent_reregister_timeout`: how long agents of the registry have to return to a new leader.
+    pub agent_reregister_timeout: Duration,
+    /// Between HEARTBEAT events.
+    pub heartbeat_interval: Duration,
+    /// `--max_completed_frameworks`.
+    pub max_completed_frameworks: usize,
+    /// `--max_completed_tasks_per_framework`.
+    pub max_completed_tasks_per_framework: usize,
+    /// `--max_unreachable_tasks_per_framework`.
+    pub max_unreachable_tasks_per_framework: usize,
+    /// `--registry_max_agent_count`: unreachable and gone agents remembered, each.
+    pub max_remembered_agents: usize,
+    /// Connected, disconnected and recovered frameworks together; one more is refused.
+    pub max_frameworks: usize,
+    /// Roles of one framework; more are refused.
+    pub max_roles_per_framework: usize,
+    /// Registered agents; one more is refused.
+    pub max_agents: usize,
+    /// Tasks of one agent's registration; a larger one is refused.
+    pub max_tasks_per_agent: usize,
+}
+
+impl Config {
+    /// The defaults for a master of this description.
+    #[must_use]
+    pub fn new(master: MasterInfo, epoch: u64, seed: u64) -> Self {
+        Self {
+            master,
+            epoch,
+            seed,
+            roles: None,
+            weights: Vec::new(),
+            root_submissions: true,
+            filter_gpu_resources: true,
+            allocation_interval: Duration::from_secs(1),
+            crumb_delay: Duration::from_millis(2),
+            offer_timeout: Some(Duration::from_secs(300)),
+            agent_ping_timeout: Duration::from_secs(15),
+            max_agent_ping_timeouts: 5,
+            agent_reregister_timeout: Duration::from_secs(600),
+            heartbeat_interval: Duration::from_secs(15),
+            max_completed_frameworks: 50,
+            max_completed_tasks_per_framework: 1000,
+            max_unreachable_tasks_per_framework: 1000,
+            max_remembered_agents: 102_400,
+            max_frameworks: 10_000,
+            max_roles_per_framework: 1_000,
+            max_agents: 100_000,
+            max_tasks_per_agent: 100_000,
+        }
+    }
+
+    /// How long a silent agent has before it is unreachable.
+    #[must_use]
+    pub fn agent_timeout(&self) -> Duration {
+        self.agent_ping_timeout * self.max_agent_ping_timeouts
+    }
+}
