@@ -3,8 +3,14 @@
 //! The messages are generated from the files in `proto/proto`: [`mesos`] holds what the Mesos v1 HTTP APIs speak, [`tepui`] the
 //! master-agent protocol and the gRPC face for frameworks. Required fields of proto2 are plain Rust fields; optional messages are
 //! `Option`s; `bytes` are [`bytes::Bytes`]; maps are `BTreeMap`s, so that equal messages have equal encodings.
+//!
+//! [`json`] is Mesos' JSON mapping, [`wire`] protobuf decoding that checks required fields, [`recordio`] the framing of streams.
 
 mod generated;
+pub mod json;
+mod path;
+pub mod recordio;
+pub mod wire;
 
 pub use generated::{mesos, tepui};
 /// Of the well-known types only `google.protobuf.Duration` is used.

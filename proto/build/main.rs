@@ -1,6 +1,13 @@
-//! Compiles the .proto files without protoc (protox) into prost messages.
+//! Compiles the .proto files without protoc (protox) into prost messages, and generates from the same descriptors what prost does
+//! not know of: Mesos' JSON mapping and the tables that check required fields on the wire.
+
+mod json;
+mod schema;
+mod wire;
 
 use std::error::Error;
+use std::path::PathBuf;
+use std::{env, fs};
 
 /// The roots; what they import comes along.
 const FILES: [&str; 10] = [
@@ -69,13 +76,33 @@ const BOXED: [&str; 47] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let files = protox::compile(FILES, ["proto"])?;
+    println!("cargo:rerun-if-changed=build");
+    let mut files = protox::compile(FILES, ["proto"])?;
     let mut config = prost_build::Config::new();
     // Deterministic output, and cheap slices of the received buffer.
     config.btree_map(["."]).bytes(["."]);
     for path in BOXED {
         config.boxed(path);
     }
+    let schema = schema::Schema::new(&files);
+    // What is deprecated for framework authors is daily bread to those who serve them: the mark rules the JSON mapping, no lint.
+    for file in &mut files.file {
+        file.message_type.iter_mut().for_each(clear_deprecated);
+    }
     config.compile_fds(files)?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("json.rs"), json::generate(&schema))?;
+    fs::write(out.join("wire.rs"), wire::generate(&schema))?;
     Ok(())
+}
+
+fn clear_deprecated(message: &mut prost_types::DescriptorProto) {
+    for options in message
+        .field
+        .iter_mut()
+        .filter_map(|field| field.options.as_mut())
+    {
+        options.deprecated = None;
+    }
+    message.nested_type.iter_mut().for_each(clear_deprecated);
 }
