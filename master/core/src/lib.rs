@@ -10,6 +10,8 @@
 //! leader was seen), asserted where it is cheap and wholly by `Master::check_invariants`.
 //! Left out: transports, encodings, authentication, and reading for operators, which are the shell's.
 
+pub mod allocator;
+
 mod change;
 mod config;
 mod counters;

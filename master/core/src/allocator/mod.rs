@@ -1,0 +1,25 @@
+//! Who is offered what: hierarchical dominant-resource fairness, incrementally.
+//!
+//! Wanted:
+//! - **I1** nothing is handed out twice: what frameworks hold on an agent never exceeds its total by a decision made here;
+//! - reserved resources go to their role and its descendants only;
+//! - every free resource is offered to somebody who wants it, at once: no cycle, no waiting;
+//! - the role, and within it the framework, with the lowest weighted dominant share goes first;
+//! - work is proportional to what changed: an event on one agent visits this agent; a framework that revives is tried on agents
+//!   with something free, and only it; a suppressed or inactive framework is not seen at all;
+//! - the same inputs with the same seed give the same decisions.
+//!
+//! The idea: an agent is *settled* when nobody who may have its free resources wants them. Only four things unsettle it: it gained
+//! something (everybody is tried), a framework became willing (that one is tried on every agent with free resources), a
+//! refusal expired (that one on that agent), or quota moved. Each marks the agent in a queue; a run takes marked agents in random order and
+//! walks the tree of roles by shares until nothing is left or nobody takes it. Shares live in ordered sets that are
+//! corrected with each change.
+//!
+//! Left out: offers and their life, tasks, maintenance; they are the master's.
+
+mod api;
+
+pub use api::{
+    AgentHandle, AgentOptions, Allocation, Allocator, AllocatorConfig, FrameworkCapabilities,
+    FrameworkHandle, FrameworkOptions, Holding, Quota, Recovery, RoleSubscription,
+};
