@@ -1,0 +1,669 @@
+//! Tasks: taken, started, killed, ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tepui_model::{ContainerId, ExecutorId, FrameworkId, TaskId, TaskState};
+use tepui_proto::mesos::v1::framework_info::capability::Type as Capability;
+use tepui_proto::mesos::v1::task_status::{Reason, Source};
+use tepui_proto::mesos::v1::{ExecutorInfo, KillPolicy, TaskInfo, TaskStatus};
+
+use crate::agent::{Agent, Timer};
+use crate::change::Phase;
+use crate::executor::{End, Executor};
+use crate::input::Exit;
+use crate::messages;
+use crate::output::{Launch, Output};
+use crate::record::{ExecutorRecord, KillRecord, Record, TaskRecord};
+use crate::status::{ended, exit_code};
+use crate::task::{Cause, Kill, Task, TaskKey};
+
+/// Between SIGTERM and SIGKILL if nobody says otherwise.
+const KILL_GRACE: Duration = Duration::from_secs(3);
+const SIGTERM: i32 = 15;
+
+impl Agent {
+    // ---- taking a task ----------------------------------------------------------------------------------------------------------
+
+    /// The master has a task for this agent. One that the agent holds already is not launched again.
+    pub(crate) fn run_task(
+        &mut self,
+        framework: &FrameworkId,
+        info: TaskInfo,
+        out: &mut Vec<Output>,
+    ) {
+        let Ok(task) = TaskId::new(&info.task_id.value) else {
+            return;
+        };
+        let key = TaskKey {
+            framework: framework.clone(),
+            task,
+        };
+        if self.task(&key).is_some() {
+            return;
+        }
+        // The master sends tasks only to agents that do not drain: the operator has reactivated this one.
+        if self.drain.take().is_some() {
+            self.checkpoint(Record::Drain(Default::default()), out);
+            self.show_agent(out);
+        }
+        let dropped = |message: &str| {
+            (
+                TaskState::Dropped,
+                Reason::ResourcesUnknown,
+                message.to_owned(),
+            )
+        };
+        let refusal = if self
+            .frameworks
+            .get(framework)
+            .is_none_or(|known| known.shutting_down)
+        {
+            Some(dropped(
+                "the framework is unknown to the agent, or being removed from it",
+            ))
+        } else if self.tasks >= self.config.max_tasks {
+            Some(dropped(&format!(
+                "the agent holds as many tasks as it can ({})",
+                self.config.max_tasks
+            )))
+        } else if self.ending.is_some() || self.link.is_refused() {
+            Some((
+                TaskState::Dropped,
+                Reason::AgentDisconnected,
+                "the agent is shutting down".to_owned(),
+            ))
+        } else if info.executor.is_some() == info.command.is_some() {
+            let message = "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present";
+            Some((TaskState::Error, Reason::TaskInvalid, message.to_owned()))
+        } else {
+            None
+        };
+        if let Some((state, reason, message)) = refusal {
+            self.refuse_task(&key, info, state, reason, message, out);
+        } else if info.command.is_some() {
+            self.run_command(&key, info, out);
+        } else {
+            self.run_on_executor(&key, info, out);
+        }
+    }
+
+    /// A task that never gets an executor: only its terminal update is left to deliver.
+    pub(crate) fn refuse_task(
+        &mut self,
+        key: &TaskKey,
+        info: TaskInfo,
+        state: TaskState,
+        reason: Reason,
+        message: impl Into<String>,
+        out: &mut Vec<Output>,
+    ) {
+        self.add_task(key, info, None, false, out);
+        self.update(key, state, Source::Agent, Some(reason), message, out);
+    }
+
+    /// What is known of a task that the agent does not hold.
+    pub(crate) fn unknown_task(&self, key: &TaskKey) -> TaskInfo {
+        TaskInfo {
+            task_id: messages::task_id(&key.task),
+            agent_id: self
+                .id
+                .as_ref()
+                .map(crate::executor::agent_id)
+                .unwrap_or_default(),
+            ..Default::default()
+        }
+    }
+
+    fn add_task(
+        &mut self,
+        key: &TaskKey,
+        info: TaskInfo,
+        executor: Option<&ExecutorId>,
+        command: bool,
+        out: &mut Vec<Output>,
+    ) {
+        self.use_framework(&key.framework, out);
+        self.checkpoint(
+            Record::Task(Box::new(TaskRecord {
+                framework_id: key.framework.as_str().to_owned(),
+                info: Some(info.clone()),
+                executor_id: executor
+                    .map(|id| id.as_str().to_owned())
+                    .unwrap_or_default(),
+            })),
+            out,
+        );
+        self.insert_task(key, info, executor, command);
+    }
+
+    pub(crate) fn insert_task(
+        &mut self,
+        key: &TaskKey,
+        info: TaskInfo,
+        executor: Option<&ExecutorId>,
+        command: bool,
+    ) {
+        let now = self.now;
+        let Some(framework) = self.frameworks.get_mut(&key.framework) else {
+            return;
+        };
+        if let Some(executor) = executor.and_then(|id| framework.executors.get_mut(id)) {
+            executor.used = executor.used.plus(messages::amount(&info.resources));
+            executor.live.insert(key.task.clone());
+        }
+        framework.tasks.insert(
+            key.task.clone(),
+            Task::new(Arc::new(info), executor.cloned(), command, now),
+        );
+        self.tasks += 1;
+    }
+
+    fn add_executor(
+        &mut self,
+        framework: &FrameworkId,
+        id: &ExecutorId,
+        info: ExecutorInfo,
+        command: bool,
+        out: &mut Vec<Output>,
+    ) -> ContainerId {
+        let container = self.ids.container();
+        self.use_framework(framework, out);
+        self.checkpoint(
+            Record::Executor(Box::new(ExecutorRecord {
+                framework_id: framework.as_str().to_owned(),
+                info: Some(info.clone()),
+                container: container.to_string(),
+                command,
+            })),
+            out,
+        );
+        self.insert_executor(
+            framework,
+            id,
+            Executor::new(Arc::new(info), command, container.clone()),
+        );
+        container
+    }
+
+    pub(crate) fn insert_executor(
+        &mut self,
+        framework: &FrameworkId,
+        id: &ExecutorId,
+        executor: Executor,
+    ) {
+        self.containers
+            .insert(executor.container.clone(), (framework.clone(), id.clone()));
+        if let Some(known) = self.frameworks.get_mut(framework) {
+            known.executors.insert(id.clone(), executor);
+        }
+    }
+
+    fn run_command(&mut self, key: &TaskKey, info: TaskInfo, out: &mut Vec<Output>) {
+        let Ok(id) = ExecutorId::new(key.task.as_str()) else {
+            return;
+        };
+        if self.executor(&key.framework, &id).is_some() {
+            let message = format!("an executor with the id '{id}' of this task is there already");
+            self.refuse_task(
+                key,
+                info,
+                TaskState::Dropped,
+                Reason::ExecutorTerminated,
+                message,
+                out,
+            );
+            return;
+        }
+        let executor = messages::command_executor(key.framework.as_str(), &info);
+        self.add_executor(&key.framework, &id, executor, true, out);
+        self.add_task(key, info, Some(&id), true, out);
+        self.start_container(&key.framework, &id, Some(key), out);
+        self.show_executor(&key.framework, &id, out);
+        self.update(key, TaskState::Starting, Source::Executor, None, "", out);
+    }
+
+    fn run_on_executor(&mut self, key: &TaskKey, mut info: TaskInfo, out: &mut Vec<Output>) {
+        let Some(wanted) = info.executor.as_mut() else {
+            return;
+        };
+        wanted
+            .framework_id
+            .get_or_insert_with(|| messages::framework_id(&key.framework));
+        let Ok(id) = ExecutorId::new(&wanted.executor_id.value) else {
+            let message = format!(
+                "'executor.executor_id' is no executor id: '{}'",
+                wanted.executor_id.value
+            );
+            self.refuse_task(
+                key,
+                info,
+                TaskState::Error,
+                Reason::TaskInvalid,
+                message,
+                out,
+            );
+            return;
+        };
+        match self.executor(&key.framework, &id) {
+            None => {
+                let executor = ExecutorInfo::clone(wanted);
+                self.add_executor(&key.framework, &id, executor, false, out);
+                self.add_task(key, info, Some(&id), false, out);
+                self.start_container(&key.framework, &id, None, out);
+                self.show_executor(&key.framework, &id, out);
+                self.show_task(key, out);
+                self.deliver(key, &id, out);
+            }
+            Some(executor) if executor.phase == Phase::Terminating || executor.command => {
+                let message = format!("the executor '{id}' is ending");
+                self.refuse_task(
+                    key,
+                    info,
+                    TaskState::Dropped,
+                    Reason::ExecutorTerminated,
+                    message,
+                    out,
+                );
+            }
+            Some(_) => {
+                self.add_task(key, info, Some(&id), false, out);
+                self.fit(&key.framework, &id, out);
+                self.show_task(key, out);
+                self.deliver(key, &id, out);
+            }
+        }
+    }
+
+    fn start_container(
+        &mut self,
+        framework: &FrameworkId,
+        id: &ExecutorId,
+        task: Option<&TaskKey>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(known) = self.frameworks.get_mut(framework) else {
+            return;
+        };
+        let task = task
+            .and_then(|key| known.tasks.get(&key.task))
+            .map(|task| Arc::clone(&task.info));
+        let Some(executor) = known.executors.get_mut(id) else {
+            return;
+        };
+        executor.limits = executor.wanted(task.as_deref());
+        out.push(Output::Launch(Box::new(Launch {
+            container: executor.container.clone(),
+            framework: Arc::clone(&known.info),
+            executor: Arc::clone(&executor.info),
+            task,
+            limits: executor.limits,
+        })));
+    }
+
+    // ---- what became of a launch ------------------------------------------------------------------------------------------------
+
+    pub(crate) fn launched(
+        &mut self,
+        container: &ContainerId,
+        pid: Option<u32>,
+        out: &mut Vec<Output>,
+    ) {
+        let deadline = self.now + self.config.executor_registration_timeout;
+        let Some((framework, id)) = self.containers.get(container).cloned() else {
+            return;
+        };
+        let Some(executor) = self.executor_mut(&framework, &id) else {
+            return;
+        };
+        if executor.started && executor.pid.is_some() {
+            return;
+        }
+        executor.pid = pid;
+        let first = !std::mem::replace(&mut executor.started, true);
+        if !executor.command {
+            if first && executor.phase == Phase::Registering {
+                let timer = self
+                    .timers
+                    .set(deadline, Timer::Executor(container.clone()));
+                if let Some(executor) = self.executor_mut(&framework, &id) {
+                    executor.timer = Some(timer);
+                }
+            }
+            self.show_executor(&framework, &id, out);
+            return;
+        }
+        if executor.phase == Phase::Registering {
+            executor.phase = Phase::Running;
+        }
+        let Some(task) = executor.live.first().cloned() else {
+            return;
+        };
+        self.show_executor(&framework, &id, out);
+        let key = TaskKey { framework, task };
+        self.command_started(&key, out);
+    }
+
+    /// The command's process runs.
+    pub(crate) fn command_started(&mut self, key: &TaskKey, out: &mut Vec<Output>) {
+        let Some(task) = self.task_mut(key) else {
+            return;
+        };
+        task.queued = false;
+        if task.kill.is_some() {
+            return;
+        }
+        let longest = task
+            .info
+            .max_completion_time
+            .as_ref()
+            .map(messages::duration);
+        self.start_probes(key);
+        self.update(key, TaskState::Running, Source::Executor, None, "", out);
+        self.limit_completion(key, longest);
+    }
+
+    pub(crate) fn limit_completion(&mut self, key: &TaskKey, longest: Option<Duration>) {
+        let Some(longest) = longest else { return };
+        let timer = self
+            .timers
+            .set(self.now + longest, Timer::Completion(key.clone()));
+        if let Some(task) = self.task_mut(key) {
+            task.completion_timer = Some(timer);
+        }
+    }
+
+    pub(crate) fn launch_failed(
+        &mut self,
+        container: &ContainerId,
+        reason: &str,
+        out: &mut Vec<Output>,
+    ) {
+        if self.orphans.swap_remove(container) {
+            self.may_exit(out);
+            return;
+        }
+        let Some((framework, id)) = self.containers.get(container).cloned() else {
+            return;
+        };
+        let Some(executor) = self.executor(&framework, &id) else {
+            return;
+        };
+        let live: Vec<TaskId> = executor.live.iter().cloned().collect();
+        for task in live {
+            let key = TaskKey {
+                framework: framework.clone(),
+                task,
+            };
+            if self.task(&key).is_some_and(|task| task.kill.is_some()) {
+                self.killed(&key, "", out);
+            } else {
+                self.update(
+                    &key,
+                    TaskState::Failed,
+                    Source::Agent,
+                    Some(Reason::ContainerLaunchFailed),
+                    reason,
+                    out,
+                );
+            }
+        }
+        self.remove_executor(&framework, &id, out);
+    }
+
+    // ---- kills ------------------------------------------------------------------------------------------------------------------
+
+    /// The framework (or the master) wants the task to end.
+    pub(crate) fn kill_task(
+        &mut self,
+        key: &TaskKey,
+        policy: Option<KillPolicy>,
+        out: &mut Vec<Output>,
+    ) {
+        if self.task(key).is_some() {
+            self.kill(key, policy, Cause::Asked, out);
+            return;
+        }
+        let info = self.unknown_task(key);
+        let message = "Cannot find executor: the task is unknown to the agent";
+        self.refuse_task(
+            key,
+            info,
+            TaskState::Dropped,
+            Reason::ExecutorTerminated,
+            message,
+            out,
+        );
+    }
+
+    pub(crate) fn kill(
+        &mut self,
+        key: &TaskKey,
+        policy: Option<KillPolicy>,
+        cause: Cause,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(framework) = self.frameworks.get(&key.framework) else {
+            return;
+        };
+        let Some(task) = framework.tasks.get(&key.task) else {
+            return;
+        };
+        let Some(id) = task.executor.clone() else {
+            return;
+        };
+        if task.state.is_terminal() {
+            return;
+        }
+        let waits = task.queued;
+        let grace = [policy.as_ref(), task.info.kill_policy.as_ref()]
+            .into_iter()
+            .flatten()
+            .find_map(|policy| policy.grace_period.as_ref())
+            .map_or(KILL_GRACE, messages::duration);
+        let grace = match (&self.drain, cause) {
+            (Some(drain), Cause::Draining) => drain
+                .max_grace_period
+                .as_ref()
+                .map_or(grace, |longest| grace.min(messages::duration(longest))),
+            _ => grace,
+        };
+        let deadline = self.now + grace;
+        let Some(task) = self.task_mut(key) else {
+            return;
+        };
+        let first = task.kill.is_none();
+        let asked = match task.kill.take() {
+            // A second kill can only shorten the first one's patience.
+            Some(earlier) => Kill {
+                deadline: earlier.deadline.min(deadline),
+                policy: policy.or(earlier.policy),
+                ..earlier
+            },
+            None => Kill {
+                deadline,
+                cause,
+                policy,
+                during_launch: waits,
+            },
+        };
+        task.kill = Some(asked.clone());
+        let (command, timer) = (task.command, task.kill_timer.take());
+        self.timers.cancel(timer);
+        self.record_kill(key, &asked, out);
+        if command {
+            self.kill_command(key, &id, &asked, first, out);
+        } else if waits {
+            self.killed(key, "Killed before delivery to the executor", out);
+        } else {
+            self.pass_kill(key, &id, asked.policy, out);
+        }
+    }
+
+    fn record_kill(&mut self, key: &TaskKey, kill: &Kill, out: &mut Vec<Output>) {
+        self.checkpoint(Record::Kill(kill_record(key, kill)), out);
+    }
+
+    fn kill_command(
+        &mut self,
+        key: &TaskKey,
+        id: &ExecutorId,
+        kill: &Kill,
+        first: bool,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(executor) = self.executor_mut(&key.framework, id) else {
+            return;
+        };
+        let container = executor.container.clone();
+        if executor.phase != Phase::Terminating {
+            executor.phase = Phase::Terminating;
+            executor.end = Some(End::Shutdown);
+        }
+        if kill.during_launch {
+            self.destroy(&container, out);
+            return;
+        }
+        if first {
+            out.push(Output::Signal {
+                container,
+                signal: SIGTERM,
+            });
+            self.announce_kill(key, kill, out);
+        }
+        self.await_grace(key, kill);
+    }
+
+    pub(crate) fn await_grace(&mut self, key: &TaskKey, kill: &Kill) {
+        let timer = self
+            .timers
+            .set(kill.deadline, Timer::KillGrace(key.clone()));
+        if let Some(task) = self.task_mut(key) {
+            task.kill_timer = Some(timer);
+        }
+    }
+
+    /// TASK_KILLING, for those who know it.
+    fn announce_kill(&mut self, key: &TaskKey, kill: &Kill, out: &mut Vec<Output>) {
+        let Some(framework) = self.frameworks.get(&key.framework) else {
+            return;
+        };
+        if kill.cause != Cause::Shutdown
+            && messages::has_capability(&framework.info, Capability::TaskKillingState)
+        {
+            self.update(key, TaskState::Killing, Source::Executor, None, "", out);
+        }
+    }
+
+    pub(crate) fn kill_grace_over(&mut self, key: &TaskKey, out: &mut Vec<Output>) {
+        let Some(task) = self.task_mut(key) else {
+            return;
+        };
+        task.kill_timer = None;
+        let Some(id) = task.executor.clone() else {
+            return;
+        };
+        if let Some(container) = self
+            .executor(&key.framework, &id)
+            .map(|executor| executor.container.clone())
+        {
+            self.destroy(&container, out);
+        }
+    }
+
+    pub(crate) fn took_too_long(&mut self, key: &TaskKey, out: &mut Vec<Output>) {
+        if let Some(task) = self.task_mut(key) {
+            task.completion_timer = None;
+        }
+        self.kill(key, None, Cause::TooLong, out);
+    }
+
+    // ---- ends -------------------------------------------------------------------------------------------------------------------
+
+    pub(crate) fn command_exited(&mut self, key: &TaskKey, exit: &Exit, out: &mut Vec<Output>) {
+        if let Some(limitation) = &exit.limitation {
+            self.limited(key, limitation, out);
+            return;
+        }
+        let Some(task) = self.task(key) else { return };
+        let message = ended("Command", exit.status);
+        if task.kill.is_some() || self.ending.is_some() {
+            self.killed(key, &message, out);
+            return;
+        }
+        match exit.status {
+            None => {
+                let reason = Some(Reason::ExecutorTerminated);
+                self.update(
+                    key,
+                    TaskState::Failed,
+                    Source::Agent,
+                    reason,
+                    "the task's container is gone, and nothing tells how it ended",
+                    out,
+                );
+            }
+            Some(status) => {
+                let state = if exit_code(status) == Some(0) {
+                    TaskState::Finished
+                } else {
+                    TaskState::Failed
+                };
+                self.update(key, state, Source::Executor, None, message, out);
+            }
+        }
+    }
+
+    /// The terminal update of a task whose end was asked for.
+    fn killed(&mut self, key: &TaskKey, message: &str, out: &mut Vec<Output>) {
+        let Some(task) = self.task(key) else { return };
+        let (cause, during_launch) = task.kill.as_ref().map_or((Cause::Shutdown, false), |kill| {
+            (kill.cause, kill.during_launch)
+        });
+        let during = during_launch.then_some(Reason::TaskKilledDuringLaunch);
+        let source = if during_launch {
+            Source::Agent
+        } else {
+            Source::Executor
+        };
+        let mut status = match cause {
+            Cause::TooLong => self.status(
+                key,
+                TaskState::Failed,
+                source,
+                Some(Reason::MaxCompletionTimeReached),
+                "Task exceeded its maximum completion time".to_owned(),
+            ),
+            _ => self.status(key, TaskState::Killed, source, during, message.to_owned()),
+        };
+        match cause {
+            Cause::Unhealthy => status.healthy = Some(false),
+            Cause::Draining => self.drained(key, &mut status),
+            _ => {}
+        }
+        self.take_update(key, status, false, out);
+    }
+
+    /// What a framework is told about a task that was killed because its agent drains.
+    pub(crate) fn drained(&self, key: &TaskKey, status: &mut TaskStatus) {
+        status.reason = Some(Reason::AgentDraining.into());
+        let Some(framework) = self.frameworks.get(&key.framework) else {
+            return;
+        };
+        let aware = messages::has_capability(&framework.info, Capability::PartitionAware);
+        if aware && self.drain.as_ref().is_some_and(|drain| drain.mark_gone()) {
+            status.state = TaskState::GoneByOperator.number();
+        }
+    }
+}
+
+pub(crate) fn kill_record(key: &TaskKey, kill: &Kill) -> KillRecord {
+    KillRecord {
+        framework_id: key.framework.as_str().to_owned(),
+        task_id: key.task.as_str().to_owned(),
+        deadline: kill.deadline.as_nanos(),
+        cause: kill.cause as u32,
+        policy: kill.policy,
+        during_launch: kill.during_launch,
+    }
+}
