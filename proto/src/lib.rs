@@ -4,8 +4,10 @@
 //! master-agent protocol and the gRPC face for frameworks. Required fields of proto2 are plain Rust fields; optional messages are
 //! `Option`s; `bytes` are [`bytes::Bytes`]; maps are `BTreeMap`s, so that equal messages have equal encodings.
 //!
-//! [`json`] is Mesos' JSON mapping, [`wire`] protobuf decoding that checks required fields, [`recordio`] the framing of streams.
+//! [`json`] is Mesos' JSON mapping, [`wire`] protobuf decoding that checks required fields, [`recordio`] the framing of streams,
+//! [`convert`] the bridge to the types of `tepui-model` and the text forms of flags.
 
+pub mod convert;
 mod generated;
 pub mod json;
 mod path;

@@ -69,20 +69,27 @@ pub fn write(message: &impl Json, out: &mut Vec<u8>) {
 ///
 /// When the text is no JSON ([`Error::is_syntax`]), or does not fit the message.
 pub fn from_slice<M: Json + Default>(text: &[u8]) -> Result<M, Error> {
-    if text.len() > SIZE_LIMIT_BYTES {
-        return Err(Error::TooLong {
-            limit_bytes: SIZE_LIMIT_BYTES,
-        });
-    }
-    let text = str::from_utf8(text).map_err(|error| Error::Syntax {
-        at_byte: error.valid_up_to(),
-        what: "the text is not UTF-8",
-    })?;
-    let mut reader = Reader::new(text);
+    let mut reader = Reader::new(text)?;
     let mut message = M::default();
     message.read_json(&mut reader)?;
     reader.finish()?;
     Ok(message)
+}
+
+/// Reads a list of messages, such as a flag may hold. `name` is how errors call it.
+///
+/// # Errors
+///
+/// As [`from_slice`].
+pub fn list_from_slice<M: Json + Default>(
+    text: &[u8],
+    name: &'static str,
+) -> Result<Vec<M>, Error> {
+    let mut reader = Reader::new(text)?;
+    let mut list = Vec::new();
+    reader.messages(name, &mut list)?;
+    reader.finish()?;
+    Ok(list)
 }
 
 mod generated {

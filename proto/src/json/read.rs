@@ -9,7 +9,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 
 use super::number::{self, Number};
-use super::{DEPTH_LIMIT, Error, Json, text};
+use super::{DEPTH_LIMIT, Error, Json, SIZE_LIMIT_BYTES, text};
 use crate::path::{Missing, Step};
 
 /// Padding may be left out, as some clients do.
@@ -37,15 +37,25 @@ pub struct Object {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
-        Self {
+    pub(super) fn new(text: &'a [u8]) -> Result<Self, Error> {
+        if text.len() > SIZE_LIMIT_BYTES {
+            return Err(Error::TooLong {
+                limit_bytes: SIZE_LIMIT_BYTES,
+            });
+        }
+        let text = str::from_utf8(text).map_err(|error| Error::Syntax {
+            at_byte: error.valid_up_to(),
+            what: "the text is not UTF-8",
+        })?;
+        let path = Vec::with_capacity(16);
+        Ok(Self {
             text,
             at: 0,
             depth: 0,
             step: Step::default(),
-            path: Vec::with_capacity(16),
+            path,
             missing: Missing::default(),
-        }
+        })
     }
 
     /// After the message: nothing follows, nothing is missing.
