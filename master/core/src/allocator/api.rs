@@ -173,15 +173,6 @@ pub enum Recovery {
     },
 }
 
-/// How much of the cluster a top-level role is sure of, and how much it may have at most.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Quota {
-    /// Kept free for the role while it does not use it.
-    pub guarantees: Quantities,
-    /// Never exceeded; names that are absent have no limit.
-    pub limits: Vec<(Name, tepui_model::resources::Scalar)>,
-}
-
 /// The allocator's decision: to be made into an offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allocation {
@@ -269,9 +260,6 @@ pub trait Allocator {
 
     /// Sets the weight of a role among its siblings; the default is 1. Must be positive.
     fn set_weight(&mut self, role: &Role, weight: f64);
-
-    /// Sets (or with the default, takes away) the quota of a top-level role.
-    fn set_quota(&mut self, role: &Role, quota: &Quota);
 
     /// Whether a run of [`Allocator::allocate`] would have something to do right away.
     fn has_work(&self) -> bool;

@@ -17,9 +17,18 @@
 //!
 //! Left out: offers and their life, tasks, maintenance; they are the master's.
 
+mod agent;
 mod api;
+mod drf;
+mod random;
+mod refusals;
+mod slab;
+mod tree;
+mod visit;
+mod wheel;
 
 pub use api::{
     AgentHandle, AgentOptions, Allocation, Allocator, AllocatorConfig, FrameworkCapabilities,
-    FrameworkHandle, FrameworkOptions, Holding, Quota, Recovery, RoleSubscription,
+    FrameworkHandle, FrameworkOptions, Holding, Recovery, RoleSubscription,
 };
+pub use drf::HierarchicalDrf;

@@ -1,0 +1,223 @@
+//! The decision for one agent: who of those to be tried gets what, in which order. Changes nothing; the grants are booked after.
+
+use super::agent::{Agent, Todo};
+use super::api::AllocatorConfig;
+use super::tree::{Child, Subscription, Tree, Whom};
+use smallvec::SmallVec;
+use tepui_model::{Quantities, Resources, Role, Time};
+
+/// What a visit needs to know besides the agent.
+pub(super) struct Rules<'a> {
+    pub(super) tree: &'a Tree,
+    pub(super) config: &'a AllocatorConfig,
+    /// Whether some framework has its own notion of a minimal offer.
+    pub(super) own_minima: bool,
+    pub(super) now: Time,
+}
+
+/// Whether there is enough for an offer.
+pub(super) fn is_allocatable(resources: &Resources, minima: &[Quantities]) -> bool {
+    if resources.is_empty() {
+        return false;
+    }
+    if minima.is_empty() {
+        return true;
+    }
+    let mut lots = resources.lots();
+    match (lots.next(), lots.next()) {
+        (Some(only), None) => minima
+            .iter()
+            .any(|minimum| only.scalars().contains(minimum)),
+        _ => {
+            let sum = resources.quantities();
+            minima.iter().any(|minimum| sum.contains(minimum))
+        }
+    }
+}
+
+/// Whether an agent has anything that could be offered to anybody.
+pub(super) fn is_offerable(
+    resources: &Resources,
+    config: &AllocatorConfig,
+    own_minima: bool,
+) -> bool {
+    if own_minima {
+        !resources.is_empty()
+    } else {
+        is_allocatable(resources, &config.min_allocatable)
+    }
+}
+
+/// Grants, in the order in which they were decided.
+pub(super) type Grants = SmallVec<[(u32, Resources); 1]>;
+
+/// One visit.
+pub(super) struct Visit<'a> {
+    rules: &'a Rules<'a>,
+    agent: &'a Agent,
+    free: Resources,
+    shared: Resources,
+    /// What of `free` a role may have, for the role that was tried last.
+    view: Option<(u32, Resources)>,
+    grants: Grants,
+    exhausted: bool,
+}
+
+impl<'a> Visit<'a> {
+    /// Decides who gets what.
+    pub(super) fn decide(rules: &'a Rules<'a>, agent: &'a Agent, todo: Todo) -> Grants {
+        let mut visit = Visit {
+            rules,
+            agent,
+            free: agent.free().clone(),
+            shared: agent.shared().clone(),
+            view: None,
+            grants: Grants::new(),
+            exhausted: false,
+        };
+        visit.exhausted =
+            !agent.active || !is_offerable(&visit.free, rules.config, rules.own_minima);
+        match todo {
+            Todo::Nothing => {}
+            Todo::Eager => visit.walk(Whom::Eager),
+            Todo::All => visit.walk(Whom::All),
+            Todo::Some(list) => {
+                let mut list = list.to_vec();
+                rules.tree.sort(&mut list);
+                for subscription in list {
+                    visit.offer_to(subscription);
+                }
+            }
+        }
+        visit.grants
+    }
+
+    /// Tries everybody in the order of shares: a depth-first walk with a stack of its own, since roles may be deep.
+    fn walk(&mut self, whom: Whom) {
+        let tree = self.rules.tree;
+        let mut stack = SmallVec::<[_; 4]>::new();
+        stack.push((tree.root(), tree.root().children.iter(whom)));
+        while !self.exhausted {
+            let Some((node, children)) = stack.last_mut() else {
+                return;
+            };
+            let node = *node;
+            match children.next().map(|rank| rank.item) {
+                None => drop(stack.pop()),
+                Some(Child::Own) => {
+                    if self.agent.mixed && !self.has_for(&node.role) {
+                        continue;
+                    }
+                    for rank in node.subscriptions.iter(whom) {
+                        self.offer_to(rank.item);
+                        if self.exhausted {
+                            return;
+                        }
+                    }
+                }
+                Some(Child::Role(index)) => {
+                    let child = tree.node(index);
+                    if !self.agent.mixed || self.has_below(&child.role) {
+                        stack.push((child, child.children.iter(whom)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether anything is left that a framework in this role may have.
+    fn has_for(&self, role: &Role) -> bool {
+        self.free.lots().any(|lot| lot.kind().is_available_to(role))
+    }
+
+    /// Whether anything is left that a framework in this role or below it may have.
+    fn has_below(&self, role: &Role) -> bool {
+        self.free.lots().any(|lot| {
+            lot.kind().is_available_to(role)
+                || lot
+                    .kind()
+                    .reservation_role()
+                    .is_some_and(|owner| owner.is_strict_subrole_of(role))
+        })
+    }
+
+    /// Tries one subscription.
+    fn offer_to(&mut self, index: u32) {
+        if self.exhausted {
+            return;
+        }
+        let subscription = self.rules.tree.subscription(index);
+        if !self.agent.is_shown_to(
+            subscription.capabilities,
+            self.rules.config.filter_gpu_resources,
+        ) {
+            return;
+        }
+        let offer = if self.agent.mixed {
+            let offer = self.available_to(subscription);
+            if !self.is_wanted(index, subscription, &offer) {
+                return;
+            }
+            let taken = self.free.try_subtract(&offer);
+            debug_assert!(taken.is_ok(), "a part of what is free is free");
+            self.view = None;
+            offer
+        } else {
+            if !self.is_wanted(index, subscription, &self.free) {
+                return;
+            }
+            std::mem::take(&mut self.free)
+        };
+        let offer = self.with_shared(subscription, offer);
+        self.grants.push((index, offer));
+        self.exhausted = !is_offerable(&self.free, self.rules.config, self.rules.own_minima);
+    }
+
+    /// Whether there is enough of it and it was not refused.
+    fn is_wanted(&self, index: u32, subscription: &Subscription, offer: &Resources) -> bool {
+        let minima = subscription
+            .min_allocatable
+            .as_ref()
+            .unwrap_or(&self.rules.config.min_allocatable);
+        is_allocatable(offer, minima)
+            && !self.agent.refusals.refuses(
+                index,
+                subscription.epoch,
+                self.rules.now,
+                self.agent.gains,
+                offer,
+            )
+    }
+
+    /// What is left of what a subscription may have.
+    fn available_to(&mut self, subscription: &Subscription) -> Resources {
+        let view = match self.view.take() {
+            Some(view) if view.0 == subscription.node => view,
+            _ => (
+                subscription.node,
+                self.free.available_to(&subscription.role),
+            ),
+        };
+        let capabilities = subscription.capabilities;
+        let offer = view.1.filter(|kind| {
+            (capabilities.revocable_resources || !kind.is_revocable())
+                && (capabilities.reservation_refinement || !kind.is_refined())
+        });
+        self.view = Some(view);
+        offer
+    }
+
+    /// Adds the shared volumes that the subscription may have, each of which is handed out once in a visit. They travel only
+    /// with something else.
+    fn with_shared(&mut self, subscription: &Subscription, mut offer: Resources) -> Resources {
+        if !self.shared.is_empty() && subscription.capabilities.shared_resources {
+            let shared = self.shared.filter(|kind| {
+                kind.is_available_to(&subscription.role)
+                    && (subscription.capabilities.reservation_refinement || !kind.is_refined())
+            });
+            self.shared.subtract_overlap(&shared);
+            offer += &shared;
+        }
+        offer
+    }
+}
