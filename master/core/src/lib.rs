@@ -1,23 +1,32 @@
 //! The master's decisions: registry, allocator, offers, tasks. A deterministic state machine without I/O.
 //!
-//! The core has one entrance, `Master::step(&mut self, now: Time, input: Input, out: &mut Vec<Output>)`, made by
-//! `Master::new(config: Config, registry: Registry, now: Time)`, and says by `next_deadline(&self) -> Option<Time>` when it wants
-//! [`Input::Tick`]. `counters(&self) -> &Counters` is read after each batch. What can come in is [`Input`], what can come out is [`Output`]. What operators
+//! [`Master`] has one entrance, [`Master::step`]; what can come in is [`Input`], what can come out is [`Output`]. What operators
 //! see leaves as [`Change`]s. Nothing in here reads a clock, a random number, a file or a socket: time comes with each step, and
 //! ids are counted.
 //!
 //! Promised: I1 (no over-commitment), I2 (one terminal state a task), I4 (an offer ends once) and I6 (nothing is sent after a later
-//! leader was seen), asserted where it is cheap and wholly by `Master::check_invariants`.
+//! leader was seen), asserted where it is cheap and wholly by [`Master::check_invariants`].
 //! Left out: transports, encodings, authentication, and reading for operators, which are the shell's.
 
 pub mod allocator;
 
+mod allocation;
+mod calls;
 mod change;
 mod config;
 mod counters;
+mod events;
 mod input;
+mod invariants;
+mod links;
+mod master;
+mod operator;
 mod output;
 mod registry;
+mod state;
+mod stores;
+mod tasks;
+mod validate;
 
 pub use change::{
     AgentRemoval, AgentSnapshot, Change, ExecutorSnapshot, FrameworkSnapshot, OfferKey,
@@ -26,5 +35,6 @@ pub use change::{
 pub use config::Config;
 pub use counters::{Counters, FrameworkCounters, MessageCounters, OfferCounters};
 pub use input::{CallOrigin, Input, LinkKey, OperatorCall, ReplyToken, StoreError, StreamKey};
+pub use master::Master;
 pub use output::{LogLevel, Output, Reply};
 pub use registry::{AdmittedAgent, Registry, RegistryOperation};

@@ -1,0 +1,316 @@
+//! Registration: gather it, decide whether the agent may come in, have the registry store it, and answer.
+
+use std::sync::Arc;
+
+use tepui_model::AgentId;
+use tepui_proto::mesos::AgentInfo;
+use tepui_proto::tepui::v1::{Refused, Register, RegisterMore, Registered, master_message};
+
+use super::LinkState;
+use crate::change::Change;
+use crate::events;
+use crate::input::{LinkKey, StoreError};
+use crate::master::{Master, Timer, log, to_link};
+use crate::output::{LogLevel, Output};
+use crate::registry::{AdmittedAgent, RegistryOperation};
+use crate::state::Transition;
+use crate::stores::Waiting;
+use crate::validate::agent::check_agent;
+
+/// The protocol of `agent.proto` that this master speaks.
+const PROTOCOL: u32 = 1;
+
+impl Master {
+    pub(super) fn register(
+        &mut self,
+        link: LinkKey,
+        register: Box<Register>,
+        out: &mut Vec<Output>,
+    ) {
+        if register.agent.id.is_some() {
+            self.counters.messages.reregister_slave += 1;
+        } else {
+            self.counters.messages.register_slave += 1;
+        }
+        self.gathered(link, register, out);
+    }
+
+    pub(super) fn register_more(
+        &mut self,
+        link: LinkKey,
+        more: RegisterMore,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(known) = self.links.get_mut(&link) else {
+            return;
+        };
+        let LinkState::Registering(mut register) =
+            std::mem::replace(&mut known.state, LinkState::Silent)
+        else {
+            return;
+        };
+        register.frameworks.extend(more.frameworks);
+        register.executors.extend(more.executors);
+        register.tasks.extend(more.tasks);
+        register.operations.extend(more.operations);
+        register.more = more.more;
+        self.gathered(link, register, out);
+    }
+
+    fn gathered(&mut self, link: LinkKey, register: Box<Register>, out: &mut Vec<Output>) {
+        let Some(known) = self.links.get_mut(&link) else {
+            return;
+        };
+        let sizes = [
+            register.tasks.len(),
+            register.executors.len(),
+            register.frameworks.len(),
+            register.operations.len(),
+        ];
+        if sizes
+            .iter()
+            .any(|size| *size > self.config.max_tasks_per_agent)
+        {
+            let reason = format!(
+                "This master takes at most {} tasks of one agent",
+                self.config.max_tasks_per_agent
+            );
+            return self.refuse(link, reason, false, out);
+        }
+        if register.more.unwrap_or(false) {
+            known.state = LinkState::Registering(register);
+            return;
+        }
+        known.state = LinkState::Waiting(register);
+        self.admit(link, out);
+    }
+
+    /// The registration of this link is complete: decide.
+    fn admit(&mut self, link: LinkKey, out: &mut Vec<Output>) {
+        let Some(LinkState::Waiting(register)) = self.links.get(&link).map(|link| &link.state)
+        else {
+            return;
+        };
+        if register.protocol != PROTOCOL {
+            let reason = format!(
+                "Protocol {} is not understood, this master speaks {PROTOCOL}",
+                register.protocol
+            );
+            return self.refuse(link, reason, false, out);
+        }
+        if register
+            .epoch_seen
+            .is_some_and(|seen| seen > self.config.epoch)
+        {
+            // I6: it has obeyed a later leader. There is nothing to say to it.
+            return self.close_link(link, "it has obeyed a later leader".to_owned(), out);
+        }
+        let id = match check_agent(register) {
+            Ok(id) => id,
+            Err(reason) => return self.refuse(link, reason, false, out),
+        };
+        let Some(id) = id else {
+            return self.admit_new(link, out);
+        };
+        if self.gone.contains_key(&id) {
+            let reason = "An operator has marked this agent gone".to_owned();
+            return self.refuse(link, reason, true, out);
+        }
+        if self.in_transition(&id) {
+            self.parked.push(link);
+            return;
+        }
+        let known = match self.agent_ids.get(&id) {
+            Some(agent) => Some((
+                self.agents[*agent].info.as_ref(),
+                self.agents[*agent].deactivated,
+            )),
+            None => self
+                .recovered
+                .get(&id)
+                .map(|agent| (&agent.info, agent.deactivated)),
+        };
+        let Some((stored, deactivated)) = known else {
+            return self.store_admission(link, id, false, out);
+        };
+        if stored.hostname != register.agent.hostname {
+            let reason = format!(
+                "Agent {id} is registered on host {}, not {}",
+                stored.hostname, register.agent.hostname
+            );
+            return self.refuse(link, reason, true, out);
+        }
+        if *stored == register.agent {
+            self.let_in(link, &id, deactivated, out);
+        } else {
+            self.store_admission(link, id, deactivated, out);
+        }
+    }
+
+    fn admit_new(&mut self, link: LinkKey, out: &mut Vec<Output>) {
+        if self.agents.len() + self.recovered.len() >= self.config.max_agents {
+            let reason = format!(
+                "This master serves at most {} agents",
+                self.config.max_agents
+            );
+            return self.refuse(link, reason, false, out);
+        }
+        let id = AgentId::numbered(&self.id, self.next_agent);
+        self.next_agent += 1;
+        self.store_admission(link, id, false, out);
+    }
+
+    fn store_admission(
+        &mut self,
+        link: LinkKey,
+        id: AgentId,
+        deactivated: bool,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(LinkState::Waiting(register)) = self.links.get(&link).map(|link| &link.state)
+        else {
+            return;
+        };
+        let is_new = register.agent.id.is_none();
+        let info = AgentInfo {
+            id: Some(events::agent_id(&id)),
+            ..register.agent.clone()
+        };
+        let admitted = Box::new(AdmittedAgent { info, deactivated });
+        self.begin(&id, Transition::Admitting);
+        let operation = RegistryOperation::Admit(admitted.clone());
+        self.store(
+            operation,
+            Waiting::Admission {
+                link,
+                id,
+                admitted,
+                is_new,
+            },
+            out,
+        );
+    }
+
+    /// The registry has answered.
+    pub(crate) fn admitted(
+        &mut self,
+        link: LinkKey,
+        id: AgentId,
+        admitted: AdmittedAgent,
+        is_new: bool,
+        result: Result<(), StoreError>,
+        out: &mut Vec<Output>,
+    ) {
+        if let Err(error) = result {
+            return self.refuse(
+                link,
+                format!("The registration could not be stored, try again: {error}"),
+                false,
+                out,
+            );
+        }
+        self.unreachable.shift_remove(&id);
+        if self.links.contains_key(&link) {
+            return self.let_in(link, &id, admitted.deactivated, out);
+        }
+        // Its link broke meanwhile.
+        if is_new {
+            // It never heard of its id, and will get another.
+            self.begin(&id, Transition::Removing);
+            self.store(
+                RegistryOperation::Remove { agent: id.clone() },
+                Waiting::Removal { id },
+                out,
+            );
+        } else if !self.agent_ids.contains_key(&id) {
+            // It has the usual time to return.
+            out.push(Output::Change(Change::AgentRecovered(Arc::new(
+                admitted.info.clone(),
+            ))));
+            if self.recovered.is_empty() {
+                self.timers.set(
+                    Timer::Recovery,
+                    self.now + self.config.agent_reregister_timeout,
+                );
+            }
+            self.recovered.insert(id, admitted);
+        }
+    }
+
+    /// Make the link the agent's stream, and its truth the master's.
+    fn let_in(&mut self, link: LinkKey, id: &AgentId, deactivated: bool, out: &mut Vec<Output>) {
+        let Some(known) = self.links.get_mut(&link) else {
+            return;
+        };
+        let peer = Arc::clone(&known.peer);
+        let LinkState::Waiting(register) = std::mem::replace(&mut known.state, LinkState::Silent)
+        else {
+            return;
+        };
+        out.push(to_link(
+            link,
+            master_message::Message::Registered(Box::new(Registered {
+                protocol: PROTOCOL,
+                agent_id: events::agent_id(id),
+                ping_timeout_ms: u64::try_from(self.config.agent_timeout().as_millis())
+                    .unwrap_or(u64::MAX),
+                master: Some(self.config.master.clone()),
+            })),
+        ));
+        let agent = self.merge(link, peer, id, deactivated, *register, out);
+        if let Some(link) = self.links.get_mut(&link) {
+            link.state = LinkState::Live(agent);
+        }
+        self.start_pings(agent, out);
+    }
+
+    /// Registrations that waited for a change of this agent.
+    pub(crate) fn unpark(&mut self, id: &AgentId, out: &mut Vec<Output>) {
+        let same = |link: &LinkKey| match self.links.get(link).map(|link| &link.state) {
+            Some(LinkState::Waiting(register)) => register
+                .agent
+                .id
+                .as_ref()
+                .is_some_and(|own| own.value == id.as_str()),
+            // Broken meanwhile: decided at once, by doing nothing.
+            _ => true,
+        };
+        let (ready, parked): (Vec<LinkKey>, Vec<LinkKey>) =
+            self.parked.iter().partition(|link| same(link));
+        self.parked = parked;
+        // The newest stream of an agent counts.
+        let newest = ready.last().copied();
+        for link in ready {
+            if Some(link) == newest {
+                self.admit(link, out);
+            } else {
+                self.close_link(link, "a newer stream of its agent has come".to_owned(), out);
+            }
+        }
+    }
+
+    fn refuse(
+        &mut self,
+        link: LinkKey,
+        reason: impl Into<String>,
+        permanent: bool,
+        out: &mut Vec<Output>,
+    ) {
+        let reason = reason.into();
+        if self.links.contains_key(&link) {
+            log(
+                LogLevel::Warn,
+                format!("an agent was refused: {reason}"),
+                out,
+            );
+            out.push(to_link(
+                link,
+                master_message::Message::Refused(Refused {
+                    reason: reason.clone(),
+                    permanent,
+                }),
+            ));
+            self.close_link(link, format!("it was refused: {reason}"), out);
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Whether what peers describe makes sense. Pure functions; an error is the text that the peer is told.
+
+pub(crate) mod agent;
+mod checks;
+mod container;
+pub(crate) mod executor;
+pub(crate) mod framework;
+pub(crate) mod task;
