@@ -33,12 +33,13 @@ mod backoff;
 mod convert;
 mod error;
 pub mod executor;
+mod inbox;
 pub mod scheduler;
 mod task;
 mod transport;
 
 pub use error::{Error, TaskError};
-pub use executor::{ExecutorBuilder, ExecutorEvent, TaskReport};
+pub use executor::{Executor, ExecutorBuilder, ExecutorEvent, ExecutorHandle, TaskReport};
 pub use scheduler::{
     Capability, Driver, Event, Failure, Framework, FrameworkBuilder, Message, Offer,
     OperationUpdate, Refused, Subscribed, Update,

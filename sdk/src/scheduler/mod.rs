@@ -22,7 +22,7 @@ use std::time::Duration;
 use tepui_coordination::{Detector, Location, ZooKeeperOptions};
 use tepui_model::{AgentId, FrameworkId, Role, TaskId};
 use tepui_proto::mesos;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 pub use driver::Driver;
 pub use event::{Event, Failure, Message, Refused, Subscribed};
@@ -31,6 +31,7 @@ pub use offer::Offer;
 pub use update::{OperationUpdate, Update};
 
 use crate::error::Error;
+use crate::inbox::Inbox;
 use crate::transport::Transport;
 use driver::Status;
 use offer::Held;
@@ -38,8 +39,6 @@ use outbox::Outbox;
 
 /// The port of a master that is given without one.
 const MASTER_PORT: u16 = 5050;
-/// The most events that wait for the author.
-const EVENT_LIMIT: usize = 1024;
 
 /// What a framework says of itself, before it subscribes.
 #[derive(Clone, Debug)]
@@ -236,7 +235,7 @@ impl FrameworkBuilder {
 /// [`failover_timeout`](FrameworkBuilder::failover_timeout).
 #[derive(Debug)]
 pub struct Framework {
-    events: mpsc::Receiver<Result<Event, Error>>,
+    inbox: Arc<Inbox<Event>>,
     driver: Driver,
     held: Arc<Held>,
     session: tokio::task::AbortHandle,
@@ -274,7 +273,7 @@ impl Framework {
     }
 
     fn start(builder: FrameworkBuilder, detector: Detector) -> Self {
-        let (sender, events) = mpsc::channel(EVENT_LIMIT);
+        let inbox = Arc::new(Inbox::default());
         let framework_id = builder
             .info
             .id
@@ -289,14 +288,14 @@ impl Framework {
         let session = session::Session::new(
             builder,
             detector,
-            sender,
+            Arc::clone(&inbox),
             status,
             Arc::clone(&outbox),
             Arc::clone(&held),
         );
         let session = tokio::spawn(session.run()).abort_handle();
         Self {
-            events,
+            inbox,
             driver: Driver {
                 outbox,
                 status: watched,
@@ -311,7 +310,7 @@ impl Framework {
     /// # Errors
     /// The framework cannot go on: it was removed, replaced by another instance, or refused. The call after that gives `None`.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
-        self.events.recv().await.transpose()
+        self.inbox.next().await
     }
 
     /// A handle for calls.

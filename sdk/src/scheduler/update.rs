@@ -128,7 +128,7 @@ impl Update {
     }
 }
 
-fn acknowledge_call(acknowledge: call::Acknowledge) -> Call {
+pub(super) fn acknowledge_call(acknowledge: call::Acknowledge) -> Call {
     Call {
         r#type: Some(call::Type::Acknowledge.into()),
         acknowledge: Some(acknowledge),
