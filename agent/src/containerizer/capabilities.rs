@@ -1,4 +1,8 @@
-//! What this machine and this user can do, found out once at start.
+//! What this machine and this user can do, found out once at start, by trying.
+
+use super::isolators::cgroups::{Controller, Layout};
+use super::launcher::Launcher;
+use super::spec::Namespaces;
 
 /// What the containerizer can do here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +22,63 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
+    pub(super) fn find(layout: &Layout, mut missing: Vec<String>, launcher: &Launcher) -> Self {
+        let root = nix::unistd::geteuid().is_root();
+        if !root {
+            missing.push("not root: tasks run as this agent's user".to_owned());
+        }
+        let probed = launcher.probe(Namespaces {
+            user: !root,
+            ..Namespaces::default()
+        });
+        if let Err(error) = &probed {
+            missing.push(format!(
+                "no namespaces ({error}): tasks see each other and the host's processes"
+            ));
+        }
+        let (cpu, memory, processes) = (
+            layout.has(Controller::Cpu),
+            layout.has(Controller::Memory),
+            layout.has(Controller::Pids),
+        );
+        for (there, what) in [
+            (cpu, "CPU is not shared by weight"),
+            (memory, "memory is not limited"),
+            (processes, "processes are not limited"),
+        ] {
+            if !there {
+                missing.push(format!("no usable cgroup controller: {what}"));
+            }
+        }
+        Self {
+            root,
+            namespaces: probed.is_ok(),
+            cpu,
+            memory,
+            processes,
+            missing,
+        }
+    }
+
+    /// What a container gets that asks for `wanted`.
+    pub(super) fn effective(&self, wanted: Namespaces) -> Namespaces {
+        if self.namespaces {
+            Namespaces {
+                user: wanted.user || !self.root,
+                ..wanted
+            }
+        } else {
+            Namespaces {
+                pid: false,
+                mount: false,
+                ipc: false,
+                uts: false,
+                network: false,
+                user: false,
+            }
+        }
+    }
+
     /// One line for the log at start, if anything is missing.
     pub fn warning(&self) -> Option<String> {
         (!self.missing.is_empty()).then(|| {
@@ -26,5 +87,49 @@ impl Capabilities {
                 self.missing.join("; ")
             )
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespaces_are_as_wanted_as_far_as_they_can_be_had() {
+        let able = Capabilities {
+            root: true,
+            namespaces: true,
+            cpu: true,
+            memory: true,
+            processes: true,
+            missing: Vec::new(),
+        };
+        let wanted = Namespaces {
+            network: true,
+            ..Namespaces::default()
+        };
+        assert_eq!(able.effective(wanted), wanted);
+        assert_eq!(able.warning(), None);
+        let rootless = Capabilities {
+            root: false,
+            missing: vec!["a".into(), "b".into()],
+            ..able.clone()
+        };
+        assert_eq!(
+            rootless.effective(wanted),
+            Namespaces {
+                user: true,
+                ..wanted
+            }
+        );
+        assert_eq!(
+            rootless.warning().unwrap(),
+            "containers run with less isolation on this machine: a; b"
+        );
+        let unable = Capabilities {
+            namespaces: false,
+            ..able
+        };
+        assert!(!unable.effective(wanted).pid && !unable.effective(wanted).network);
     }
 }

@@ -37,7 +37,7 @@ pub struct Exit {
     /// Milliseconds since the epoch.
     pub ended_at_ms: u64,
     /// What it had used, where cgroups tell.
-    pub usage: Option<Usage>,
+    pub usage: Option<Box<Usage>>,
 }
 
 /// Why a container ended.
@@ -267,6 +267,7 @@ pub enum Recovered {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::libc;
 
     #[test]
     fn statuses_read_as_mesos_words_them() {
@@ -294,7 +295,7 @@ mod tests {
         let failure = LaunchFailure {
             step: "execute".into(),
             subject: "/nowhere".into(),
-            errno: nix::libc::ENOENT,
+            errno: libc::ENOENT,
         };
         assert_eq!(
             failure.to_string(),

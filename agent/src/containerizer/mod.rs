@@ -5,16 +5,26 @@
 //! what is left behind in the container and forwards signals. Supervisors outlive launcher and agent, and write how their container
 //! ended beside its pid in `<runtime_dir>/containers/<id>/`, where the next agent process finds it.
 //!
+//! Any program that links this crate can be that launcher: it becomes one when it is executed under the launcher's name, before its `main`.
+//!
 //! **Promises.** An exit is told once to a living agent, at once and without polling, and to every later one until it says
 //! [`destroy`](Containerizer::destroy). Everything that a container was is gone when `destroy` returns. A reused pid is never signalled.
 //! With [`Lifetime::Ephemeral`] no process, cgroup or record outlives the agent's process, however that ends.
 //!
 //! **Left out.** Images, mounts and network setup (later isolators); rotation of logs; what a task means to a framework (the core's).
 
+pub(crate) mod isolators;
+pub(crate) mod record;
+
 mod capabilities;
 mod error;
 mod event;
+mod exec;
+mod launcher;
+mod recovery;
 mod spec;
+mod user;
+mod watch;
 
 pub use capabilities::Capabilities;
 pub use error::ContainerizerError;
@@ -27,9 +37,24 @@ pub use spec::{
     MAX_CONTAINER_ID_BYTES, Namespaces, Rlimit, RlimitKind, UNCHARGED_MEMORY_BYTES,
 };
 
+use std::collections::HashMap;
+use std::collections::hash_map;
+use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use nix::libc;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch as latest};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::supervisor::message::{Launch, Order, Program, RequestKind};
+use crate::supervisor::sys;
+use isolators::cgroups::{Layout, Placement};
+use launcher::Launcher;
+use record::Process;
+use recovery::{Found, runtime_error};
 
 /// How many events wait for their reader before supervisors' news waits too (nothing is lost: it stays on disk).
 pub const EVENT_QUEUE: usize = 1024;
@@ -54,10 +79,64 @@ pub enum Lifetime {
     Ephemeral,
 }
 
+/// How many signals wait for a container that is being launched.
+const MAX_ORDERS: usize = 16;
+
 /// The door of this room. Cheap to clone; every method may be called from any task of the tokio runtime that called `start`.
+/// When the last clone is dropped, durable containers run on unwatched and ephemeral ones end.
 #[derive(Debug, Clone)]
 pub struct Containerizer {
-    capabilities: std::sync::Arc<Capabilities>,
+    inner: Arc<Inner>,
+    _watching: Arc<DropGuard>,
+}
+
+/// What the door and the tasks that watch containers share.
+#[derive(Debug)]
+struct Inner {
+    config: ContainerizerConfig,
+    boot_id: String,
+    capabilities: Capabilities,
+    layout: Layout,
+    launcher: Launcher,
+    events: mpsc::Sender<ContainerEvent>,
+    /// At most as many as there are records; see `launch` and `destroy`.
+    containers: Mutex<HashMap<ContainerId, Entry>>,
+    closed: CancellationToken,
+}
+
+/// A container that has a record.
+#[derive(Debug)]
+struct Entry {
+    placement: Placement,
+    namespaces: Namespaces,
+    state: State,
+    ended: latest::Sender<bool>,
+}
+
+#[derive(Debug)]
+enum State {
+    Launching {
+        /// What is to be sent once there is somebody to send it to; at most [`MAX_ORDERS`].
+        orders: Vec<Order>,
+    },
+    Running(Running),
+    Ended,
+}
+
+/// The processes that matter of a container that runs.
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    supervisor: Process,
+    init: Process,
+}
+
+impl Running {
+    fn order(self, order: Order) -> io::Result<()> {
+        let Some(supervisor) = self.supervisor.open()? else {
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        };
+        Ok(sys::pidfd_order(supervisor.as_fd(), order.encode())?)
+    }
 }
 
 impl Containerizer {
@@ -66,13 +145,49 @@ impl Containerizer {
     pub fn start(
         config: ContainerizerConfig,
     ) -> Result<(Self, mpsc::Receiver<ContainerEvent>), ContainerizerError> {
-        let _ = config;
-        Err(unavailable())
+        let containers_dir = config.runtime_dir.join(record::CONTAINERS_DIR);
+        std::fs::create_dir_all(&containers_dir)
+            .map_err(runtime_error("create", &containers_dir))?;
+        let boot_id = record::boot_id().map_err(runtime_error(
+            "read",
+            Path::new("/proc/sys/kernel/random/boot_id"),
+        ))?;
+        let (layout, missing) = Layout::set_up(&config.cgroups_root);
+        let roots = match config.lifetime {
+            Lifetime::Ephemeral => layout.roots().map(Path::to_owned).collect(),
+            Lifetime::Durable => Vec::new(),
+        };
+        let launcher = Launcher::start(roots)?;
+        let capabilities = Capabilities::find(&layout, missing, &launcher);
+        if let Some(warning) = capabilities.warning() {
+            tracing::warn!("{warning}");
+        }
+        let (events, receiver) = mpsc::channel(EVENT_QUEUE);
+        let closed = CancellationToken::new();
+        let watching = Arc::new(closed.clone().drop_guard());
+        let containers = Mutex::default();
+        let inner = Inner {
+            config,
+            boot_id,
+            capabilities,
+            layout,
+            launcher,
+            events,
+            containers,
+            closed,
+        };
+        Ok((
+            Self {
+                inner: Arc::new(inner),
+                _watching: watching,
+            },
+            receiver,
+        ))
     }
 
     /// What this machine can do.
     pub fn capabilities(&self) -> &Capabilities {
-        &self.capabilities
+        &self.inner.capabilities
     }
 
     /// Call once, before the first launch, with every container that is believed to run or whose exit has not been noted:
@@ -81,15 +196,135 @@ impl Containerizer {
         &self,
         known: &[ContainerId],
     ) -> Result<Vec<Recovered>, ContainerizerError> {
-        let _ = known;
-        Err(unavailable())
+        let runtime_dir = self.inner.config.runtime_dir.clone();
+        let containers_dir = runtime_dir.join(record::CONTAINERS_DIR);
+        let found =
+            recovery::directories(&runtime_dir).map_err(runtime_error("read", &containers_dir))?;
+        let wanted: std::collections::HashSet<&str> =
+            known.iter().map(ContainerId::as_str).collect();
+        let mut orphans = tokio::task::JoinSet::new();
+        for name in found
+            .into_iter()
+            .filter(|name| !wanted.contains(name.as_str()))
+        {
+            let (directory, boot_id) = (
+                record::directory(&runtime_dir, &name),
+                self.inner.boot_id.clone(),
+            );
+            orphans.spawn_blocking(move || (recovery::destroy(&directory, &boot_id), directory));
+        }
+        let mut recovered = Vec::with_capacity(known.len());
+        for container in known {
+            recovered.push(self.recover_one(container)?);
+        }
+        while let Some(destroyed) = orphans.join_next().await {
+            if let Ok((Err(error), directory)) = destroyed {
+                tracing::error!(directory = %directory.display(), %error, "a container that nobody knows cannot be destroyed");
+            }
+        }
+        Ok(recovered)
+    }
+
+    fn recover_one(&self, container: &ContainerId) -> Result<Recovered, ContainerizerError> {
+        let directory = record::directory(&self.inner.config.runtime_dir, container.as_str());
+        let container = container.clone();
+        match recovery::examine(&directory, &self.inner.boot_id)
+            .map_err(runtime_error("read", &directory))?
+        {
+            Found::Running { launch, supervisor } => {
+                let pid = launch.init.pid.unsigned_abs();
+                let state = State::Running(Running {
+                    supervisor: launch.supervisor,
+                    init: launch.init,
+                });
+                self.insert(&container, launch.placement, launch.namespaces, state)?;
+                self.watch(watch::follow_recovered(
+                    Arc::clone(&self.inner),
+                    container.clone(),
+                    supervisor,
+                ));
+                Ok(Recovered::Running { container, pid })
+            }
+            Found::Exited(exit) => {
+                self.insert(
+                    &container,
+                    Placement::default(),
+                    Namespaces::default(),
+                    State::Ended,
+                )?;
+                Ok(Recovered::Exited { container, exit })
+            }
+            Found::Stale | Found::Nothing => {
+                recovery::destroy(&directory, &self.inner.boot_id)
+                    .map_err(runtime_error("remove", &directory))?;
+                Ok(Recovered::Unknown { container })
+            }
+        }
     }
 
     /// Hands the container over to the launcher. `Ok` means that exactly one `Exited` (of reason `LaunchFailed` if it never ran) will
     /// come, after one `Started` if it did run.
     pub async fn launch(&self, spec: LaunchSpec) -> Result<(), ContainerizerError> {
-        let _ = spec;
-        Err(unavailable())
+        let credentials = user::resolve(spec.user).await?;
+        let container = spec.container;
+        let namespaces = self.inner.capabilities.effective(spec.namespaces);
+        let placement = self.inner.layout.place(container.as_str());
+        let record = record::directory(&self.inner.config.runtime_dir, container.as_str());
+        self.insert(
+            &container,
+            placement.clone(),
+            namespaces,
+            State::Launching { orders: Vec::new() },
+        )?;
+        let launch = Launch {
+            record: record.clone(),
+            boot_id: self.inner.boot_id.clone(),
+            ephemeral: self.inner.config.lifetime == Lifetime::Ephemeral,
+            namespaces,
+            hostname: spec.hostname,
+            placement,
+            limits: spec.limits,
+            program: Program {
+                command: spec.command,
+                environment: spec.environment,
+                working_directory: spec.sandbox,
+                credentials,
+                rlimits: spec.rlimits,
+            },
+            stdout: spec.stdout,
+            stderr: spec.stderr,
+        };
+        let requested = match std::fs::create_dir(&record) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(ContainerizerError::Exists(container.clone()))
+            }
+            Err(error) => Err(runtime_error("create", &record)(error)),
+            Ok(()) => {
+                let requested = self
+                    .inner
+                    .launcher
+                    .request(RequestKind::Launch, &launch, &[])
+                    .await;
+                if requested.is_err() {
+                    let _ = std::fs::remove_dir(&record);
+                }
+                requested
+            }
+        };
+        match requested {
+            Ok(reports) => {
+                self.watch(watch::follow_launch(
+                    Arc::clone(&self.inner),
+                    container,
+                    reports,
+                ));
+                Ok(())
+            }
+            Err(error) => {
+                self.inner.containers.lock().remove(&container);
+                Err(error)
+            }
+        }
     }
 
     /// Sends a signal. SIGKILL to the tree ends the container; its `Exited` comes.
@@ -99,15 +334,70 @@ impl Containerizer {
         signal: i32,
         scope: KillScope,
     ) -> Result<(), ContainerizerError> {
-        let _ = (container, signal, scope);
-        Err(unavailable())
+        let order = Order {
+            signal,
+            tree: scope == KillScope::Tree,
+        };
+        let failed = |source| ContainerizerError::Signal {
+            container: container.clone(),
+            source,
+        };
+        if !(1..=libc::SIGRTMAX()).contains(&signal) {
+            return Err(failed(io::ErrorKind::InvalidInput.into()));
+        }
+        let running = match self
+            .inner
+            .containers
+            .lock()
+            .get_mut(container)
+            .map(|entry| &mut entry.state)
+        {
+            None | Some(State::Ended) => {
+                return Err(ContainerizerError::NotRunning(container.clone()));
+            }
+            Some(State::Launching { orders }) if orders.len() < MAX_ORDERS => {
+                orders.push(order);
+                return Ok(());
+            }
+            Some(State::Launching { .. }) => return Err(failed(io::ErrorKind::WouldBlock.into())),
+            Some(State::Running(running)) => *running,
+        };
+        running
+            .order(order)
+            .map_err(|error| match error.raw_os_error() {
+                Some(libc::ESRCH) => ContainerizerError::NotRunning(container.clone()),
+                _ => failed(error),
+            })
     }
 
-    /// Kills whatever still runs and removes everything, the record included. Its `Exited`, if it was running, comes before this returns.
-    /// A container that does not exist is destroyed already.
+    /// Kills whatever still runs and removes everything, the record included. Its `Exited`, if it was running, is in the stream before this
+    /// returns. A container that does not exist is destroyed already.
     pub async fn destroy(&self, container: &ContainerId) -> Result<(), ContainerizerError> {
-        let _ = container;
-        Err(unavailable())
+        let ended = self
+            .inner
+            .containers
+            .lock()
+            .get(container)
+            .map(|entry| entry.ended.subscribe());
+        if let Some(mut ended) = ended {
+            match self.kill(container, libc::SIGKILL, KillScope::Tree) {
+                Ok(()) | Err(ContainerizerError::NotRunning(_)) => {}
+                Err(error) => return Err(error),
+            }
+            // Fails only if somebody else has destroyed it meanwhile.
+            let _ = ended.wait_for(|ended| *ended).await;
+        }
+        let directory = record::directory(&self.inner.config.runtime_dir, container.as_str());
+        let removal = {
+            let (directory, boot_id) = (directory.clone(), self.inner.boot_id.clone());
+            tokio::task::spawn_blocking(move || recovery::destroy(&directory, &boot_id)).await
+        };
+        removal
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(runtime_error("remove", &directory))?;
+        self.inner.containers.lock().remove(container);
+        Ok(())
     }
 
     /// Runs a command inside and waits for its end. Dropping the future kills the command.
@@ -116,36 +406,75 @@ impl Containerizer {
         container: &ContainerId,
         spec: ExecSpec,
     ) -> Result<ExecOutput, ContainerizerError> {
-        let _ = (container, spec);
-        Err(unavailable())
+        exec::run(&self.inner, container, spec).await
     }
 
     /// What it uses now.
     pub fn usage(&self, container: &ContainerId) -> Result<Usage, ContainerizerError> {
-        let _ = container;
-        Err(unavailable())
+        let (placement, ..) = self.inner.running(container)?;
+        Ok(isolators::of_running(&placement)
+            .usage()
+            .unwrap_or_default())
     }
 
-    /// Sets new limits. Lowering memory below what is in use is refused by the kernel or ends in an out-of-memory kill.
+    /// Sets new limits. A hard memory limit is raised but never lowered while the container runs, as in Mesos.
     pub fn update(
         &self,
         container: &ContainerId,
         limits: &Limits,
     ) -> Result<(), ContainerizerError> {
-        let _ = (container, limits);
-        Err(unavailable())
+        let (placement, ..) = self.inner.running(container)?;
+        isolators::of_running(&placement).update(limits)
+    }
+
+    fn insert(
+        &self,
+        container: &ContainerId,
+        placement: Placement,
+        namespaces: Namespaces,
+        state: State,
+    ) -> Result<(), ContainerizerError> {
+        match self.inner.containers.lock().entry(container.clone()) {
+            hash_map::Entry::Occupied(_) => Err(ContainerizerError::Exists(container.clone())),
+            hash_map::Entry::Vacant(vacant) => {
+                let ended = latest::Sender::new(matches!(state, State::Ended));
+                vacant.insert(Entry {
+                    placement,
+                    namespaces,
+                    state,
+                    ended,
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// Runs a watcher until it is done or the door is closed.
+    fn watch(&self, watcher: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(self.inner.closed.clone().run_until_cancelled_owned(watcher));
     }
 }
 
-/// Removes what containers of `runtime_dir` left whose supervisor is gone, and old empty cgroups below `cgroups_root`. Returns how many.
+impl Inner {
+    /// What is needed to reach into a container that runs.
+    fn running(
+        &self,
+        container: &ContainerId,
+    ) -> Result<(Placement, Namespaces, Running), ContainerizerError> {
+        match self.containers.lock().get(container) {
+            Some(Entry {
+                placement,
+                namespaces,
+                state: State::Running(running),
+                ..
+            }) => Ok((placement.clone(), *namespaces, *running)),
+            _ => Err(ContainerizerError::NotRunning(container.clone())),
+        }
+    }
+}
+
+/// Removes what containers of `runtime_dir` left whose supervisor is gone, and old empty cgroups below `cgroups_root`. Returns how many
+/// it removed. Blocks; for the start of an agent that keeps nothing of its former life.
 pub fn sweep(runtime_dir: &Path, cgroups_root: &str) -> usize {
-    let _ = (runtime_dir, cgroups_root);
-    0
-}
-
-fn unavailable() -> ContainerizerError {
-    ContainerizerError::Launcher {
-        action: "start it",
-        source: std::io::ErrorKind::Unsupported.into(),
-    }
+    recovery::sweep(runtime_dir, cgroups_root)
 }

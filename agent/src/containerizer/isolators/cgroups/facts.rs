@@ -1,0 +1,278 @@
+//! What a container's cgroups tell about it. What cannot be read is not told.
+
+use std::path::Path;
+
+use super::{Controller, Directory, Version};
+use crate::containerizer::event::{MemoryLimitation, Usage};
+
+/// Version 1 reports CPU times in hundredths of a second.
+const NS_PER_TICK: u64 = 10_000_000;
+const NS_PER_US: u64 = 1_000;
+/// Above this, version 1 means "no limit": the largest multiple of a page.
+const NO_LIMIT_FROM: u64 = i64::MAX as u64 - (64 << 10);
+
+/// The facts, if the limit of this cgroup was hit and somebody was killed for it: by the kernel, or, when the kernel has `told` its watcher
+/// first, by the watcher.
+pub(super) fn memory_limitation(directory: &Directory, told: bool) -> Option<MemoryLimitation> {
+    let path = &directory.path;
+    let (hit, killed, most) = match directory.version {
+        Version::V1 => (
+            number(path, "memory.failcnt")?,
+            keyed(&text(path, "memory.oom_control")?, "oom_kill")?,
+            number(path, "memory.max_usage_in_bytes"),
+        ),
+        Version::V2 => {
+            let events = text(path, "memory.events")?;
+            (
+                keyed(&events, "oom")?,
+                keyed(&events, "oom_kill")?,
+                number(path, "memory.peak"),
+            )
+        }
+    };
+    if hit == 0 || (killed == 0 && !told) {
+        return None;
+    }
+    let limit_bytes = memory_hard_limit(directory)?;
+    Some(MemoryLimitation {
+        limit_bytes,
+        max_usage_bytes: most.unwrap_or(limit_bytes),
+    })
+}
+
+/// The hard limit, `None` if there is none.
+pub(super) fn memory_hard_limit(directory: &Directory) -> Option<u64> {
+    if !directory.controllers.contains(&Controller::Memory) {
+        return None;
+    }
+    match directory.version {
+        Version::V1 => {
+            number(&directory.path, "memory.limit_in_bytes").filter(|bytes| *bytes < NO_LIMIT_FROM)
+        }
+        Version::V2 => number(&directory.path, "memory.max"),
+    }
+}
+
+/// Adds what this directory tells.
+pub(super) fn usage(directory: &Directory, usage: &mut Usage) {
+    match directory.version {
+        Version::V1 => usage_v1(directory, usage),
+        Version::V2 => usage_v2(directory, usage),
+    }
+}
+
+fn usage_v1(directory: &Directory, usage: &mut Usage) {
+    let path = &directory.path;
+    for controller in &directory.controllers {
+        match controller {
+            Controller::Cpu => {
+                let stat = text(path, "cpu.stat").unwrap_or_default();
+                usage.cpu_periods = keyed(&stat, "nr_periods");
+                usage.cpu_throttled_periods = keyed(&stat, "nr_throttled");
+                usage.cpu_throttled_ns = keyed(&stat, "throttled_time");
+            }
+            Controller::Cpuacct => {
+                let stat = text(path, "cpuacct.stat").unwrap_or_default();
+                let user = keyed(&stat, "user").map(|ticks| ticks * NS_PER_TICK);
+                let system = keyed(&stat, "system").map(|ticks| ticks * NS_PER_TICK);
+                // The sum is exact in another file: what the coarse clock has not attributed counts as user time.
+                let total = number(path, "cpuacct.usage");
+                usage.cpu_system_ns =
+                    system.map(|system| total.map_or(system, |total| system.min(total)));
+                usage.cpu_user_ns = total
+                    .zip(usage.cpu_system_ns)
+                    .map(|(total, system)| total - system)
+                    .or(user);
+            }
+            Controller::Memory => {
+                let stat = text(path, "memory.stat").unwrap_or_default();
+                usage.memory_total_bytes = number(path, "memory.usage_in_bytes");
+                usage.memory_max_bytes = number(path, "memory.max_usage_in_bytes");
+                usage.memory_rss_bytes = keyed(&stat, "total_rss");
+                usage.memory_cache_bytes = keyed(&stat, "total_cache");
+                usage.memory_mapped_file_bytes = keyed(&stat, "total_mapped_file");
+                usage.memory_limit_bytes = memory_hard_limit(directory);
+            }
+            Controller::Pids => {
+                usage.threads = number(path, "pids.current");
+                usage.processes = lines(path, "cgroup.procs");
+            }
+        }
+    }
+}
+
+fn usage_v2(directory: &Directory, usage: &mut Usage) {
+    let path = &directory.path;
+    let stat = text(path, "cpu.stat").unwrap_or_default();
+    let ns = |key| keyed(&stat, key).map(|us| us * NS_PER_US);
+    usage.cpu_user_ns = ns("user_usec");
+    usage.cpu_system_ns = ns("system_usec");
+    usage.cpu_periods = keyed(&stat, "nr_periods");
+    usage.cpu_throttled_periods = keyed(&stat, "nr_throttled");
+    usage.cpu_throttled_ns = ns("throttled_usec");
+    if directory.controllers.contains(&Controller::Memory) {
+        let stat = text(path, "memory.stat").unwrap_or_default();
+        usage.memory_total_bytes = number(path, "memory.current");
+        usage.memory_max_bytes = number(path, "memory.peak");
+        usage.memory_rss_bytes = keyed(&stat, "anon");
+        usage.memory_cache_bytes = keyed(&stat, "file");
+        usage.memory_mapped_file_bytes = keyed(&stat, "file_mapped");
+        usage.memory_limit_bytes = memory_hard_limit(directory);
+    }
+    if directory.controllers.contains(&Controller::Pids) {
+        usage.threads = number(path, "pids.current");
+    }
+    usage.processes = lines(path, "cgroup.procs");
+}
+
+fn text(directory: &Path, file: &str) -> Option<String> {
+    std::fs::read_to_string(directory.join(file)).ok()
+}
+
+fn number(directory: &Path, file: &str) -> Option<u64> {
+    text(directory, file)?.trim().parse().ok()
+}
+
+fn lines(directory: &Path, file: &str) -> Option<u64> {
+    Some(text(directory, file)?.lines().count() as u64)
+}
+
+/// The number behind `key` in lines of "key number".
+fn keyed(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| {
+        line.strip_prefix(key)?
+            .strip_prefix(' ')?
+            .trim()
+            .parse()
+            .ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(version: Version, files: &[(&str, &str)]) -> (tempfile::TempDir, Directory) {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            std::fs::write(folder.path().join(name), content).unwrap();
+        }
+        let path = folder.path().to_owned();
+        (
+            folder,
+            Directory {
+                version,
+                controllers: Controller::ALL.to_vec(),
+                path,
+            },
+        )
+    }
+
+    #[test]
+    fn an_out_of_memory_kill_is_one_that_the_own_limit_caused() {
+        let v1 = |failcnt: &str, kills: &str, told: bool| {
+            let control = format!("oom_kill_disable 0\nunder_oom 0\noom_kill {kills}\n");
+            let (_folder, directory) = directory(
+                Version::V1,
+                &[
+                    ("memory.failcnt", failcnt),
+                    ("memory.oom_control", &control),
+                    ("memory.limit_in_bytes", "67108864\n"),
+                    ("memory.max_usage_in_bytes", "67104768\n"),
+                ],
+            );
+            memory_limitation(&directory, told)
+        };
+        let facts = MemoryLimitation {
+            limit_bytes: 67_108_864,
+            max_usage_bytes: 67_104_768,
+        };
+        assert_eq!(v1("12\n", "1", false), Some(facts));
+        assert_eq!(
+            v1("12\n", "0", true),
+            Some(facts),
+            "the watcher was faster than the kernel"
+        );
+        assert_eq!(v1("12\n", "0", false), None, "page cache made room");
+        assert_eq!(
+            v1("0\n", "1", false),
+            None,
+            "the machine was out of memory, not the container"
+        );
+        let v2 = |events: &str| {
+            let (_folder, directory) = directory(
+                Version::V2,
+                &[("memory.events", events), ("memory.max", "67108864\n")],
+            );
+            memory_limitation(&directory, false)
+        };
+        assert_eq!(
+            v2("low 0\nmax 30\noom 1\noom_kill 2\n"),
+            Some(MemoryLimitation {
+                max_usage_bytes: 67_108_864,
+                ..facts
+            })
+        );
+        assert_eq!(v2("low 0\nmax 30\noom 0\noom_kill 0\n"), None);
+        assert_eq!(v2("low 0\nmax 0\noom 0\noom_kill 1\n"), None);
+    }
+
+    #[test]
+    fn both_versions_tell_the_same_usage() {
+        let (_v1_folder, v1) = directory(
+            Version::V1,
+            &[
+                (
+                    "cpu.stat",
+                    "nr_periods 5\nnr_throttled 2\nthrottled_time 7000\n",
+                ),
+                ("cpuacct.stat", "user 1\nsystem 1\n"),
+                ("cpuacct.usage", "30000000\n"),
+                (
+                    "memory.stat",
+                    "rss 1\ntotal_cache 20\ntotal_rss 10\ntotal_mapped_file 4\n",
+                ),
+                ("memory.usage_in_bytes", "30\n"),
+                ("memory.max_usage_in_bytes", "40\n"),
+                ("memory.limit_in_bytes", "9223372036854771712\n"),
+                ("pids.current", "3\n"),
+                ("cgroup.procs", "10\n11\n"),
+            ],
+        );
+        let (_v2_folder, v2) = directory(
+            Version::V2,
+            &[
+                (
+                    "cpu.stat",
+                    "usage_usec 30000\nuser_usec 20000\nsystem_usec 10000\nnr_periods 5\nnr_throttled 2\nthrottled_usec 7\n",
+                ),
+                ("memory.stat", "anon 10\nfile 20\nfile_mapped 4\n"),
+                ("memory.current", "30\n"),
+                ("memory.peak", "40\n"),
+                ("memory.max", "max\n"),
+                ("pids.current", "3\n"),
+                ("cgroup.procs", "10\n11\n"),
+            ],
+        );
+        let expected = Usage {
+            cpu_user_ns: Some(20_000_000),
+            cpu_system_ns: Some(10_000_000),
+            cpu_periods: Some(5),
+            cpu_throttled_periods: Some(2),
+            cpu_throttled_ns: Some(7_000),
+            memory_total_bytes: Some(30),
+            memory_rss_bytes: Some(10),
+            memory_cache_bytes: Some(20),
+            memory_mapped_file_bytes: Some(4),
+            memory_max_bytes: Some(40),
+            memory_limit_bytes: None,
+            processes: Some(2),
+            threads: Some(3),
+        };
+        for directory in [v1, v2] {
+            let mut told = Usage::default();
+            usage(&directory, &mut told);
+            assert_eq!(told, expected, "{:?}", directory.version);
+        }
+    }
+}

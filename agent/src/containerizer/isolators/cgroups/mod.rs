@@ -1,0 +1,310 @@
+//! Control groups, version 1 and 2 behind one face: `<mount>/<cgroups_root>/<container id>` in every hierarchy that has a controller we use.
+//!
+//! A machine may have some controllers in version 1 hierarchies and others in the unified one: [`layout`] finds out, once. A container's directories
+//! ([`Placement`]) are fixed at launch and stand in its record, so that they are found and removed whatever the flags are later. [`settings`] is the
+//! pure part: which file gets which value. [`facts`] reads usage and out-of-memory facts back.
+//!
+//! Only the task's process joins, right before its program: supervisor and init are not charged to the container. A single-threaded process that
+//! moves *itself* in version 1 (by writing 0 to `tasks`), or is made in its cgroup in version 2, spares the kernel a global
+//! lock whose other users wait for milliseconds.
+//!
+//! Out of memory, the whole container ends, whichever process the kernel chose: version 2 does it by `memory.oom.group`, in version 1 the supervisor
+//! listens on an eventfd.
+
+mod facts;
+mod layout;
+mod settings;
+
+pub(crate) use layout::{Layout, sweep};
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use super::Isolator;
+use crate::containerizer::error::ContainerizerError;
+use crate::containerizer::event::{LaunchFailure, MemoryLimitation, Usage};
+use crate::containerizer::spec::Limits;
+use crate::supervisor::message::failed_io;
+
+/// How long processes that were killed may take to leave a cgroup: the kernel frees their memory first.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// The first pause between two attempts; it doubles up to [`REMOVAL_PAUSE_MAX`]. Version 1 tells nobody that a cgroup is empty.
+const REMOVAL_PAUSE: Duration = Duration::from_micros(200);
+const REMOVAL_PAUSE_MAX: Duration = Duration::from_millis(50);
+
+/// The interface of a hierarchy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Version {
+    V1,
+    V2,
+}
+
+/// The controllers that are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Controller {
+    Cpu,
+    /// Version 1 only; version 2 counts in `cpu.stat` everywhere.
+    Cpuacct,
+    Memory,
+    Pids,
+}
+
+impl Controller {
+    pub(crate) const ALL: [Self; 4] = [Self::Cpu, Self::Cpuacct, Self::Memory, Self::Pids];
+
+    /// As the kernel calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cpuacct => "cpuacct",
+            Self::Memory => "memory",
+            Self::Pids => "pids",
+        }
+    }
+}
+
+/// A container's directory in one hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Directory {
+    pub(crate) version: Version,
+    pub(crate) controllers: Vec<Controller>,
+    pub(crate) path: PathBuf,
+}
+
+/// All directories of one container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Placement {
+    pub(crate) directories: Vec<Directory>,
+}
+
+impl Placement {
+    /// The one that limits memory.
+    fn memory(&self) -> Option<&Directory> {
+        self.directories
+            .iter()
+            .find(|directory| directory.controllers.contains(&Controller::Memory))
+    }
+}
+
+/// The cgroups of one container.
+pub(super) struct Cgroups {
+    placement: Placement,
+    limits: Limits,
+    /// Version 1: one open `tasks` file for each directory.
+    tasks: Vec<File>,
+    /// Version 2: the directory.
+    unified: Option<OwnedFd>,
+    out_of_memory: Option<EventFd>,
+}
+
+impl Cgroups {
+    pub(super) fn new(placement: Placement, limits: Limits) -> Self {
+        Self {
+            placement,
+            limits,
+            tasks: Vec::new(),
+            unified: None,
+            out_of_memory: None,
+        }
+    }
+
+    /// Version 1 writes to an eventfd when a cgroup is out of memory.
+    fn listen(directory: &Path) -> io::Result<EventFd> {
+        let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let control = File::open(directory.join("memory.oom_control"))?;
+        let line = format!("{} {}", event.as_fd().as_raw_fd(), control.as_raw_fd());
+        write(&directory.join("cgroup.event_control"), &line)?;
+        Ok(event)
+    }
+}
+
+impl Isolator for Cgroups {
+    fn prepare(&mut self) -> Result<(), LaunchFailure> {
+        for directory in &self.placement.directories {
+            let path = &directory.path;
+            match std::fs::create_dir(path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    // Of a container with this id that nobody cleared away: its counters would be taken for ours.
+                    remove(directory);
+                    std::fs::create_dir(path)
+                }
+                // An ephemeral agent that shares our root has just left and taken the empty root along.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    std::fs::create_dir_all(path)
+                }
+                other => other,
+            }
+            .map_err(failed_io("make the cgroup", path.to_string_lossy()))?;
+            for (file, value) in
+                settings::of(directory.version, &directory.controllers, &self.limits)
+            {
+                let file = path.join(file);
+                write(&file, &value)
+                    .map_err(failed_io("set", format!("{} to {value}", file.display())))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<(), LaunchFailure> {
+        for directory in &self.placement.directories {
+            match directory.version {
+                Version::V1 => {
+                    let tasks = directory.path.join("tasks");
+                    let opened = OpenOptions::new().write(true).open(&tasks);
+                    self.tasks
+                        .push(opened.map_err(failed_io("open", tasks.to_string_lossy()))?);
+                }
+                Version::V2 => {
+                    let opened = OpenOptions::new()
+                        .read(true)
+                        .custom_flags(libc::O_DIRECTORY)
+                        .open(&directory.path);
+                    self.unified = Some(
+                        opened
+                            .map_err(failed_io("open", directory.path.to_string_lossy()))?
+                            .into(),
+                    );
+                }
+            }
+        }
+        if let Some(memory) = self
+            .placement
+            .memory()
+            .filter(|memory| memory.version == Version::V1)
+        {
+            // Without it the kernel still kills one process, and the facts are still read at the end.
+            self.out_of_memory = Self::listen(&memory.path).ok();
+        }
+        Ok(())
+    }
+
+    fn cgroup(&self) -> Option<BorrowedFd<'_>> {
+        self.unified.as_ref().map(AsFd::as_fd)
+    }
+
+    fn enter(&self) -> Result<(), LaunchFailure> {
+        for (tasks, directory) in self.tasks.iter().zip(
+            self.placement
+                .directories
+                .iter()
+                .filter(|directory| directory.version == Version::V1),
+        ) {
+            let mut tasks = tasks;
+            tasks.write_all(b"0").map_err(failed_io(
+                "join the cgroup",
+                directory.path.to_string_lossy(),
+            ))?;
+        }
+        Ok(())
+    }
+
+    fn out_of_memory(&self) -> Option<BorrowedFd<'_>> {
+        self.out_of_memory.as_ref().map(AsFd::as_fd)
+    }
+
+    fn memory_limitation(&self, told: bool) -> Option<MemoryLimitation> {
+        facts::memory_limitation(self.placement.memory()?, told)
+    }
+
+    fn usage(&self, usage: &mut Usage) {
+        for directory in &self.placement.directories {
+            facts::usage(directory, usage);
+        }
+    }
+
+    fn update(&self, limits: &Limits) -> Result<(), ContainerizerError> {
+        for directory in &self.placement.directories {
+            for (file, value) in settings::updates(
+                directory.version,
+                &directory.controllers,
+                limits,
+                facts::memory_hard_limit(directory),
+            ) {
+                let path = directory.path.join(file);
+                write(&path, &value).map_err(|source| ContainerizerError::Cgroup {
+                    action: "write",
+                    path,
+                    source,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn cleanup(&mut self) {
+        self.tasks.clear();
+        self.unified = None;
+        for directory in &self.placement.directories {
+            remove(directory);
+        }
+    }
+}
+
+fn write(path: &Path, value: &str) -> io::Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .open(path)?
+        .write_all(value.as_bytes())
+}
+
+/// Removes a cgroup and those that were made in it, killing whatever still is in them. Gives up after [`REMOVAL_TIMEOUT`]: then a process
+/// cannot be killed (it hangs in the kernel), and a later sweep tries again.
+fn remove(directory: &Directory) {
+    let deadline = Instant::now() + REMOVAL_TIMEOUT;
+    let mut pause = REMOVAL_PAUSE;
+    loop {
+        match std::fs::remove_dir(&directory.path) {
+            Ok(()) => return,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error)
+                if error.raw_os_error() != Some(Errno::EBUSY as i32)
+                    || Instant::now() >= deadline =>
+            {
+                return;
+            }
+            Err(_) => {}
+        }
+        if directory.version == Version::V2 {
+            let _ = write(&directory.path.join("cgroup.kill"), "1");
+        }
+        empty(&directory.path);
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(REMOVAL_PAUSE_MAX);
+    }
+}
+
+/// Kills the processes of a cgroup, and removes the cgroups below it as far as they are empty.
+fn empty(path: &Path) {
+    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            empty(&entry.path());
+            let _ = std::fs::remove_dir(entry.path());
+        }
+    }
+    for pid in members(path) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+}
+
+/// The processes in a cgroup.
+fn members(path: &Path) -> Vec<i32> {
+    let procs = std::fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+    // 0 stands for a process that our pid namespace does not show; kill(0) would be ourselves.
+    procs
+        .lines()
+        .filter_map(|line| line.parse().ok())
+        .filter(|pid| *pid > 0)
+        .collect()
+}

@@ -1,0 +1,42 @@
+//! The container's mount tree: the host's, except that nothing mounted inside is seen outside, and that /proc shows the container's processes.
+//!
+//! The tree is made a *slave* of the host's: mounts made inside stay inside, while the host can still unmount what it needs back.
+//! Images, volumes and private directories will be further steps of `isolate`.
+
+use nix::mount::{MsFlags, mount};
+
+use super::Isolator;
+use crate::containerizer::{LaunchFailure, Namespaces};
+use crate::supervisor::message::failed;
+
+pub(super) struct Filesystem {
+    namespaces: Namespaces,
+}
+
+impl Filesystem {
+    pub(super) fn new(namespaces: Namespaces) -> Self {
+        Self { namespaces }
+    }
+}
+
+impl Isolator for Filesystem {
+    fn isolate(&self) -> Result<(), LaunchFailure> {
+        if !self.namespaces.mount {
+            return Ok(());
+        }
+        mount(
+            None::<&str>,
+            "/",
+            None::<&str>,
+            MsFlags::MS_REC | MsFlags::MS_SLAVE,
+            None::<&str>,
+        )
+        .map_err(failed("make the mounts the container's own", "/"))?;
+        if self.namespaces.pid {
+            let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+            mount(Some("proc"), "/proc", Some("proc"), flags, None::<&str>)
+                .map_err(failed("mount", "/proc"))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,345 @@
+//! The system calls that Rust cannot vouch for, each behind a safe function. No other file of this crate has unsafe code.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::libc;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// The name under which a copy of this program is executed to become a launcher.
+pub(crate) const LAUNCHER_NAME: &str = "tepui-launcher";
+
+/// Whoever links this crate becomes a launcher when executed as one, before `main` and before any thread: the
+/// memory that a supervisor shares with it stays small, and tests, benches and `tepui local` need no hook in their `main`.
+// SAFETY: `.init_array` holds pointers to functions that the C library calls once, after its own and std's set-up of the arguments, in
+// the only thread there is. `launch_if_asked` has the C calling convention, takes no arguments, and returns or ends the process.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = launch_if_asked;
+
+extern "C" fn launch_if_asked() {
+    if std::env::args_os()
+        .next()
+        .is_some_and(|name| name == LAUNCHER_NAME)
+    {
+        super::launcher::main();
+    }
+}
+
+/// Keeps [`BEFORE_MAIN`] in the linked program, wherever the linker would drop what nobody refers to.
+pub(crate) fn ensure_linked() {
+    std::hint::black_box(&BEFORE_MAIN);
+}
+
+/// Of clone3(2); libc's constant is too narrow for it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Which side of a fork this is.
+pub(super) enum Fork {
+    /// The new process.
+    Child,
+    /// The old one, with the new one's pid.
+    Parent(i32),
+}
+
+/// Forks, the child in new namespaces (`CLONE_NEW*` in `flags`) and in the version 2 cgroup `cgroup`, if given.
+/// Only for the launcher and its descendants, which have one thread.
+pub(super) fn fork(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Fork, Errno> {
+    let pid = match cgroup {
+        None => {
+            // SAFETY: without CLONE_VM and with a null stack this is fork(2) with namespaces: the child has its own copy of everything. The
+            // calling process has a single thread (module doc of `launcher`), so no lock can be held by a thread that the child lacks.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_clone,
+                    flags | libc::SIGCHLD as u64,
+                    0usize,
+                    0usize,
+                    0usize,
+                    0usize,
+                )
+            }
+        }
+        Some(cgroup) => {
+            // SAFETY: all of `clone_args` is integers, for which zero means "not used".
+            let mut args: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
+            args.flags = flags | CLONE_INTO_CGROUP;
+            args.exit_signal = libc::SIGCHLD as u64;
+            args.cgroup = cgroup.as_raw_fd() as u64;
+            // SAFETY: as above; `args` outlives the call and its size is passed along.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_clone3,
+                    &raw const args,
+                    size_of::<libc::clone_args>(),
+                )
+            }
+        }
+    };
+    match Errno::result(pid)? {
+        0 => Ok(Fork::Child),
+        pid => Ok(Fork::Parent(pid as i32)),
+    }
+}
+
+/// Ends this process at once, without running what was registered for an orderly end.
+pub(super) fn exit(code: i32) -> ! {
+    // SAFETY: `_exit` takes any integer and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Waits for a child: `(pid, raw status)`; `None` if nothing has ended and `block` is false.
+pub(super) fn wait(pid: i32, block: bool) -> Result<Option<(i32, i32)>, Errno> {
+    let mut status = 0;
+    let flags = if block { 0 } else { libc::WNOHANG };
+    loop {
+        // SAFETY: `status` is a valid place for one integer for the time of the call.
+        match Errno::result(unsafe { libc::waitpid(pid, &raw mut status, flags) }) {
+            Ok(0) => return Ok(None),
+            Ok(pid) => return Ok(Some((pid, status))),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// A handle on a process that no reuse of its pid can fool.
+pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: no pointers are passed.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    // SAFETY: the kernel has just made this descriptor (close-on-exec) for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Sends SIGKILL through a pidfd.
+pub(crate) fn pidfd_kill(pidfd: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: a null siginfo is what kill(2) would send; no other pointer is passed.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            libc::SIGKILL,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    })
+    .map(drop)
+}
+
+/// The real-time signal that carries orders: it queues, so that none is lost.
+fn order_signal() -> i32 {
+    libc::SIGRTMIN() + 7
+}
+
+/// The head of the kernel's siginfo of a queued signal, as large as the whole.
+#[repr(C)]
+struct QueuedInfo {
+    signo: i32,
+    errno: i32,
+    code: i32,
+    pad: i32,
+    pid: i32,
+    uid: u32,
+    value: usize,
+    rest: [u64; 12],
+}
+const _: () = assert!(size_of::<QueuedInfo>() == size_of::<libc::siginfo_t>());
+
+fn order_info(value: i32) -> QueuedInfo {
+    let pid = std::process::id() as i32;
+    let uid = nix::unistd::getuid().as_raw();
+    QueuedInfo {
+        signo: order_signal(),
+        errno: 0,
+        code: libc::SI_QUEUE,
+        pad: 0,
+        pid,
+        uid,
+        value: value as u32 as usize,
+        rest: [0; 12],
+    }
+}
+
+/// Queues an order for a process that is known by pidfd.
+pub(crate) fn pidfd_order(pidfd: BorrowedFd<'_>, value: i32) -> Result<(), Errno> {
+    let info = order_info(value);
+    // SAFETY: `info` is as large as the kernel's siginfo and lives for the call, which only reads it.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            order_signal(),
+            &raw const info,
+            0,
+        )
+    })
+    .map(drop)
+}
+
+/// Queues an order for a child that has not been waited for.
+pub(super) fn order(pid: i32, value: i32) -> Result<(), Errno> {
+    let info = order_info(value);
+    // SAFETY: as in `pidfd_order`.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigqueueinfo,
+            pid,
+            order_signal(),
+            &raw const info,
+        )
+    })
+    .map(drop)
+}
+
+/// A signal that was waited for.
+pub(super) enum Signal {
+    /// [`order`], with its value.
+    Order(i32),
+    /// Any other.
+    Plain(i32),
+}
+
+/// Blocks every signal, so that all are met by waiting for them.
+pub(super) fn block_signals() {
+    // SAFETY: the set is initialised by sigfillset before it is read; the old mask is not asked for.
+    unsafe {
+        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigfillset(set.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+/// All signals back to their default action and none blocked, as a program expects to be started.
+pub(super) fn reset_signals() {
+    // The kernel's struct sigaction, all of it zero: SIG_DFL, no flags, nothing blocked.
+    const DEFAULT: [u64; 4] = [0; 4];
+    const SET_BYTES: usize = 8;
+    // SAFETY: `DEFAULT` is as large as the kernel's sigaction and only read (the call bypasses the C library, which hides two
+    // signals); the default disposition is valid for every signal, and the kernel refuses SIGKILL and SIGSTOP. The set is initialised
+    // by sigemptyset before it is read.
+    unsafe {
+        for signal in 1..=libc::SIGRTMAX() {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                DEFAULT.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                SET_BYTES,
+            );
+        }
+        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+/// Lets the kernel reap children at once (`ignore`), or keeps them to be waited for.
+pub(super) fn ignore_children(ignore: bool) {
+    // SAFETY: both are valid dispositions; no handler is installed.
+    unsafe {
+        libc::signal(
+            libc::SIGCHLD,
+            if ignore { libc::SIG_IGN } else { libc::SIG_DFL },
+        );
+    }
+}
+
+/// Waits for any of the (blocked) signals.
+pub(super) fn wait_signal() -> Signal {
+    loop {
+        // SAFETY: the set is initialised by sigfillset; `info` is a valid place for the call to fill, and read only after it succeeded.
+        // si_value is set for signals of code SI_QUEUE, which alone it is read for.
+        unsafe {
+            let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+            libc::sigfillset(set.as_mut_ptr());
+            let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+            let signal = libc::sigwaitinfo(set.as_ptr(), info.as_mut_ptr());
+            if signal > 0 {
+                let info = info.assume_init();
+                if signal == order_signal() && info.si_code == libc::SI_QUEUE {
+                    return Signal::Order(info.si_value().sival_ptr as usize as u32 as i32);
+                }
+                return Signal::Plain(signal);
+            }
+        }
+    }
+}
+
+/// A descriptor that is readable when an order has come.
+pub(super) fn order_fd() -> Result<OwnedFd, Errno> {
+    // SAFETY: the set is initialised by sigemptyset; the descriptor returned is new and ours alone.
+    unsafe {
+        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), order_signal());
+        let fd = Errno::result(libc::signalfd(
+            -1,
+            set.as_ptr(),
+            libc::SFD_CLOEXEC | libc::SFD_NONBLOCK,
+        ))?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// The next order from [`order_fd`], if there is one.
+pub(super) fn read_order(fd: BorrowedFd<'_>) -> Option<i32> {
+    let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];
+    match nix::unistd::read(fd, &mut info) {
+        Ok(length) if length == info.len() => {
+            // SAFETY: signalfd_siginfo is integers only, so that any bytes are one; the read is unaligned on purpose.
+            let info: libc::signalfd_siginfo =
+                unsafe { std::ptr::read_unaligned(info.as_ptr().cast()) };
+            Some(info.ssi_int)
+        }
+        _ => None,
+    }
+}
+
+/// Closes every descriptor from `first` on.
+pub(super) fn close_from(first: u32) {
+    // SAFETY: called by the launcher before it owns any descriptor at or above `first`.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, first, u32::MAX, 0);
+    }
+}
+
+/// Takes the descriptors that came with a message.
+pub(crate) fn adopt(fds: Vec<RawFd>) -> Vec<OwnedFd> {
+    // SAFETY: the caller has just received them by SCM_RIGHTS: they are open, and nobody else knows of them.
+    fds.into_iter()
+        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+        .collect()
+}
+
+/// Lets tokio watch a descriptor.
+pub(crate) fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd is one open descriptor, always the same, until it is dropped; nothing but the AsyncFd holds it.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
+}
+
+/// Sets the loopback interface of the current network namespace up.
+pub(crate) fn loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: ifreq is plain data for which zero is valid; the name fits and is NUL-terminated by the zeroes. Both calls get a
+    // pointer to it that lives long enough; the flags field of the union is what SIOCGIFFLAGS fills.
+    unsafe {
+        let mut request: libc::ifreq = MaybeUninit::zeroed().assume_init();
+        request.ifr_name[0] = b'l' as libc::c_char;
+        request.ifr_name[1] = b'o' as libc::c_char;
+        Errno::result(libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCGIFFLAGS as _,
+            &raw mut request,
+        ))?;
+        request.ifr_ifru.ifru_flags |= (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+        Errno::result(libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCSIFFLAGS as _,
+            &raw const request,
+        ))?;
+    }
+    Ok(())
+}
