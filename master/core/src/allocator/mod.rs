@@ -27,6 +27,9 @@ mod tree;
 mod visit;
 mod wheel;
 
+#[cfg(test)]
+mod tests;
+
 pub use api::{
     AgentHandle, AgentOptions, Allocation, Allocator, AllocatorConfig, FrameworkCapabilities,
     FrameworkHandle, FrameworkOptions, Holding, Recovery, RoleSubscription,

@@ -276,6 +276,13 @@ impl Tree {
         self.set_live(index, false);
         if let Some(subscription) = self.subscriptions.remove(index) {
             self.eager.retain(|other| *other != index);
+            self.nodes[subscription.node].own_served -= subscription.served;
+            let mut next = Some(subscription.node);
+            while let Some(index) = next {
+                self.nodes[index].served -= subscription.served;
+                next = self.nodes[index].parent;
+            }
+            self.place_path(subscription.node);
             self.release_node(subscription.node);
         }
     }

@@ -23,7 +23,10 @@ pub(super) struct Wheel {
 impl Wheel {
     /// Notes an entry.
     pub(super) fn add(&mut self, at: Time, due: Due) {
-        let page = at.as_nanos().div_euclid(PAGE_NANOS).saturating_add(1);
+        let page = at
+            .as_nanos()
+            .saturating_add(PAGE_NANOS - 1)
+            .div_euclid(PAGE_NANOS);
         self.pages.entry(page).or_default().push(due);
         self.len += 1;
     }
@@ -58,13 +61,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_end_after_what_is_on_them() {
+    fn pages_end_with_the_last_entry_at_the_latest() {
         let mut wheel = Wheel::default();
         let due = |agent| Due {
             agent,
             subscription: 0,
         };
-        for (at_nanos, agent) in [(0, 1), (9_999_999, 2), (10_000_000, 3)] {
+        for (at_nanos, agent) in [(1, 1), (10_000_000, 2), (10_000_001, 3)] {
             wheel.add(Time::from_nanos(at_nanos), due(agent));
         }
         assert_eq!(wheel.next(), Some(Time::from_millis(10)));

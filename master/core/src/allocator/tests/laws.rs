@@ -1,0 +1,624 @@
+//! The allocator against a slow model that remembers everything and is obviously right.
+//!
+//! After each step:
+//! - I1: what is held on an agent is contained in its total, unless the agent was shrunk below what was in use;
+//! - an offer goes to a live subscription, within its rights (reservations, capabilities, minimal offer), and is no subset of what it
+//!   has last refused there;
+//! - it goes to whoever has the lowest share among those who may have it and want it, by the whole tree of roles;
+//! - when there is no work left, nobody wants anything that is free.
+
+use super::super::{
+    AgentHandle, AgentOptions, Allocation, Allocator, FrameworkCapabilities, FrameworkHandle,
+    HierarchicalDrf, Recovery,
+};
+use super::{config, options, resources, role};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tepui_model::resources::Kind;
+use tepui_model::{FrameworkId, Quantities, Resources, Role, Time};
+
+const ROLES: [&str; 5] = ["*", "eng", "eng/web", "eng/web/x", "ops"];
+const TOTALS: [&str; 6] = [
+    "cpus:4;mem:400",
+    "cpus:8;mem:400;ports:[1-20]",
+    "cpus:2;mem:800;cpus(eng):2;mem(eng):200",
+    "cpus:1;cpus(ops):2;mem(ops):300;cpus(eng/web):1",
+    "cpus:4;mem:100;gpus:1",
+    "mem(eng/web/x):100",
+];
+const ROLE_SETS: [&[&str]; 7] = [
+    &["*"],
+    &["eng"],
+    &["eng/web"],
+    &["ops"],
+    &["eng/web/x", "ops"],
+    &["eng", "eng/web"],
+    &["*", "ops"],
+];
+const WEIGHTS: [f64; 3] = [0.5, 1.0, 3.0];
+
+#[derive(Clone, Debug)]
+enum Step {
+    AddFramework {
+        roles: usize,
+        gpus: bool,
+    },
+    UpdateFramework {
+        framework: usize,
+        roles: usize,
+    },
+    RemoveFramework {
+        framework: usize,
+    },
+    FrameworkActive {
+        framework: usize,
+        active: bool,
+    },
+    Suppress {
+        framework: usize,
+    },
+    Revive {
+        framework: usize,
+    },
+    AddAgent {
+        total: usize,
+    },
+    UpdateAgent {
+        agent: usize,
+        total: usize,
+    },
+    RemoveAgent {
+        agent: usize,
+    },
+    AgentActive {
+        agent: usize,
+        active: bool,
+    },
+    Recover {
+        holding: usize,
+        half: bool,
+        why: Recovery,
+    },
+    SetWeight {
+        role: usize,
+        weight: usize,
+    },
+    Pass {
+        ticks: u64,
+    },
+    Allocate,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let one = 0usize..8;
+    let why = prop_oneof![
+        Just(Recovery::Freed),
+        Just(Recovery::Leftover {
+            refuse: Duration::ZERO
+        }),
+        Just(Recovery::Declined {
+            refuse: Duration::ZERO
+        }),
+        Just(Recovery::Declined {
+            refuse: Duration::from_secs(2)
+        }),
+        Just(Recovery::Declined {
+            refuse: Duration::from_secs(1000)
+        }),
+    ];
+    prop_oneof![
+        3 => (0..ROLE_SETS.len(), any::<bool>()).prop_map(|(roles, gpus)| Step::AddFramework { roles, gpus }),
+        1 => (one.clone(), 0..ROLE_SETS.len()).prop_map(|(framework, roles)| Step::UpdateFramework { framework, roles }),
+        1 => one.clone().prop_map(|framework| Step::RemoveFramework { framework }),
+        1 => (one.clone(), any::<bool>()).prop_map(|(framework, active)| Step::FrameworkActive { framework, active }),
+        1 => one.clone().prop_map(|framework| Step::Suppress { framework }),
+        1 => one.clone().prop_map(|framework| Step::Revive { framework }),
+        3 => (0..TOTALS.len()).prop_map(|total| Step::AddAgent { total }),
+        1 => (one.clone(), 0..TOTALS.len()).prop_map(|(agent, total)| Step::UpdateAgent { agent, total }),
+        1 => one.clone().prop_map(|agent| Step::RemoveAgent { agent }),
+        1 => (one.clone(), any::<bool>()).prop_map(|(agent, active)| Step::AgentActive { agent, active }),
+        8 => (0usize..20, any::<bool>(), why).prop_map(|(holding, half, why)| Step::Recover { holding, half, why }),
+        1 => (0..ROLES.len(), 0..WEIGHTS.len()).prop_map(|(role, weight)| Step::SetWeight { role, weight }),
+        2 => (1u64..150).prop_map(|ticks| Step::Pass { ticks }),
+        6 => Just(Step::Allocate),
+    ]
+}
+
+struct ModelAgent {
+    total: Resources,
+    active: bool,
+    gains: u32,
+    delayed_until: Option<Time>,
+    was_shrunk: bool,
+}
+
+struct ModelFramework {
+    id: FrameworkId,
+    active: bool,
+    gpus: bool,
+    /// Role to (subscribed, suppressed).
+    roles: BTreeMap<Role, (bool, bool)>,
+}
+
+struct Refused {
+    resources: Resources,
+    expiry: Time,
+    gains: Option<u32>,
+}
+
+type Subscriber = (FrameworkHandle, Role);
+
+#[derive(Default)]
+struct Model {
+    now: Time,
+    agents: BTreeMap<AgentHandle, ModelAgent>,
+    frameworks: BTreeMap<FrameworkHandle, ModelFramework>,
+    held: Vec<(AgentHandle, Subscriber, Resources)>,
+    refused: BTreeMap<(AgentHandle, FrameworkHandle, Role), Vec<Refused>>,
+    served: BTreeMap<Subscriber, u64>,
+    weights: BTreeMap<Role, f64>,
+}
+
+impl Model {
+    fn held_on(&self, agent: AgentHandle) -> Resources {
+        self.held
+            .iter()
+            .filter(|(on, ..)| *on == agent)
+            .fold(Resources::new(), |sum, (.., held)| sum + held)
+    }
+
+    fn free(&self, agent: AgentHandle) -> Resources {
+        let mut free = self.agents[&agent].total.clone();
+        free.subtract_overlap(&self.held_on(agent));
+        free
+    }
+
+    fn live(&self) -> Vec<Subscriber> {
+        self.frameworks
+            .iter()
+            .filter(|(_, framework)| framework.active)
+            .flat_map(|(handle, framework)| {
+                let live = framework
+                    .roles
+                    .iter()
+                    .filter(|(_, (subscribed, suppressed))| *subscribed && !suppressed);
+                live.map(|(role, _)| (*handle, role.clone()))
+            })
+            .collect()
+    }
+
+    /// What of `free` a subscription would be offered; nothing if that is too little, or if it refuses.
+    fn wanted(
+        &self,
+        agent: AgentHandle,
+        free: &Resources,
+        (framework, role): &Subscriber,
+    ) -> Option<Resources> {
+        let books = &self.agents[&agent];
+        let gpus = books
+            .total
+            .quantities()
+            .iter()
+            .any(|(name, _)| name.as_str() == "gpus");
+        if !books.active || gpus && !self.frameworks[framework].gpus {
+            return None;
+        }
+        let offer = free.available_to(role);
+        let quantities = offer.quantities();
+        let enough = |text: &str| quantities.contains(&text.parse().unwrap());
+        if !enough("cpus:0.01") && !enough("mem:32") {
+            return None;
+        }
+        let key = (agent, *framework, role.clone());
+        let refuses = self.refused.get(&key).is_some_and(|list| {
+            list.iter().any(|refused| {
+                refused.expiry > self.now
+                    && refused.gains.is_none_or(|then| then == books.gains)
+                    && refused.resources.contains(&offer)
+            })
+        });
+        (!refuses).then_some(offer)
+    }
+
+    fn share(&self, counts: impl Fn(&Subscriber) -> bool) -> (f64, u64) {
+        let mut total = Quantities::new();
+        self.agents
+            .values()
+            .for_each(|agent| total += &agent.total.quantities());
+        let mut sum = Quantities::new();
+        for (_, holder, held) in &self.held {
+            if counts(holder) {
+                sum += &held.quantities();
+            }
+        }
+        let served = self
+            .served
+            .iter()
+            .filter(|(who, _)| counts(who))
+            .map(|(_, served)| served)
+            .sum();
+        (sum.dominant_share(&total, |_| true), served)
+    }
+
+    /// Where a subscription stands: compared lexicographically, level by level.
+    fn standing(&self, who: &Subscriber) -> Vec<(f64, u64, String)> {
+        let mut path: Vec<Role> = who.1.ancestors().collect();
+        path.reverse();
+        path.push(who.1.clone());
+        let mut standing = Vec::new();
+        for node in path {
+            let (share, served) =
+                self.share(|(_, role)| *role == node || role.is_strict_subrole_of(&node));
+            standing.push((
+                share / self.weights.get(&node).unwrap_or(&1.0),
+                served,
+                node.to_string(),
+            ));
+        }
+        let (share, served) = self.share(|(_, role)| *role == who.1);
+        standing.push((share, served, who.1.to_string()));
+        let (share, served) = self.share(|other| other == who);
+        standing.push((share, served, self.frameworks[&who.0].id.to_string()));
+        standing
+    }
+
+    fn check_offers(&mut self, offers: &[Allocation]) {
+        let mut rest = offers;
+        while let Some(first) = rest.first() {
+            let visit = rest
+                .iter()
+                .take_while(|offer| offer.agent == first.agent)
+                .count();
+            let agent = first.agent;
+            let delayed = self.agents[&agent]
+                .delayed_until
+                .is_some_and(|until| until > self.now);
+            let mut order = self.live();
+            order.sort_by(|a, b| self.standing(a).partial_cmp(&self.standing(b)).unwrap());
+            for offer in &rest[..visit] {
+                let who = (offer.framework, offer.role.clone());
+                let free = self.free(agent);
+                let expected = self
+                    .wanted(agent, &free, &who)
+                    .expect("offered only what is wanted");
+                assert_eq!(
+                    offer.resources,
+                    expected.allocated_to(&offer.role),
+                    "all that it may have, to {who:?}"
+                );
+                if !delayed {
+                    let due = order
+                        .iter()
+                        .find(|who| self.wanted(agent, &free, who).is_some());
+                    assert_eq!(due, Some(&who), "the lowest share first");
+                }
+                self.held
+                    .push((agent, who.clone(), offer.resources.unallocated()));
+                *self.served.entry(who).or_default() += 1;
+            }
+            rest = &rest[visit..];
+        }
+    }
+
+    fn check_settled(&self) {
+        for (agent, books) in &self.agents {
+            assert!(
+                books.was_shrunk || books.total.contains(&self.held_on(*agent)),
+                "I1"
+            );
+            if books.delayed_until.is_none_or(|until| until <= self.now) {
+                let free = self.free(*agent);
+                for who in self.live() {
+                    assert_eq!(
+                        self.wanted(*agent, &free, &who),
+                        None,
+                        "{who:?} wants what is free on {agent:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    fn forget_refusals(&mut self, framework: FrameworkHandle, roles: &[Role]) {
+        self.refused
+            .retain(|(_, who, role), _| *who != framework || !roles.contains(role));
+    }
+}
+
+struct World {
+    allocator: HierarchicalDrf,
+    model: Model,
+    names: u64,
+}
+
+fn pick<K: Copy + Ord, V>(map: &BTreeMap<K, V>, index: usize) -> Option<K> {
+    map.keys().nth(index % map.len().max(1)).copied()
+}
+
+impl World {
+    fn do_step(&mut self, step: &Step) {
+        let (allocator, model) = (&mut self.allocator, &mut self.model);
+        match *step {
+            Step::AddFramework { roles, gpus } => {
+                if model.frameworks.len() >= 6 {
+                    return;
+                }
+                // Names out of the order of arrival, so that ties show.
+                self.names += 1;
+                let id = FrameworkId::new(format!("f{}", self.names * 7 % 10)).unwrap();
+                let mut options = options(ROLE_SETS[roles]);
+                options.capabilities = FrameworkCapabilities {
+                    gpu_resources: gpus,
+                    ..FrameworkCapabilities::default()
+                };
+                let handle = allocator.add_framework(&id, &options);
+                let roles = options
+                    .roles
+                    .iter()
+                    .map(|wanted| (wanted.role.clone(), (true, false)))
+                    .collect();
+                model.frameworks.insert(
+                    handle,
+                    ModelFramework {
+                        id,
+                        active: true,
+                        gpus,
+                        roles,
+                    },
+                );
+            }
+            Step::UpdateFramework { framework, roles } => {
+                let Some(handle) = pick(&model.frameworks, framework) else {
+                    return;
+                };
+                let mut options = options(ROLE_SETS[roles]);
+                options.capabilities.gpu_resources = model.frameworks[&handle].gpus;
+                allocator.update_framework(handle, &options);
+                let books = model.frameworks.get_mut(&handle).unwrap();
+                let wanted: Vec<Role> = options
+                    .roles
+                    .iter()
+                    .map(|wanted| wanted.role.clone())
+                    .collect();
+                let left: Vec<Role> = books
+                    .roles
+                    .keys()
+                    .filter(|role| !wanted.contains(role))
+                    .cloned()
+                    .collect();
+                for role in &left {
+                    books.roles.insert(role.clone(), (false, false));
+                }
+                let mut stirred = left.clone();
+                for role in wanted {
+                    if books.roles.insert(role.clone(), (true, false)) != Some((true, false)) {
+                        stirred.push(role);
+                    }
+                }
+                model.forget_refusals(handle, &stirred);
+                // A subscription that has ended and holds nothing is gone, and starts from nothing if it comes again.
+                for role in left {
+                    if !model
+                        .held
+                        .iter()
+                        .any(|(_, who, _)| *who == (handle, role.clone()))
+                    {
+                        model.served.remove(&(handle, role));
+                    }
+                }
+            }
+            Step::RemoveFramework { framework } => {
+                let Some(handle) = pick(&model.frameworks, framework) else {
+                    return;
+                };
+                allocator.remove_framework(handle);
+                for (agent, (holder, _), _) in &model.held {
+                    if *holder == handle {
+                        model.agents.get_mut(agent).unwrap().gains += 1;
+                    }
+                }
+                model.frameworks.remove(&handle);
+                model.held.retain(|(_, (holder, _), _)| *holder != handle);
+                model.refused.retain(|(_, who, _), _| *who != handle);
+                model.served.retain(|(who, _), _| *who != handle);
+            }
+            Step::FrameworkActive { framework, active } => {
+                let Some(handle) = pick(&model.frameworks, framework) else {
+                    return;
+                };
+                model.frameworks.get_mut(&handle).unwrap().active = active;
+                if active {
+                    allocator.activate_framework(handle);
+                    model.refused.retain(|(_, who, _), _| *who != handle);
+                } else {
+                    allocator.deactivate_framework(handle);
+                }
+            }
+            Step::Suppress { framework } | Step::Revive { framework } => {
+                let Some(handle) = pick(&model.frameworks, framework) else {
+                    return;
+                };
+                let suppress = matches!(step, Step::Suppress { .. });
+                let books = model.frameworks.get_mut(&handle).unwrap();
+                let mut roles: Vec<Role> = Vec::new();
+                for (role, (subscribed, suppressed)) in &mut books.roles {
+                    if *subscribed {
+                        *suppressed = suppress;
+                        roles.push(role.clone());
+                    }
+                }
+                if suppress {
+                    allocator.suppress(handle, &[]);
+                } else {
+                    allocator.revive(handle, &roles);
+                    model.forget_refusals(handle, &roles);
+                }
+            }
+            Step::AddAgent { total } => {
+                if model.agents.len() >= 6 {
+                    return;
+                }
+                let total = resources(TOTALS[total]);
+                let handle = allocator.add_agent(&AgentOptions::from(total.clone()), &[]);
+                let agent = ModelAgent {
+                    total,
+                    active: true,
+                    gains: 0,
+                    delayed_until: None,
+                    was_shrunk: false,
+                };
+                model.agents.insert(handle, agent);
+            }
+            Step::UpdateAgent { agent, total } => {
+                let Some(handle) = pick(&model.agents, agent) else {
+                    return;
+                };
+                let total = resources(TOTALS[total]);
+                allocator.update_agent(handle, &AgentOptions::from(total.clone()));
+                let held = model.held_on(handle);
+                let books = model.agents.get_mut(&handle).unwrap();
+                books.was_shrunk = !total.contains(&held);
+                books.total = total;
+                books.gains += 1;
+            }
+            Step::RemoveAgent { agent } => {
+                let Some(handle) = pick(&model.agents, agent) else {
+                    return;
+                };
+                allocator.remove_agent(handle);
+                model.agents.remove(&handle);
+                model.held.retain(|(on, ..)| *on != handle);
+                model.refused.retain(|(on, ..), _| *on != handle);
+                self.forget_ended();
+            }
+            Step::AgentActive { agent, active } => {
+                let Some(handle) = pick(&model.agents, agent) else {
+                    return;
+                };
+                model.agents.get_mut(&handle).unwrap().active = active;
+                if active {
+                    allocator.activate_agent(handle)
+                } else {
+                    allocator.deactivate_agent(handle)
+                }
+            }
+            Step::Recover { holding, half, why } => self.recover(holding, half, why),
+            Step::SetWeight {
+                role: index,
+                weight,
+            } => {
+                allocator.set_weight(&role(ROLES[index]), WEIGHTS[weight]);
+                model.weights.insert(role(ROLES[index]), WEIGHTS[weight]);
+            }
+            Step::Pass { ticks } => model.now += Duration::from_millis(10 * ticks),
+            Step::Allocate => self.allocate(),
+        }
+    }
+
+    fn recover(&mut self, holding: usize, half: bool, why: Recovery) {
+        let (allocator, model) = (&mut self.allocator, &mut self.model);
+        if model.held.is_empty() {
+            return;
+        }
+        let index = holding % model.held.len();
+        let (agent, who, held) = model.held.swap_remove(index);
+        let back = if half {
+            held.filter(Kind::is_reserved)
+        } else {
+            held.clone()
+        };
+        let kept = held.checked_sub(&back).unwrap();
+        if !kept.is_empty() {
+            model.held.push((agent, who.clone(), kept));
+        }
+        if back.is_empty() {
+            return;
+        }
+        allocator.recover(model.now, agent, who.0, &who.1, &back, why);
+        let books = model.agents.get_mut(&agent).unwrap();
+        let mut refuse = None;
+        match why {
+            Recovery::Freed => books.gains += 1,
+            Recovery::Leftover { .. } => {
+                if books.delayed_until.is_none_or(|until| until <= model.now) {
+                    books.delayed_until = Some(model.now + Duration::from_millis(10));
+                }
+            }
+            Recovery::Declined { refuse: duration } => refuse = Some(duration),
+        }
+        if let Some(duration) = refuse {
+            model
+                .refused
+                .entry((agent, who.0, who.1.clone()))
+                .or_default()
+                .push(Refused {
+                    resources: back,
+                    expiry: model.now + duration.max(Duration::from_secs(1)),
+                    gains: duration.is_zero().then_some(books.gains),
+                });
+        }
+        self.forget_ended();
+    }
+
+    /// Subscriptions that have ended and hold nothing any more are gone, with their refusals.
+    fn forget_ended(&mut self) {
+        let model = &mut self.model;
+        for (handle, framework) in &model.frameworks {
+            for (role, (subscribed, _)) in &framework.roles {
+                let who = (*handle, role.clone());
+                if !subscribed && !model.held.iter().any(|(_, holder, _)| *holder == who) {
+                    model.served.remove(&who);
+                    model.refused.retain(|(_, framework, refused), _| {
+                        framework != handle || refused != role
+                    });
+                }
+            }
+        }
+    }
+
+    fn allocate(&mut self) {
+        let mut runs = 0;
+        loop {
+            let mut offers = Vec::new();
+            self.allocator.allocate(self.model.now, &mut offers);
+            self.model.check_offers(&offers);
+            if !self.allocator.has_work() {
+                break;
+            }
+            runs += 1;
+            assert!(runs < 100, "ends");
+        }
+        self.model.check_settled();
+        for agent in self.model.agents.keys() {
+            assert_eq!(self.allocator.free(*agent), Some(&self.model.free(*agent)));
+        }
+        for who in self.model.live() {
+            let held = self
+                .model
+                .held
+                .iter()
+                .filter(|(_, holder, _)| *holder == who);
+            let sum = held.fold(Quantities::new(), |mut sum, (.., held)| {
+                sum += &held.quantities();
+                sum
+            });
+            assert_eq!(self.allocator.held_by(who.0, &who.1), sum);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn the_allocator_keeps_its_promises(steps in prop::collection::vec(step(), 1..80), seed in any::<u64>()) {
+        let config = super::super::AllocatorConfig { seed, agents_per_run: 3, ..config() };
+        let allocator = HierarchicalDrf::new(config);
+        let model = Model { now: Time::from_secs(1_000), ..Model::default() };
+        let mut world = World { allocator, model, names: 0 };
+        for step in &steps {
+            world.do_step(step);
+        }
+        world.allocate();
+    }
+}
