@@ -23,6 +23,9 @@ mod resource;
 mod scalar;
 mod text;
 
+#[cfg(test)]
+mod laws;
+
 pub use kind::{
     DiskInfo, DiskSource, DiskSourceKind, DiskVolume, Kind, Persistence, Reservation,
     ReservationKind,
