@@ -2,6 +2,7 @@
 //! not know of: Mesos' JSON mapping and the tables that check required fields on the wire.
 
 mod json;
+mod random;
 mod schema;
 mod wire;
 
@@ -93,6 +94,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("json.rs"), json::generate(&schema))?;
     fs::write(out.join("wire.rs"), wire::generate(&schema))?;
+    fs::write(out.join("random.rs"), random::generate(&schema))?;
     Ok(())
 }
 

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use heck::{ToSnakeCase, ToUpperCamelCase};
 use prost_types::field_descriptor_proto::{Label, Type};
-use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
+use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 
 /// All messages, in the order of their declaration. Map entries are messages too.
 pub(crate) struct Schema {
     pub(crate) messages: Vec<Message>,
+    /// The numbers of each enum, by the path of its Rust type.
+    pub(crate) enums: BTreeMap<String, Vec<i32>>,
     index: BTreeMap<String, usize>,
 }
 
@@ -64,12 +66,16 @@ impl Schema {
     pub(crate) fn new(set: &FileDescriptorSet) -> Self {
         let mut schema = Self {
             messages: Vec::new(),
+            enums: BTreeMap::new(),
             index: BTreeMap::new(),
         };
         for file in &set.file {
             let package = file.package();
             if package == "google.protobuf" {
                 continue;
+            }
+            for of in &file.enum_type {
+                schema.add_enum(of, package);
             }
             for message in &file.message_type {
                 schema.add(
@@ -113,9 +119,18 @@ impl Schema {
                 .collect(),
             name: name.clone(),
         });
+        for of in &message.enum_type {
+            self.add_enum(of, &name);
+        }
         for nested in &message.nested_type {
             self.add(nested, &name, &module);
         }
+    }
+
+    fn add_enum(&mut self, of: &EnumDescriptorProto, scope: &str) {
+        let numbers = of.value.iter().map(|value| value.number()).collect();
+        self.enums
+            .insert(rust_path(&format!("{scope}.{}", of.name())), numbers);
     }
 
     fn field(

@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         // `connect` is the name of our own method; clients are made with `new(channel)`.
         .build_transport(false)
+        .codec_path("crate::Checked")
         .extern_path(".mesos", "::tepui_proto::mesos")
         .extern_path(".tepui", "::tepui_proto::tepui")
         .compile_fds(files)?;

@@ -8,9 +8,14 @@
 //! [`convert`] the bridge to the types of `tepui-model` and the text forms of flags.
 
 pub mod convert;
+pub mod fuzz;
 mod generated;
 pub mod json;
+#[cfg(test)]
+mod laws;
 mod path;
+#[cfg(test)]
+mod random;
 pub mod recordio;
 pub mod wire;
 

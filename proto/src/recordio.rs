@@ -137,3 +137,75 @@ impl Decoder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_of_a_stream() {
+        let mut stream = Vec::new();
+        encode(br#"{"type":"HEARTBEAT"}"#, &mut stream);
+        encode(b"", &mut stream);
+        encode_with(&mut stream, |out| out.extend_from_slice(b"0123456789"));
+        assert_eq!(stream, b"20\n{\"type\":\"HEARTBEAT\"}0\n10\n0123456789");
+        let mut decoder = Decoder::new(20);
+        decoder.push(&stream);
+        for expected in ["{\"type\":\"HEARTBEAT\"}", "", "0123456789"] {
+            assert_eq!(
+                decoder.next_record(),
+                Ok(Some(Bytes::from_static(expected.as_bytes())))
+            );
+        }
+        assert_eq!(decoder.next_record(), Ok(None));
+        assert!(decoder.is_at_boundary());
+        decoder.push(b"1");
+        assert_eq!(decoder.next_record(), Ok(None));
+        assert!(!decoder.is_at_boundary());
+    }
+
+    #[test]
+    fn what_breaks_a_stream() {
+        for (stream, error) in [
+            ("x", Error::Length),
+            ("\n", Error::Length),
+            (" 1\na", Error::Length),
+            ("-1\na", Error::Length),
+            ("+1\na", Error::Length),
+            ("1\r\na", Error::Length),
+            ("1x", Error::Length),
+            ("123456789012345678901", Error::Length),
+            ("99999999999999999999\n", Error::Length),
+            (
+                "21\n",
+                Error::TooLong {
+                    length_bytes: 21,
+                    limit_bytes: 20,
+                },
+            ),
+            (
+                "18446744073709551615\n",
+                Error::TooLong {
+                    length_bytes: u64::MAX,
+                    limit_bytes: 20,
+                },
+            ),
+        ] {
+            let mut decoder = Decoder::new(20);
+            decoder.push(b"2\nok");
+            decoder.push(stream.as_bytes());
+            assert_eq!(
+                decoder.next_record(),
+                Ok(Some(Bytes::from_static(b"ok"))),
+                "{stream}"
+            );
+            assert_eq!(decoder.next_record(), Err(error), "{stream}");
+            decoder.push(b"2\nok");
+            assert_eq!(
+                decoder.next_record(),
+                Err(error),
+                "{stream}: a broken stream stays broken"
+            );
+        }
+    }
+}

@@ -4,7 +4,6 @@
 //!
 //! Works by a second walk over the encoded bytes along generated tables; messages in which nothing can be wrong are passed over.
 
-use bytes::Bytes;
 use prost::{DecodeError, Message};
 
 use crate::path::{self, Missing, Step};
@@ -78,25 +77,13 @@ pub(crate) enum Kind {
     Message(&'static Shape),
 }
 
-/// Decodes and checks a message.
+/// Decodes and checks a message. Its `bytes` fields are copies, so that a 16-byte uuid that is kept does not keep a whole frame.
 ///
 /// # Errors
 ///
 /// See [`Error`].
 pub fn decode<M: Checked>(encoded: &[u8]) -> Result<M, Error> {
-    check_decoded(encoded, M::decode(encoded)?)
-}
-
-/// Decodes and checks a message; its `bytes` fields are slices of `encoded`, not copies.
-///
-/// # Errors
-///
-/// See [`Error`].
-pub fn decode_bytes<M: Checked>(encoded: &Bytes) -> Result<M, Error> {
-    check_decoded(encoded, M::decode(encoded.clone())?)
-}
-
-fn check_decoded<M: Checked>(encoded: &[u8], mut message: M) -> Result<M, Error> {
+    let mut message = M::decode(encoded)?;
     let mut walk = Walk {
         path: Vec::with_capacity(16),
         missing: Missing::default(),
@@ -255,6 +242,17 @@ impl<'a> Input<'a> {
     }
 
     fn varint(&mut self) -> Result<u64, Error> {
+        // Most tags and lengths are one byte.
+        match self.0.split_first() {
+            Some((byte, rest)) if *byte < 0x80 => {
+                self.0 = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Error> {
         let mut value = 0;
         for (index, byte) in self.0.iter().take(10).enumerate() {
             value |= u64::from(byte & 0x7f) << (7 * index);
@@ -287,3 +285,6 @@ mod generated {
 
     include!(concat!(env!("OUT_DIR"), "/wire.rs"));
 }
+
+#[cfg(test)]
+mod tests;
