@@ -1,1 +1,42 @@
-//! tepui bench: simulated agents and load frameworks over the real protocols.
+//! `tepui bench`: what the promises of SPECIFICATION.md are measured with.
+//!
+//! A benchmark starts the daemon it measures in a process of its own, so that its memory is its own, unless told to use a running one, and puts real
+//! load on it through the public protocols: simulated agents over the master-agent gRPC protocol (sharing HTTP/2 connections, because one process
+//! may hold only so many sockets) and a load framework over gRPC or v1 HTTP. Figures go to standard output, as a table or as one JSON object.
+
+mod containers;
+mod error;
+mod launch;
+mod load;
+mod process;
+mod report;
+mod simulated_agents;
+
+pub use error::BenchError;
+
+/// Benchmarks.
+#[derive(Debug, clap::Subcommand)]
+pub enum BenchCommand {
+    /// Tasks a second through master and protocols, on simulated agents.
+    Launch(launch::LaunchArgs),
+    /// Real containers on one real agent: how soon they run, how many a second, what a supervisor costs.
+    Containers(containers::ContainersArgs),
+}
+
+/// Runs a benchmark and prints its figures, as one JSON object if asked. `master` names a running master; without it each benchmark starts its own.
+///
+/// # Errors
+/// The daemon under test could not be started, refused something that it should accept, or did not finish in time.
+pub fn run(command: BenchCommand, master: Option<String>, json: bool) -> Result<(), BenchError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(BenchError::Start)?;
+    runtime.block_on(async {
+        match command {
+            BenchCommand::Launch(args) => launch::run(args, master, json).await,
+            BenchCommand::Containers(args) => containers::run(args, master, json).await,
+        }
+    })
+}

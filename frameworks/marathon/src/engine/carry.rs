@@ -1,0 +1,140 @@
+//! Carrying the core's outputs out, in order.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+use tepui_marathon_core::{CheckId, Mutation, Output, Probe, ReplyToken, Response, view::View};
+use tepui_proto::mesos::TaskInfo;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{events::EventHub, probes::Prober};
+
+/// What the master is to be told.
+#[derive(Debug)]
+pub(crate) enum SchedulerCommand {
+    Accept {
+        offer_ids: Vec<String>,
+        tasks: Vec<TaskInfo>,
+    },
+    Decline {
+        offer_ids: Vec<String>,
+        refuse_ms: u64,
+    },
+    Kill {
+        task_id: String,
+        agent_id: Option<String>,
+    },
+    Revive {
+        roles: Vec<String>,
+    },
+    Suppress {
+        roles: Vec<String>,
+    },
+    Reconcile {
+        tasks: Vec<(String, Option<String>)>,
+    },
+    Acknowledge {
+        agent_id: String,
+        task_id: String,
+        uuid: Bytes,
+    },
+}
+
+/// A write that waits for the store.
+#[derive(Debug)]
+pub(crate) struct Write {
+    pub(crate) sequence: u64,
+    pub(crate) mutations: Vec<Mutation>,
+}
+
+/// Where outputs go.
+#[derive(Debug)]
+pub(crate) struct Carriers {
+    pub(crate) store: mpsc::Sender<Write>,
+    pub(crate) scheduler: mpsc::Sender<SchedulerCommand>,
+    pub(crate) prober: Prober,
+    pub(crate) events: EventHub,
+}
+
+impl Carriers {
+    /// Empties `outputs`. Waits while the store's or the scheduler's queue is full; a receiver that is gone means that the term is over.
+    pub(super) async fn carry(
+        &mut self,
+        outputs: &mut Vec<Output>,
+        view: &RwLock<View>,
+        waiting: &mut HashMap<ReplyToken, oneshot::Sender<Response>>,
+    ) {
+        for output in outputs.drain(..) {
+            let command = match output {
+                Output::Reply(token, response) => {
+                    if let Some(reply) = waiting.remove(&token) {
+                        let _ = reply.send(response); // a client that hung up
+                    }
+                    continue;
+                }
+                Output::Store {
+                    sequence,
+                    mutations,
+                } => {
+                    let _ = self
+                        .store
+                        .send(Write {
+                            sequence,
+                            mutations,
+                        })
+                        .await;
+                    continue;
+                }
+                Output::Change(change) => {
+                    view.write().apply(change);
+                    continue;
+                }
+                Output::Event(event) => {
+                    self.events.publish(event.event_type(), &event.to_json());
+                    continue;
+                }
+                Output::StartHealthCheck(probe) => {
+                    self.start(&probe);
+                    continue;
+                }
+                Output::StopHealthCheck(check) => {
+                    self.stop(check);
+                    continue;
+                }
+                Output::Accept { offer_ids, tasks } => {
+                    SchedulerCommand::Accept { offer_ids, tasks }
+                }
+                Output::Decline {
+                    offer_ids,
+                    refuse_ms,
+                } => SchedulerCommand::Decline {
+                    offer_ids,
+                    refuse_ms,
+                },
+                Output::Kill { task_id, agent_id } => SchedulerCommand::Kill { task_id, agent_id },
+                Output::Revive { roles } => SchedulerCommand::Revive { roles },
+                Output::Suppress { roles } => SchedulerCommand::Suppress { roles },
+                Output::Reconcile { tasks } => SchedulerCommand::Reconcile { tasks },
+                Output::Acknowledge {
+                    agent_id,
+                    task_id,
+                    uuid,
+                } => SchedulerCommand::Acknowledge {
+                    agent_id,
+                    task_id,
+                    uuid,
+                },
+            };
+            let _ = self.scheduler.send(command).await;
+        }
+    }
+
+    fn start(&mut self, probe: &Arc<Probe>) {
+        self.prober.start(Arc::clone(probe));
+    }
+
+    fn stop(&mut self, check: CheckId) {
+        self.prober.stop(check);
+    }
+}

@@ -1,0 +1,46 @@
+//! Why an instance of Marathon cannot run.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Why an instance of Marathon cannot run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A flag's value makes no sense.
+    #[error("--{flag}: {reason}")]
+    Flag {
+        /// The flag, without dashes.
+        flag: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The address cannot be listened on.
+    #[error(
+        "Marathon cannot listen on {address}: {source}; choose another --http_port, or stop what uses it"
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The folder of the embedded store cannot be made.
+    #[error("Marathon cannot use {path} for its state: {source}; choose another --work_dir")]
+    WorkDir {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The store does not do its work.
+    #[error("Marathon's store: {0}")]
+    Store(#[from] tepui_coordination::StoreError),
+    /// What is stored cannot be understood.
+    #[error("Marathon's stored state: {0}")]
+    Recover(#[from] tepui_marathon_core::RecoverError),
+    /// The system refused a thread.
+    #[error("Marathon cannot start a thread: {0}")]
+    Thread(#[source] std::io::Error),
+}

@@ -1,0 +1,233 @@
+//! Marathon's command line. The spelling with `_` or `-`, booleans and the environment are the binary's business.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use tepui_coordination::Location;
+use tepui_marathon_core::{Config as CoreConfig, config::AcceptedRoles};
+
+use crate::{Error, config::Config};
+
+/// Flags of `tepui marathon`, with Marathon's names and defaults (docs/ lists what differs).
+#[derive(Clone, Debug, clap::Args)]
+pub struct Flags {
+    /// Where the master is: HOST:PORT, or zk://H1:P1,H2:P2/PATH.
+    #[arg(long, default_value = "127.0.0.1:5050")]
+    pub master: String,
+    /// ZooKeeper for state and leader election: zk://H1:P1,H2:P2/PATH. Without it: an embedded store below --work_dir, and no rivals.
+    #[arg(long)]
+    pub zk: Option<String>,
+    /// ZooKeeper session time-out in milliseconds.
+    #[arg(long = "zk_session_timeout", default_value_t = 4_000)]
+    pub zk_session_timeout: u64,
+    /// Versions kept of each app.
+    #[arg(long = "zk_max_versions", default_value_t = 50)]
+    pub zk_max_versions: usize,
+    /// Folder for the embedded store.
+    #[arg(long = "work_dir")]
+    pub work_dir: Option<PathBuf>,
+    /// Address to listen on.
+    #[arg(long = "http_address", default_value = "127.0.0.1")]
+    pub http_address: IpAddr,
+    /// Port to listen on.
+    #[arg(long = "http_port", alias = "port", default_value_t = 8080)]
+    pub http_port: u16,
+    /// Name under which others reach this instance; the address listened on unless given.
+    #[arg(long)]
+    pub hostname: Option<String>,
+    /// Name of the framework.
+    #[arg(long = "framework_name", default_value = "marathon")]
+    pub framework_name: String,
+    /// How long the master keeps Marathon's tasks when it is gone, in seconds.
+    #[arg(long = "failover_timeout", default_value_t = 604_800)]
+    pub failover_timeout: u64,
+    /// User of tasks whose app names none.
+    #[arg(long = "mesos_user")]
+    pub mesos_user: Option<String>,
+    /// Role of apps that name none.
+    #[arg(long = "mesos_role", default_value = "*")]
+    pub mesos_role: String,
+    /// Which resources an app takes that does not say: any, unreserved, reserved.
+    #[arg(long = "accepted_resource_roles_default_behavior", default_value = "any", value_parser = ["any", "unreserved", "reserved"])]
+    pub accepted_resource_roles_default_behavior: String,
+    /// URL of the web UI, told to the master.
+    #[arg(long = "webui_url")]
+    pub webui_url: Option<String>,
+    /// URL of the leading master's UI, told to clients.
+    #[arg(long = "mesos_leader_ui_url")]
+    pub mesos_leader_ui_url: Option<String>,
+    /// Put before PORT, PORT0, PORTS and HOST in the environment of tasks.
+    #[arg(long = "env_vars_prefix", default_value = "")]
+    pub env_vars_prefix: String,
+    /// Executor of apps that name none; only //cmd is built.
+    #[arg(long, default_value = "//cmd", value_parser = ["//cmd"])]
+    pub executor: String,
+    /// Lowest service port that is assigned.
+    #[arg(long = "local_port_min", default_value_t = 10_000)]
+    pub local_port_min: u16,
+    /// Highest service port that is assigned.
+    #[arg(long = "local_port_max", default_value_t = 20_000)]
+    pub local_port_max: u16,
+    /// The most apps that may be created.
+    #[arg(long = "max_apps")]
+    pub max_apps: Option<usize>,
+    /// The most deployments that may run at once.
+    #[arg(long = "max_running_deployments", default_value_t = 10_000)]
+    pub max_running_deployments: usize,
+    /// The most instances launched on one offer.
+    #[arg(long = "max_instances_per_offer", default_value_t = 5)]
+    pub max_instances_per_offer: usize,
+    /// How long an offer that nothing wants is refused, in milliseconds.
+    #[arg(long = "decline_offer_duration", default_value_t = 120_000)]
+    pub decline_offer_duration: u64,
+    /// The least time between two calls for offers, in milliseconds; the first is immediate.
+    #[arg(long = "min_revive_offers_interval", default_value_t = 100)]
+    pub min_revive_offers_interval: u64,
+    /// How long a task may take from launch to its first status, in milliseconds.
+    #[arg(long = "task_launch_confirm_timeout", default_value_t = 300_000)]
+    pub task_launch_confirm_timeout: u64,
+    /// How long a task may take to run, in milliseconds.
+    #[arg(long = "task_launch_timeout", default_value_t = 300_000)]
+    pub task_launch_timeout: u64,
+    /// Time between two reconciliations of all tasks, in milliseconds.
+    #[arg(long = "reconciliation_interval", default_value_t = 600_000)]
+    pub reconciliation_interval: u64,
+    /// Time between two looks at the numbers of instances, in milliseconds.
+    #[arg(long = "scale_apps_interval", default_value_t = 300_000)]
+    pub scale_apps_interval: u64,
+    /// A kill is repeated after this time, in milliseconds.
+    #[arg(long = "kill_retry_timeout", default_value_t = 30_000)]
+    pub kill_retry_timeout: u64,
+    /// Kills in flight at one time.
+    #[arg(long = "kill_chunk_size", default_value_t = 100)]
+    pub kill_chunk_size: usize,
+    /// Undelivered events after which a reader is disconnected.
+    #[arg(long = "event_stream_max_outstanding_messages", default_value_t = 1024)]
+    pub event_stream_max_outstanding_messages: usize,
+    /// Health checks under way at one time.
+    #[arg(long = "max_concurrent_marathon_health_checks", default_value_t = 256)]
+    pub max_concurrent_marathon_health_checks: usize,
+    /// Requests served at one time; without it there is no limit.
+    #[arg(long = "http_max_concurrent_requests")]
+    pub http_max_concurrent_requests: Option<usize>,
+    /// Time to connect to the leader, in milliseconds.
+    #[arg(long = "leader_proxy_connection_timeout", default_value_t = 5_000)]
+    pub leader_proxy_connection_timeout: u64,
+    /// Time for the leader's answer, in milliseconds.
+    #[arg(long = "leader_proxy_read_timeout", default_value_t = 10_000)]
+    pub leader_proxy_read_timeout: u64,
+    /// Origins that browsers may call from.
+    #[arg(long = "access_control_allow_origin", value_delimiter = ',')]
+    pub access_control_allow_origin: Option<Vec<String>>,
+    /// Accepted for Marathon's sake; leader election depends on --zk alone.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    pub ha: Option<bool>,
+    /// Accepted for Marathon's sake; tasks are always checkpointed.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    pub checkpoint: Option<bool>,
+    /// Not built yet: starting with it is refused.
+    #[arg(long = "http_credentials", hide = true)]
+    pub http_credentials: Option<String>,
+    /// Not built yet: starting with it is refused.
+    #[arg(long = "mesos_authentication_principal", hide = true)]
+    pub mesos_authentication_principal: Option<String>,
+    /// Not built yet: starting with it is refused.
+    #[arg(long = "ssl_keystore_path", hide = true)]
+    pub ssl_keystore_path: Option<String>,
+}
+
+impl Flags {
+    /// Checks the flags and makes a configuration of them. `default_work_dir` is where the embedded store goes unless `--work_dir` says.
+    ///
+    /// # Errors
+    /// A flag's value makes no sense, or it asks for safety that is not built yet.
+    pub fn into_config(self, default_work_dir: PathBuf, seed: u128) -> Result<Config, Error> {
+        let unsafe_without = [
+            ("http_credentials", self.http_credentials.is_some()),
+            (
+                "mesos_authentication_principal",
+                self.mesos_authentication_principal.is_some(),
+            ),
+            ("ssl_keystore_path", self.ssl_keystore_path.is_some()),
+        ];
+        for (flag, given) in unsafe_without {
+            if given {
+                return Err(Error::Flag { flag, reason: "is not built yet in this version; Marathon does not start without what it asks for".into() });
+            }
+        }
+        for (flag, value) in [("master", Some(&self.master)), ("zk", self.zk.as_ref())] {
+            let Some(value) = value else { continue };
+            let location = Location::parse(value, Some(5050)).map_err(|error| Error::Flag {
+                flag,
+                reason: error.to_string(),
+            })?;
+            if flag == "zk" && !matches!(location, Location::ZooKeeper(_)) {
+                return Err(Error::Flag {
+                    flag,
+                    reason: format!("`{value}` is not of the form zk://HOST:PORT,…/PATH"),
+                });
+            }
+        }
+        if self.local_port_min > self.local_port_max {
+            return Err(Error::Flag {
+                flag: "local_port_min",
+                reason: "is larger than --local_port_max".into(),
+            });
+        }
+        for (flag, value) in [("ha", self.ha), ("checkpoint", self.checkpoint)] {
+            if value == Some(false) {
+                tracing::info!("--{flag}=false has no effect");
+            }
+        }
+        Ok(Config {
+            zk_session_timeout_ms: self.zk_session_timeout,
+            work_dir: self.work_dir.unwrap_or(default_work_dir),
+            http_address: self.http_address,
+            http_port: self.http_port,
+            hostname: self
+                .hostname
+                .unwrap_or_else(|| self.http_address.to_string()),
+            framework_name: self.framework_name,
+            failover_timeout_seconds: self.failover_timeout,
+            mesos_user: self.mesos_user,
+            webui_url: self.webui_url,
+            mesos_leader_ui_url: self.mesos_leader_ui_url,
+            access_control_allow_origin: self.access_control_allow_origin,
+            event_stream_max_outstanding_messages: self.event_stream_max_outstanding_messages,
+            max_concurrent_health_checks: self.max_concurrent_marathon_health_checks,
+            http_max_concurrent_requests: self.http_max_concurrent_requests.unwrap_or(0),
+            leader_proxy_connection_timeout_ms: self.leader_proxy_connection_timeout,
+            leader_proxy_read_timeout_ms: self.leader_proxy_read_timeout,
+            master: self.master,
+            zk: self.zk,
+            core: CoreConfig {
+                seed,
+                mesos_role: self.mesos_role,
+                env_vars_prefix: self.env_vars_prefix,
+                executor: self.executor,
+                accepted_resource_roles_default: match self
+                    .accepted_resource_roles_default_behavior
+                    .as_str()
+                {
+                    "unreserved" => AcceptedRoles::Unreserved,
+                    "reserved" => AcceptedRoles::Reserved,
+                    _ => AcceptedRoles::Any,
+                },
+                local_port_min: self.local_port_min,
+                local_port_max: self.local_port_max,
+                max_apps: self.max_apps,
+                max_running_deployments: self.max_running_deployments,
+                max_instances_per_offer: self.max_instances_per_offer,
+                decline_offer_ms: self.decline_offer_duration,
+                min_revive_offers_interval_ms: self.min_revive_offers_interval,
+                task_launch_confirm_timeout_ms: self.task_launch_confirm_timeout,
+                task_launch_timeout_ms: self.task_launch_timeout,
+                reconciliation_interval_ms: self.reconciliation_interval,
+                scale_apps_interval_ms: self.scale_apps_interval,
+                kill_retry_ms: self.kill_retry_timeout,
+                kill_chunk_size: self.kill_chunk_size,
+                max_versions: self.zk_max_versions,
+                ..CoreConfig::default()
+            },
+        })
+    }
+}

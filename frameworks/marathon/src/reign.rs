@@ -1,0 +1,219 @@
+//! Leading: from the election to the loss of it, in one process, any number of times.
+//!
+//! A term takes over what is stored, runs the core, subscribes to the master, and ends when the leadership is lost, given up, or when the store refuses
+//! a write. Between terms the instance follows: it passes requests on to the leader.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tepui_coordination::{
+    Candidate, Election, Leadership, Location, Member, SharedStore, ZooKeeper, ZooKeeperOptions,
+    store::EmbeddedStore,
+};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, mpsc, oneshot, watch},
+};
+
+use crate::{
+    Error,
+    config::Config,
+    engine::{Carriers, Clock, Engine},
+    events::EventHub,
+    probes::Prober,
+    rest::{Info, Leading, Standing},
+    scheduler, storage,
+};
+
+/// Writes and commands for the master that may wait; the core waits when they are full.
+const QUEUE: usize = 4096;
+
+/// Where state is kept and the election is held.
+#[derive(Debug)]
+pub(crate) struct Coordination {
+    store: SharedStore,
+    zookeeper: Option<ZooKeeper>,
+}
+
+impl Coordination {
+    /// Opens the store.
+    pub(crate) async fn open(config: &Config) -> Result<Self, Error> {
+        if let Some(zk) = &config.zk {
+            let Ok(Location::ZooKeeper(url)) = Location::parse(zk, None) else {
+                return Err(Error::Flag {
+                    flag: "zk",
+                    reason: format!("`{zk}` is not of the form zk://HOST:PORT,…/PATH"),
+                });
+            };
+            let options = ZooKeeperOptions {
+                session_timeout: std::time::Duration::from_millis(config.zk_session_timeout_ms),
+                ..Default::default()
+            };
+            let zookeeper = ZooKeeper::connect(url, options);
+            return Ok(Self {
+                store: Arc::new(tepui_coordination::store::MemoryStore::default()),
+                zookeeper: Some(zookeeper),
+            });
+        }
+        let unusable = |source| Error::WorkDir {
+            path: config.work_dir.clone(),
+            source,
+        };
+        tokio::fs::create_dir_all(&config.work_dir)
+            .await
+            .map_err(unusable)?;
+        let store = EmbeddedStore::open(config.work_dir.join("marathon.redb"))?;
+        Ok(Self {
+            store: Arc::new(store),
+            zookeeper: None,
+        })
+    }
+
+    async fn campaign(&self, own: &str) -> Result<Election, Error> {
+        match &self.zookeeper {
+            None => Ok(Election::standalone(&*self.store).await?),
+            Some(zookeeper) => {
+                // A random id, so that an instance never takes another's node for its own.
+                let payload =
+                    json!({ "address": own, "id": uuid::Uuid::new_v4().to_string() }).to_string();
+                Ok(Election::zookeeper(
+                    zookeeper,
+                    Candidate::new("tepui/marathon-leader", payload),
+                ))
+            }
+        }
+    }
+}
+
+/// `host:port` of an elected member.
+fn address(member: &Member) -> Option<String> {
+    let payload: serde_json::Value = serde_json::from_slice(&member.payload).ok()?;
+    Some(payload["address"].as_str()?.to_owned())
+}
+
+/// Campaigns and leads, again and again, until the future is dropped.
+///
+/// # Errors
+/// The store is broken, or holds what cannot be understood: a person has to look.
+pub(crate) async fn run(
+    config: Arc<Config>,
+    coordination: Coordination,
+    own: String,
+    standing: watch::Sender<Standing>,
+) -> Result<(), Error> {
+    let mut election = coordination.campaign(&own).await?;
+    loop {
+        match election.leadership() {
+            Leadership::Leading { epoch } => {
+                let over = term(
+                    &config,
+                    &coordination,
+                    &own,
+                    epoch,
+                    &mut election,
+                    &standing,
+                )
+                .await?;
+                standing.send_replace(Standing::Unknown);
+                if over == Over::Abdicated {
+                    tracing::info!("Marathon gives the leadership up");
+                    election.resign().await;
+                    election = coordination.campaign(&own).await?;
+                }
+            }
+            Leadership::Following { leader } => {
+                standing
+                    .send_replace(address(&leader).map_or(Standing::Unknown, Standing::Following));
+                election.changed().await;
+            }
+            Leadership::Waiting | Leadership::Suspended { .. } => {
+                standing.send_replace(Standing::Unknown);
+                election.changed().await;
+            }
+        }
+    }
+}
+
+/// Why a term ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Over {
+    /// Another leads, or the store fenced this one off.
+    Lost,
+    /// Somebody asked for it.
+    Abdicated,
+}
+
+/// One term of leadership.
+async fn term(
+    config: &Arc<Config>,
+    coordination: &Coordination,
+    own: &str,
+    epoch: u64,
+    election: &mut Election,
+    standing: &watch::Sender<Standing>,
+) -> Result<Over, Error> {
+    let records = storage::load(&coordination.store, epoch).await?;
+    tracing::info!(epoch, records = records.len(), "Marathon leads");
+    let engine = Engine::recover(config.core.clone(), records, Clock::start())?;
+    let handle = engine.handle();
+    let events = EventHub::new(config.event_stream_max_outstanding_messages);
+    let (store, writes) = mpsc::channel(QUEUE);
+    let (commands, scheduler_commands) = mpsc::channel(QUEUE);
+    let prober = Prober::new(
+        handle.clone(),
+        Handle::current(),
+        config.max_concurrent_health_checks,
+    );
+    let carriers = Carriers {
+        store,
+        scheduler: commands,
+        prober,
+        events: events.clone(),
+    };
+    let framework_id = engine.framework_id().map(str::to_owned);
+    let (info, info_receiver) = watch::channel(Info {
+        elected: true,
+        leader: Some(own.to_owned()),
+        framework_id: framework_id.clone(),
+        mesos_leader_ui_url: config.mesos_leader_ui_url.clone(),
+    });
+    let (over, ended) = oneshot::channel::<()>();
+    let thread = engine.spawn(carriers, ended).map_err(Error::Thread)?;
+    let abdicate = Arc::new(Notify::new());
+    let leading = Leading {
+        engine: handle.clone(),
+        events: events.clone(),
+        info: info_receiver,
+        abdicate: Arc::clone(&abdicate),
+    };
+    standing.send_replace(Standing::Leading(Box::new(leading)));
+
+    let why = tokio::select! {
+        written = storage::run(Arc::clone(&coordination.store), epoch, writes, handle.clone()) => match written {
+            Ok(()) => Ok(Over::Lost),
+            Err(tepui_coordination::StoreError::Fenced { highest, .. }) => {
+                tracing::warn!(epoch, highest, "another Marathon has taken over");
+                Ok(Over::Lost)
+            }
+            Err(error) => Err(error.into()),
+        },
+        refused = scheduler::run(config, framework_id, own, scheduler_commands, handle.clone(), info) => Err(refused),
+        () = lost(election) => Ok(Over::Lost),
+        () = abdicate.notified() => Ok(Over::Abdicated),
+    };
+    events.close();
+    drop(over);
+    // The thread ends at its next turn; nobody waits for it with the runtime blocked.
+    let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+    why
+}
+
+/// Waits until another leads for sure. Cut off from ZooKeeper a leader goes on: its store makes it wait, and refuses it if it was replaced.
+async fn lost(election: &mut Election) {
+    loop {
+        match election.changed().await {
+            Leadership::Leading { .. } | Leadership::Suspended { .. } => {}
+            Leadership::Following { .. } | Leadership::Waiting => return,
+        }
+    }
+}

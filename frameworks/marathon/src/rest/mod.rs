@@ -1,0 +1,13 @@
+//! The REST API: from an HTTP request to a call or a query of the core, and its answer back to HTTP.
+//!
+//! `route` is pure (a request's parts to what is wanted); `serve` does what is wanted. Whether this instance leads is looked at first: followers
+//! pass everything on to the leader.
+
+mod info;
+mod metrics;
+mod proxy;
+mod route;
+mod serve;
+
+pub(crate) use info::Info;
+pub(crate) use serve::{Face, Leading, Standing};

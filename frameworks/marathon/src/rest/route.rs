@@ -1,0 +1,470 @@
+//! What a request wants, by method, path and query. Ids of apps are paths themselves, so the last segments decide.
+
+use bytes::Bytes;
+use http::Method;
+use percent_encoding::percent_decode_str;
+use tepui_marathon_core::{
+    ApiCall, Origin, Response,
+    view::{Embed, LabelSelector, Query},
+};
+
+/// What a request wants.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    /// A change, or an answer that only the core has.
+    Call(ApiCall),
+    /// A read.
+    Query(Query),
+    /// `/v2/events`, of these types.
+    Events {
+        types: Vec<String>,
+    },
+    Leader,
+    Abdicate,
+    Info,
+    Plugins,
+    Ping,
+    Metrics,
+    Prometheus,
+    /// `/`: go to the UI.
+    Home,
+    /// An answer that needs nothing else.
+    Answer(Response),
+}
+
+/// The parts of a request that decide.
+#[derive(Debug)]
+pub(super) struct Parts<'a> {
+    pub(super) method: &'a Method,
+    /// As it came, with percent-encoding.
+    pub(super) path: &'a str,
+    pub(super) query: &'a str,
+    pub(super) content_type: Option<&'a str>,
+    pub(super) body: Bytes,
+    pub(super) client_ip: String,
+}
+
+/// Finds out what a request wants; what cannot be is answered in Marathon's words.
+pub(super) fn route(parts: &Parts<'_>) -> Wanted {
+    let decoded = percent_decode_str(parts.path).decode_utf8_lossy();
+    let segments: Vec<&str> = decoded
+        .split('/')
+        .filter(|segment| !segment.is_empty())
+        .collect();
+    let parameters = Parameters::parse(parts.query);
+    match segments.as_slice() {
+        [] => Wanted::Home,
+        ["ping"] => only(parts.method, &[Method::GET, Method::HEAD], Wanted::Ping),
+        ["metrics"] => only(parts.method, &[Method::GET], Wanted::Metrics),
+        ["metrics", "prometheus"] => only(parts.method, &[Method::GET], Wanted::Prometheus),
+        ["v2", "apps", rest @ ..] => apps(parts, rest, &parameters),
+        ["v2", "tasks", rest @ ..] => tasks(parts, rest, &parameters),
+        ["v2", "deployments", rest @ ..] => deployments(parts, rest, &parameters),
+        ["v2", "queue", rest @ ..] => queue(parts, rest, &parameters),
+        ["v2", "leader"] if parts.method == Method::DELETE => Wanted::Abdicate,
+        ["v2", "leader"] => only(parts.method, &[Method::GET], Wanted::Leader),
+        ["v2", "info"] => only(parts.method, &[Method::GET], Wanted::Info),
+        ["v2", "plugins"] => only(parts.method, &[Method::GET], Wanted::Plugins),
+        ["v2", "events"] => only(
+            parts.method,
+            &[Method::GET, Method::HEAD],
+            Wanted::Events {
+                types: parameters.all("event_type"),
+            },
+        ),
+        ["v2", known @ ("groups" | "pods"), ..] => Wanted::Answer(Response::message(
+            501,
+            format!("/v2/{known} is not built yet in this version of Tepui"),
+        )),
+        _ => Wanted::Answer(Response::message(404, "URI not found")),
+    }
+}
+
+fn apps(parts: &Parts<'_>, rest: &[&str], parameters: &Parameters) -> Wanted {
+    let embed = || {
+        let values = parameters.all("embed");
+        Embed::parse(values.iter().map(String::as_str))
+    };
+    let force = parameters.flag("force", false);
+    let path = |segments: &[&str]| format!("/{}", segments.join("/"));
+    match (parts.method.as_str(), rest) {
+        ("GET", []) => {
+            let label = match parameters
+                .first("label")
+                .map(|text| LabelSelector::parse(&text))
+                .transpose()
+            {
+                Ok(label) => label,
+                Err(refusal) => return Wanted::Answer(refusal),
+            };
+            Wanted::Query(Query::Apps {
+                cmd: parameters.first("cmd"),
+                id: parameters.first("id"),
+                label,
+                embed: embed(),
+            })
+        }
+        ("GET", [group @ .., "*", "tasks"]) => {
+            Wanted::Query(Query::TasksBelow { group: path(group) })
+        }
+        ("GET", [group @ .., "*"]) => Wanted::Query(Query::AppsBelow {
+            group: path(group),
+            embed: embed(),
+        }),
+        ("GET", [id @ .., "tasks"]) if !id.is_empty() => {
+            Wanted::Query(Query::AppTasks { id: path(id) })
+        }
+        ("GET", [id @ .., "versions"]) if !id.is_empty() => {
+            Wanted::Query(Query::Versions { id: path(id) })
+        }
+        ("GET", [id @ .., "versions", version]) if !id.is_empty() => {
+            Wanted::Query(Query::Version {
+                id: path(id),
+                version: (*version).to_owned(),
+            })
+        }
+        ("GET", id) => Wanted::Query(Query::App {
+            id: path(id),
+            embed: embed(),
+        }),
+        ("POST", []) => with_body(parts, |body, origin| ApiCall::CreateApp {
+            body,
+            force,
+            origin,
+        }),
+        ("POST", [id @ .., "restart"]) if !id.is_empty() => Wanted::Call(ApiCall::RestartApp {
+            id: path(id),
+            force,
+        }),
+        ("PUT", []) => with_body(parts, |body, _| ApiCall::UpdateApps {
+            body,
+            force,
+            partial: parameters.flag("partialUpdate", true),
+            create: true,
+        }),
+        ("PATCH", []) => with_body(parts, |body, _| ApiCall::UpdateApps {
+            body,
+            force,
+            partial: true,
+            create: false,
+        }),
+        ("PUT", id) => with_body(parts, |body, origin| {
+            let partial = parameters.flag("partialUpdate", true);
+            ApiCall::UpdateApp {
+                id: path(id),
+                body,
+                force,
+                partial,
+                create: true,
+                origin,
+            }
+        }),
+        ("PATCH", id) => with_body(parts, |body, origin| ApiCall::UpdateApp {
+            id: path(id),
+            body,
+            force,
+            partial: true,
+            create: false,
+            origin,
+        }),
+        ("DELETE", [id @ .., "tasks"]) if !id.is_empty() => Wanted::Call(ApiCall::KillAppTasks {
+            id: path(id),
+            host: parameters.first("host"),
+            scale: parameters.flag("scale", false),
+            wipe: parameters.flag("wipe", false),
+            force,
+        }),
+        ("DELETE", [id @ .., "tasks", task_id]) if !id.is_empty() => {
+            Wanted::Call(ApiCall::KillAppTask {
+                id: path(id),
+                task_id: (*task_id).to_owned(),
+                scale: parameters.flag("scale", false),
+                wipe: parameters.flag("wipe", false),
+                force,
+            })
+        }
+        ("DELETE", id) if !id.is_empty() => Wanted::Call(ApiCall::DeleteApp {
+            id: path(id),
+            force: parameters.flag("force", true),
+        }),
+        _ => not_allowed(),
+    }
+}
+
+fn tasks(parts: &Parts<'_>, rest: &[&str], parameters: &Parameters) -> Wanted {
+    match (parts.method.as_str(), rest) {
+        ("GET", []) => {
+            let mut status = parameters.all("status");
+            status.extend(parameters.all("status[]"));
+            Wanted::Query(Query::Tasks { status })
+        }
+        ("POST", ["delete"]) => with_body(parts, |body, _| ApiCall::KillTasks {
+            body,
+            scale: parameters.flag("scale", false),
+            wipe: parameters.flag("wipe", false),
+            force: parameters.flag("force", false),
+        }),
+        (_, [] | ["delete"]) => not_allowed(),
+        _ => Wanted::Answer(Response::message(404, "URI not found")),
+    }
+}
+
+fn deployments(parts: &Parts<'_>, rest: &[&str], parameters: &Parameters) -> Wanted {
+    match (parts.method.as_str(), rest) {
+        ("GET", []) => Wanted::Query(Query::Deployments),
+        ("DELETE", [id]) => Wanted::Call(ApiCall::CancelDeployment {
+            id: (*id).to_owned(),
+            force: parameters.flag("force", false),
+        }),
+        _ => not_allowed(),
+    }
+}
+
+fn queue(parts: &Parts<'_>, rest: &[&str], parameters: &Parameters) -> Wanted {
+    match (parts.method.as_str(), rest) {
+        ("GET", []) => {
+            let embeds = parameters.all("embed");
+            Wanted::Call(ApiCall::Queue {
+                last_unused_offers: embeds.iter().any(|embed| embed == "lastUnusedOffers"),
+            })
+        }
+        ("DELETE", [id @ .., "delay"]) if !id.is_empty() => Wanted::Call(ApiCall::ResetDelay {
+            id: format!("/{}", id.join("/")),
+        }),
+        _ => not_allowed(),
+    }
+}
+
+fn only(method: &Method, allowed: &[Method], wanted: Wanted) -> Wanted {
+    if allowed.contains(method) {
+        wanted
+    } else {
+        not_allowed()
+    }
+}
+
+fn not_allowed() -> Wanted {
+    Wanted::Answer(Response::message(405, "Method Not Allowed"))
+}
+
+/// A call with a JSON body: another media type is refused, none is taken for JSON.
+fn with_body(parts: &Parts<'_>, call: impl FnOnce(Bytes, Origin) -> ApiCall) -> Wanted {
+    let json = parts.content_type.is_none_or(|value| {
+        let media_type = value.split(';').next().unwrap_or("").trim();
+        media_type.eq_ignore_ascii_case("application/json") || media_type == "*/*"
+    });
+    if !json {
+        return Wanted::Answer(Response::message(415, "Unsupported Media Type"));
+    }
+    let uri = if parts.query.is_empty() {
+        parts.path.to_owned()
+    } else {
+        format!("{}?{}", parts.path, parts.query)
+    };
+    Wanted::Call(call(
+        parts.body.clone(),
+        Origin {
+            client_ip: parts.client_ip.clone(),
+            uri,
+        },
+    ))
+}
+
+/// The query's parameters, in order, decoded.
+#[derive(Debug)]
+struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    fn parse(query: &str) -> Self {
+        let decode = |text: &str| {
+            percent_decode_str(&text.replace('+', " "))
+                .decode_utf8_lossy()
+                .into_owned()
+        };
+        let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        Self(
+            pairs
+                .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+                .map(|(name, value)| (decode(name), decode(value)))
+                .collect(),
+        )
+    }
+
+    fn first(&self, name: &str) -> Option<String> {
+        self.0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.clone())
+    }
+
+    fn all(&self, name: &str) -> Vec<String> {
+        self.0
+            .iter()
+            .filter(|(known, _)| known == name)
+            .map(|(_, value)| value.clone())
+            .collect()
+    }
+
+    /// `true` in any letter case is true, anything else is not.
+    fn flag(&self, name: &str, otherwise: bool) -> bool {
+        self.first(name)
+            .map_or(otherwise, |value| value.eq_ignore_ascii_case("true"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(method: &Method, target: &str) -> String {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let parts = Parts {
+            method,
+            path,
+            query,
+            content_type: None,
+            body: Bytes::from_static(b"{}"),
+            client_ip: "1.2.3.4".into(),
+        };
+        format!("{:?}", route(&parts))
+    }
+
+    #[test]
+    fn requests_are_understood() {
+        let (get, put, post, delete, patch) = (
+            Method::GET,
+            Method::PUT,
+            Method::POST,
+            Method::DELETE,
+            Method::PATCH,
+        );
+        for (method, target, expected) in [
+            (&get, "/ping", "Ping"),
+            (&get, "/", "Home"),
+            (&get, "/v2/apps", "Apps { cmd: None"),
+            (&get, "/v2/apps/?embed=apps.tasks", "tasks: true"),
+            (
+                &get,
+                "/v2/apps?id=a%20b&cmd=x+y",
+                "cmd: Some(\"x y\"), id: Some(\"a b\")",
+            ),
+            (&get, "/v2/apps//prod/web", "App { id: \"/prod/web\""),
+            (&get, "/v2/apps/%2Fprod%2Fweb", "App { id: \"/prod/web\""),
+            (&get, "/v2/apps/*", "AppsBelow { group: \"/\""),
+            (&get, "/v2/apps/prod/*", "AppsBelow { group: \"/prod\""),
+            (
+                &get,
+                "/v2/apps/prod/*/tasks",
+                "TasksBelow { group: \"/prod\"",
+            ),
+            (
+                &get,
+                "/v2/apps/prod/web/tasks",
+                "AppTasks { id: \"/prod/web\"",
+            ),
+            (&get, "/v2/apps/web/versions", "Versions { id: \"/web\""),
+            (
+                &get,
+                "/v2/apps/web/versions/2015-01-01T00:00:00.000Z",
+                "version: \"2015-01-01T00:00:00.000Z\"",
+            ),
+            (
+                &get,
+                "/v2/tasks?status=running&status[]=staging",
+                "[\"running\", \"staging\"]",
+            ),
+            (
+                &post,
+                "/v2/apps?force=True",
+                "CreateApp { body: b\"{}\", force: true, origin: Origin { client_ip: \"1.2.3.4\", uri: \"/v2/apps?force=True\"",
+            ),
+            (
+                &post,
+                "/v2/apps/web/restart",
+                "RestartApp { id: \"/web\", force: false",
+            ),
+            (&put, "/v2/apps/web", "partial: true, create: true"),
+            (
+                &put,
+                "/v2/apps/web?partialUpdate=false",
+                "partial: false, create: true",
+            ),
+            (&patch, "/v2/apps/web", "partial: true, create: false"),
+            (&put, "/v2/apps", "UpdateApps"),
+            (
+                &delete,
+                "/v2/apps/web",
+                "DeleteApp { id: \"/web\", force: true",
+            ),
+            (
+                &delete,
+                "/v2/apps/web?force=False",
+                "DeleteApp { id: \"/web\", force: false",
+            ),
+            (
+                &delete,
+                "/v2/apps/web/tasks?host=h&scale=true",
+                "KillAppTasks { id: \"/web\", host: Some(\"h\"), scale: true",
+            ),
+            (
+                &delete,
+                "/v2/apps/web/tasks/t.1",
+                "KillAppTask { id: \"/web\", task_id: \"t.1\"",
+            ),
+            (
+                &post,
+                "/v2/tasks/delete?wipe=true",
+                "KillTasks { body: b\"{}\", scale: false, wipe: true",
+            ),
+            (&get, "/v2/deployments", "Deployments"),
+            (
+                &delete,
+                "/v2/deployments/d?force=true",
+                "CancelDeployment { id: \"d\", force: true",
+            ),
+            (
+                &get,
+                "/v2/queue?embed=lastUnusedOffers",
+                "last_unused_offers: true",
+            ),
+            (&delete, "/v2/queue/a/b/delay", "ResetDelay { id: \"/a/b\""),
+            (&delete, "/v2/leader", "Abdicate"),
+            (
+                &get,
+                "/v2/events?event_type=a&event_type=b",
+                "Events { types: [\"a\", \"b\"]",
+            ),
+            (&post, "/v2/info", "status: 405"),
+            (&post, "/v2/deployments", "status: 405"),
+            (&delete, "/v2/apps", "status: 405"),
+            (&get, "/v2/groups", "status: 501"),
+            (&get, "/nothing", "status: 404"),
+        ] {
+            let found = of(method, target);
+            assert!(found.contains(expected), "{method} {target}: {found}");
+        }
+    }
+
+    #[test]
+    fn bodies_must_be_json() {
+        for (content_type, refused) in [
+            ("application/json", false),
+            ("application/json; charset=utf-8", false),
+            ("text/plain", true),
+        ] {
+            let parts = Parts {
+                method: &Method::POST,
+                path: "/v2/apps",
+                query: "",
+                content_type: Some(content_type),
+                body: Bytes::new(),
+                client_ip: String::new(),
+            };
+            assert_eq!(
+                matches!(route(&parts), Wanted::Answer(Response { status: 415, .. })),
+                refused,
+                "{content_type}"
+            );
+        }
+    }
+}

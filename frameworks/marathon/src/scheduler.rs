@@ -1,0 +1,293 @@
+//! The master's side of things: the SDK's events in, the core's commands out.
+//!
+//! The SDK finds the master, subscribes and comes back; the core reconciles and acknowledges by itself, because it must store before it acknowledges.
+//! So updates are taken without the SDK's acknowledgement, and offers are kept until the core has said what becomes of each.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use tepui_marathon_core::Input;
+use tepui_proto::mesos::{
+    self,
+    scheduler::{Call, call},
+};
+use tepui_sdk::{AgentId, Driver, Event, Framework, FrameworkId, Offer, TaskId};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    Error,
+    config::Config,
+    engine::{EngineHandle, SchedulerCommand},
+    rest::Info,
+};
+
+/// After this the framework starts anew under a new id: the master has removed the old one, or refuses it.
+const START_ANEW: Duration = Duration::from_secs(1);
+
+/// Speaks to the master until the future is dropped.
+pub(crate) async fn run(
+    config: &Config,
+    mut framework_id: Option<String>,
+    own: &str,
+    mut commands: mpsc::Receiver<SchedulerCommand>,
+    engine: EngineHandle,
+    info: watch::Sender<Info>,
+) -> Error {
+    loop {
+        let mut description = mesos::FrameworkInfo::default();
+        let mut builder = Framework::builder(&config.framework_name)
+            .role(&config.core.mesos_role)
+            .user(config.mesos_user.as_deref().unwrap_or("root"))
+            .hostname(&config.hostname)
+            .webui_url(
+                config
+                    .webui_url
+                    .clone()
+                    .unwrap_or_else(|| format!("http://{own}")),
+            )
+            .failover_timeout(Duration::from_secs(config.failover_timeout_seconds));
+        if let Some(id) = framework_id
+            .as_deref()
+            .and_then(|id| FrameworkId::new(id).ok())
+        {
+            builder = builder.id(&id);
+        }
+        let builder = builder.info(|info| description = info.clone());
+        let framework = match builder.connect(&config.master).await {
+            Ok(framework) => framework,
+            Err(error) => {
+                return Error::Flag {
+                    flag: "master",
+                    reason: error.to_string(),
+                };
+            }
+        };
+        let session = Session {
+            driver: framework.driver(),
+            framework,
+            description,
+            offers: HashMap::new(),
+            engine: &engine,
+            info: &info,
+            config,
+        };
+        let why = session.run(&mut commands).await;
+        engine.input(Input::Disconnected).await;
+        tracing::error!(reason = %why, "the master has ended the subscription for good; Marathon subscribes anew");
+        framework_id = None;
+        tokio::time::sleep(START_ANEW).await;
+    }
+}
+
+/// One framework's subscription.
+struct Session<'a> {
+    framework: Framework,
+    driver: Driver,
+    /// As it was subscribed; roles are added as apps ask for them.
+    description: mesos::FrameworkInfo,
+    /// Offers that the core has not decided on, by id. As many as the master has outstanding for us.
+    offers: HashMap<String, Offer>,
+    engine: &'a EngineHandle,
+    info: &'a watch::Sender<Info>,
+    config: &'a Config,
+}
+
+impl Session<'_> {
+    /// Runs until the master ends it for good, and tells why.
+    async fn run(mut self, commands: &mut mpsc::Receiver<SchedulerCommand>) -> String {
+        loop {
+            tokio::select! {
+                event = self.framework.next() => match event {
+                    Ok(Some(event)) => self.event(event).await,
+                    Ok(None) => return "it was torn down".into(),
+                    Err(error) => return error.to_string(),
+                },
+                command = commands.recv() => match command {
+                    Some(command) => self.command(command),
+                    None => return "the term is over".into(),
+                },
+            }
+        }
+    }
+
+    async fn event(&mut self, event: Event) {
+        let input = match event {
+            Event::Subscribed(subscribed) => {
+                self.offers.clear();
+                let master = self.driver.master().unwrap_or_default();
+                self.info.send_modify(|info| {
+                    info.framework_id = Some(subscribed.framework_id.to_string());
+                    if self.config.mesos_leader_ui_url.is_none() {
+                        info.mesos_leader_ui_url = Some(format!("http://{master}/"));
+                    }
+                });
+                let host = subscribed
+                    .master
+                    .and_then(|master| master.hostname)
+                    .unwrap_or(master);
+                Input::Registered {
+                    framework_id: subscribed.framework_id.to_string(),
+                    master: host,
+                }
+            }
+            Event::Disconnected { reason } => {
+                tracing::warn!(%reason, "the master is gone; Marathon subscribes again");
+                self.offers.clear();
+                Input::Disconnected
+            }
+            Event::Offers(offers) => {
+                let messages = offers.iter().map(|offer| offer.message().clone()).collect();
+                self.offers.extend(
+                    offers
+                        .into_iter()
+                        .map(|offer| (offer.id().to_string(), offer)),
+                );
+                Input::Offers(messages)
+            }
+            Event::Rescinded(id) => {
+                self.offers.remove(id.as_str());
+                return;
+            }
+            Event::Update(update) => Input::TaskUpdate(Box::new(update.leave())),
+            Event::Refused(refused) => {
+                tracing::warn!(call = refused.call, status = refused.status, message = %refused.message, "the master refused a call");
+                return;
+            }
+            _ => return,
+        };
+        self.engine.input(input).await;
+    }
+
+    fn command(&mut self, command: SchedulerCommand) {
+        let done = match command {
+            SchedulerCommand::Accept { offer_ids, tasks } => {
+                // A placement is made from one offer. If it was rescinded meanwhile, the master answers its tasks with TASK_DROPPED.
+                let mut offers: Vec<Offer> = offer_ids
+                    .iter()
+                    .filter_map(|id| self.offers.remove(id))
+                    .collect();
+                match offers.first_mut() {
+                    Some(offer) => {
+                        for task in tasks {
+                            offer.launch(task);
+                        }
+                        // What is left may be offered again at once: there may be more to launch.
+                        offer.refuse_for(Duration::ZERO);
+                        Ok(())
+                    }
+                    None => self.accept_void(offer_ids, tasks),
+                }
+            }
+            SchedulerCommand::Decline {
+                offer_ids,
+                refuse_ms,
+            } => {
+                for offer in offer_ids.iter().filter_map(|id| self.offers.remove(id)) {
+                    offer.decline(Duration::from_millis(refuse_ms));
+                }
+                Ok(())
+            }
+            SchedulerCommand::Kill { task_id, agent_id } => {
+                let agent = agent_id.and_then(|id| AgentId::new(id).ok());
+                match TaskId::new(task_id) {
+                    Ok(task) => self.driver.kill_with(&task, agent.as_ref(), None),
+                    Err(_) => Ok(()), // never the id of a task that was launched
+                }
+            }
+            SchedulerCommand::Revive { roles } => {
+                let subscribed = self.subscribe_to(&roles);
+                let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
+                subscribed.and_then(|()| self.driver.revive_roles(&roles))
+            }
+            SchedulerCommand::Suppress { roles } => {
+                let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
+                self.driver.suppress_roles(&roles)
+            }
+            SchedulerCommand::Reconcile { tasks } => self.reconcile(tasks),
+            SchedulerCommand::Acknowledge {
+                agent_id,
+                task_id,
+                uuid,
+            } => self.driver.call(Call {
+                r#type: Some(call::Type::Acknowledge.into()),
+                acknowledge: Some(call::Acknowledge {
+                    agent_id: mesos::AgentId { value: agent_id },
+                    task_id: mesos::TaskId { value: task_id },
+                    uuid,
+                }),
+                ..Call::default()
+            }),
+        };
+        if let Err(error) = done {
+            // Reconciliation finds out what did not happen.
+            tracing::warn!(%error, "a call to the master is lost");
+        }
+    }
+
+    /// An ACCEPT of offers that are void: sent as it is, so that the master's answer reaches the core by the usual way.
+    fn accept_void(
+        &self,
+        offer_ids: Vec<String>,
+        tasks: Vec<mesos::TaskInfo>,
+    ) -> Result<(), tepui_sdk::Error> {
+        let operation = mesos::offer::Operation {
+            r#type: Some(mesos::offer::operation::Type::Launch.into()),
+            launch: Some(mesos::offer::operation::Launch { task_infos: tasks }),
+            ..Default::default()
+        };
+        self.driver.call(Call {
+            r#type: Some(call::Type::Accept.into()),
+            accept: Some(call::Accept {
+                offer_ids: offer_ids
+                    .into_iter()
+                    .map(|value| mesos::OfferId { value })
+                    .collect(),
+                operations: vec![operation],
+                filters: None,
+            }),
+            ..Call::default()
+        })
+    }
+
+    /// Adds roles to the subscription that are not in it yet.
+    fn subscribe_to(&mut self, roles: &[String]) -> Result<(), tepui_sdk::Error> {
+        let subscribed: BTreeSet<&String> = self.description.roles.iter().collect();
+        let missing: Vec<String> = roles
+            .iter()
+            .filter(|role| !subscribed.contains(role))
+            .cloned()
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.description.roles.extend(missing);
+        self.description.id = self.driver.framework_id().map(|id| mesos::FrameworkId {
+            value: id.to_string(),
+        });
+        self.driver.call(Call {
+            r#type: Some(call::Type::UpdateFramework.into()),
+            update_framework: Some(Box::new(call::UpdateFramework {
+                framework_info: self.description.clone(),
+                ..Default::default()
+            })),
+            ..Call::default()
+        })
+    }
+
+    fn reconcile(&self, tasks: Vec<(String, Option<String>)>) -> Result<(), tepui_sdk::Error> {
+        let tasks = tasks
+            .into_iter()
+            .map(|(task, agent)| call::reconcile::Task {
+                task_id: mesos::TaskId { value: task },
+                agent_id: agent.map(|value| mesos::AgentId { value }),
+            })
+            .collect();
+        self.driver.call(Call {
+            r#type: Some(call::Type::Reconcile.into()),
+            reconcile: Some(call::Reconcile { tasks }),
+            ..Call::default()
+        })
+    }
+}

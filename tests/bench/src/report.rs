@@ -1,0 +1,56 @@
+//! Figures, for people and for scripts.
+
+use serde_json::{Map, Value};
+
+/// Percentiles of a latency, in milliseconds.
+#[derive(Debug)]
+pub(crate) struct Latency(hdrhistogram::Histogram<u64>);
+
+impl Latency {
+    pub(crate) fn new() -> Self {
+        // Microseconds up to ten minutes, to three digits.
+        Self(
+            hdrhistogram::Histogram::new_with_max(600_000_000, 3)
+                .expect("constant bounds are valid"),
+        )
+    }
+
+    pub(crate) fn record(&mut self, elapsed: std::time::Duration) {
+        self.0
+            .saturating_record(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        let percentile = |p: f64| Value::from(round(self.0.value_at_quantile(p) as f64 / 1000.0));
+        let mut map = Map::new();
+        map.insert("p50".into(), percentile(0.5));
+        map.insert("p99".into(), percentile(0.99));
+        map.insert("samples".into(), self.0.len().into());
+        Value::Object(map)
+    }
+}
+
+/// To three decimals: more is noise.
+pub(crate) fn round(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+/// Prints figures: one JSON object, or a line each.
+pub(crate) fn print(figures: &Value, json: bool) {
+    if json {
+        println!("{figures}");
+        return;
+    }
+    for (name, value) in figures.as_object().into_iter().flatten() {
+        match value {
+            Value::Object(parts) => {
+                let parts: Vec<String> = parts
+                    .iter()
+                    .map(|(name, value)| format!("{name} {value}"))
+                    .collect();
+                println!("{name:<28} {}", parts.join(", "));
+            }
+            value => println!("{name:<28} {value}"),
+        }
+    }
+}
