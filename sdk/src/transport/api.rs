@@ -128,7 +128,7 @@ pub(crate) fn decode<A: Api>(
     encoding: super::Encoding,
 ) -> Result<A::Event, String> {
     match encoding {
-        super::Encoding::Protobuf => wire::decode_bytes(record).map_err(|error| error.to_string()),
+        super::Encoding::Protobuf => wire::decode(record).map_err(|error| error.to_string()),
         super::Encoding::Json => {
             tepui_proto::json::from_slice(record).map_err(|error| error.to_string())
         }
