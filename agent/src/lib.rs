@@ -1,7 +1,32 @@
 //! The agent daemon: containers, supervisors, checkpoints and faces around the core.
 //!
 //! [`tepui_agent_core`] decides; this crate does. Its rooms: [`containerizer`] runs containers, [`supervisor`] is the small process that
-//! outlives the agent beside each of them; the rest (journal, link to the master, faces, checks, sandboxes) is private to the daemon.
+//! outlives the agent beside each of them; the rest is private to the daemon: the journal (what outlives the process), the link to the
+//! master, the driver (the one thread that runs the core), the hands (containers), probes (checks), sandboxes, and the faces on the one
+//! port.
 
 pub mod containerizer;
 pub mod supervisor;
+
+mod clock;
+mod config;
+mod driver;
+mod executors;
+mod faces;
+mod flags;
+mod hands;
+mod journal;
+mod link;
+mod probes;
+mod resources;
+mod running;
+mod sandbox;
+mod spec;
+
+pub use config::{Config, ConfigError, parse_duration};
+pub use flags::Flags;
+pub use journal::JournalError;
+pub use resources::{
+    FlagValueError, complete as complete_resources, parse_attributes, parse_resources,
+};
+pub use running::{Agent, AgentError, RunningAgent, run};

@@ -162,6 +162,11 @@ pub enum ContainerState {
     },
     /// It ended, and how is on record.
     Exited(Exit),
-    /// It is gone, and nothing says how it ended.
+    /// It could not be started.
+    LaunchFailed {
+        /// Why, for the framework's author to read.
+        reason: String,
+    },
+    /// It is gone, and nothing says how it ended; or it never was.
     Lost,
 }

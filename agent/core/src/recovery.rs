@@ -60,6 +60,33 @@ impl Agent {
         agent
     }
 
+    /// The containers that ought to be there, going by the records.
+    #[must_use]
+    pub fn containers_of(records: &[Entry]) -> Vec<ContainerId> {
+        let mut containers: indexmap::IndexMap<(&str, &str), &str> = indexmap::IndexMap::new();
+        for record in records.iter().filter_map(|entry| entry.record.as_ref()) {
+            match record {
+                Record::Executor(record) => {
+                    let executor = record
+                        .info
+                        .as_ref()
+                        .map_or("", |info| &info.executor_id.value);
+                    containers.insert((&record.framework_id, executor), &record.container);
+                }
+                Record::ExecutorGone(gone) => {
+                    containers
+                        .swap_remove(&(gone.framework_id.as_str(), gone.executor_id.as_str()));
+                }
+                Record::FrameworkGone(id) => containers.retain(|(framework, _), _| framework != id),
+                _ => {}
+            }
+        }
+        containers
+            .values()
+            .filter_map(|container| container.parse().ok())
+            .collect()
+    }
+
     /// Records that mean the same as all that were ever written.
     #[must_use]
     pub fn snapshot(&self) -> Vec<Entry> {
@@ -372,6 +399,9 @@ impl Agent {
             Some(ContainerState::Exited(exit)) => {
                 self.mark_started(framework, id);
                 self.container_exited(container, &exit, out);
+            }
+            Some(ContainerState::LaunchFailed { reason }) => {
+                self.launch_failed(container, &reason, out)
             }
             // Nothing is known of it: it was never started, or everything that knew of it is gone.
             Some(ContainerState::Lost) | None => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use tepui_model::{ExecutorId, FrameworkId, TaskId, TaskState};
 use tepui_proto::mesos::v1::FrameworkInfo;
+use tepui_proto::mesos::v1::task_status::Reason;
 
 use crate::change::{AgentState, Change, ExecutorState, TaskSnapshot};
 
@@ -59,6 +60,8 @@ pub struct Counts {
     pub error: u64,
     /// Executors (of frameworks and of command tasks) that ended since the start.
     pub executors_terminated: u64,
+    /// Tasks that failed because their container could not be started.
+    pub launch_errors: u64,
 }
 
 /// Everything that operators see.
@@ -171,6 +174,9 @@ impl View {
         let before = executor.tasks.get(&task.id).map(|task| task.state);
         if before != Some(task.state) {
             self.counts.count(task.state);
+            let reason = task.statuses.last().and_then(|status| status.reason);
+            self.counts.launch_errors +=
+                u64::from(reason == Some(Reason::ContainerLaunchFailed.into()));
         }
         executor.tasks.insert(task.id.clone(), task);
     }

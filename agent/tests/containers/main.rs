@@ -2,7 +2,10 @@
 //!
 //! As root everything is checked. Where something cannot be had (not root, no cgroups), the tests check that the containerizer says so.
 
-#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected is to fail there")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that meets the unexpected is to fail there"
+)]
 
 mod isolation;
 mod lifecycle;

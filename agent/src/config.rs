@@ -1,0 +1,531 @@
+//! How one agent runs, decided before anything starts.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tepui_coordination::{Location, LocationError, ZooKeeperOptions};
+use tepui_proto::mesos::v1::{Attribute, Resource};
+
+use crate::flags::Flags;
+use crate::resources::{FlagValueError, complete, parse_attributes, parse_resources};
+
+/// How one agent runs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the leading master is learned from.
+    pub master: Location,
+    /// For a `master` in ZooKeeper.
+    pub zookeeper: ZooKeeperOptions,
+    /// A connection that is used instead of one to the detected leader: several agents of one process may share it.
+    pub channel: Option<tonic::transport::Channel>,
+    /// Sandboxes, and the journal below `meta/`.
+    pub work_dir: PathBuf,
+    /// Facts about running containers.
+    pub runtime_dir: PathBuf,
+    /// To listen on.
+    pub ip: IpAddr,
+    /// To listen on; 0 takes a free one.
+    pub port: u16,
+    /// Told to others instead of `ip`.
+    pub advertise_ip: Option<IpAddr>,
+    /// Told to others instead of the port listened on.
+    pub advertise_port: Option<u16>,
+    /// Told to others.
+    pub hostname: String,
+    /// Everything that is offered.
+    pub resources: Vec<Resource>,
+    /// What frameworks may choose by.
+    pub attributes: Vec<Attribute>,
+    /// Nothing of the agent outlives its process: tasks are killed when it stops, however it stops, and nothing is recovered.
+    pub ephemeral: bool,
+    /// Tasks run as the user that they name.
+    pub switch_user: bool,
+    /// Where containers' cgroups are, below the mount of each controller.
+    pub cgroups_root: String,
+    /// A task may use no more than its cpus.
+    pub cgroups_enable_cfs: bool,
+    /// See [`tepui_agent_core::Config::executor_registration_timeout`].
+    pub executor_registration_timeout: Duration,
+    /// See [`tepui_agent_core::Config::executor_reregistration_timeout`].
+    pub executor_reregistration_timeout: Duration,
+    /// See [`tepui_agent_core::Config::executor_shutdown_grace_period`].
+    pub executor_shutdown_grace_period: Duration,
+    /// How long executors try to reach an agent that is away.
+    pub recovery_timeout: Duration,
+    /// Variables for every executor.
+    pub executor_environment: BTreeMap<String, String>,
+    /// The longest pause between two attempts to reach the master.
+    pub longest_backoff: Duration,
+    /// How long the sandbox of an ended container is kept.
+    pub gc_delay: Duration,
+    /// Part of the disk (0 to 1) that is kept free by removing sandboxes early.
+    pub gc_disk_headroom: f64,
+    /// How often old sandboxes are looked for.
+    pub disk_watch_interval: Duration,
+    /// What `/flags` shows.
+    pub flags: BTreeMap<String, String>,
+}
+
+/// Flags that cannot be obeyed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A flag without which nothing works.
+    #[error("--{0} is required: {1}")]
+    Missing(&'static str, &'static str),
+    /// A value that makes no sense.
+    #[error("--{flag}={value}: {problem}")]
+    Invalid {
+        /// Which, without dashes.
+        flag: &'static str,
+        /// As given.
+        value: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Resources or attributes.
+    #[error(transparent)]
+    Value(#[from] FlagValueError),
+    /// The master's place.
+    #[error("--master: {0}")]
+    Master(#[from] LocationError),
+    /// A flag that would make the agent safer than it can be yet.
+    #[error(
+        "--{0} cannot be obeyed: authentication, authorization and TLS are not built yet, and leaving them out silently would be unsafe"
+    )]
+    Unsafe(&'static str),
+}
+
+/// Reads a duration as Mesos writes it: `10secs`, `1.5mins`, `1weeks`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    const UNITS: [(&str, f64); 8] = [
+        ("ns", 1e-9),
+        ("us", 1e-6),
+        ("ms", 1e-3),
+        ("secs", 1.0),
+        ("mins", 60.0),
+        ("hrs", 3600.0),
+        ("days", 86_400.0),
+        ("weeks", 604_800.0),
+    ];
+    let text = text.trim();
+    let at = text.find(|c: char| c.is_ascii_alphabetic())?;
+    let (number, unit) = text.split_at(at);
+    let factor = UNITS.iter().find(|(name, _)| *name == unit)?.1;
+    let number: f64 = number.trim().parse().ok()?;
+    Duration::try_from_secs_f64(number * factor).ok()
+}
+
+/// Writes a duration as Mesos does: in the largest unit in which it is whole.
+pub(crate) fn format_duration(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    const UNITS: [(&str, u128); 8] = [
+        ("weeks", 604_800_000_000_000),
+        ("days", 86_400_000_000_000),
+        ("hrs", 3_600_000_000_000),
+        ("mins", 60_000_000_000),
+        ("secs", 1_000_000_000),
+        ("ms", 1_000_000),
+        ("us", 1_000),
+        ("ns", 1),
+    ];
+    let whole = |unit: &&(&str, u128)| nanos > 0 && nanos.is_multiple_of(unit.1);
+    UNITS.iter().find(whole).map_or_else(
+        || "0ns".to_owned(),
+        |(name, unit)| format!("{}{name}", nanos / unit),
+    )
+}
+
+impl Config {
+    /// An agent for a master, with everything else by default: all of this machine, on a free port of 127.0.0.1.
+    #[must_use]
+    pub fn new(master: Location, work_dir: impl Into<PathBuf>) -> Self {
+        let work_dir = work_dir.into();
+        Self {
+            master,
+            zookeeper: ZooKeeperOptions::default(),
+            channel: None,
+            runtime_dir: work_dir.join("run"),
+            ip: IpAddr::from([127, 0, 0, 1]),
+            port: 0,
+            advertise_ip: None,
+            advertise_port: None,
+            hostname: "127.0.0.1".to_owned(),
+            resources: complete(Vec::new(), &work_dir),
+            work_dir,
+            attributes: Vec::new(),
+            ephemeral: false,
+            switch_user: true,
+            cgroups_root: "tepui".to_owned(),
+            cgroups_enable_cfs: false,
+            executor_registration_timeout: Duration::from_secs(60),
+            executor_reregistration_timeout: Duration::from_secs(2),
+            executor_shutdown_grace_period: Duration::from_secs(5),
+            recovery_timeout: Duration::from_secs(900),
+            executor_environment: BTreeMap::new(),
+            longest_backoff: Duration::from_secs(1),
+            gc_delay: Duration::from_secs(604_800),
+            gc_disk_headroom: 0.1,
+            disk_watch_interval: Duration::from_secs(60),
+            flags: BTreeMap::new(),
+        }
+    }
+
+    /// Judges the flags and finds out what they leave open.
+    ///
+    /// # Errors
+    /// Any flag that is missing, makes no sense, or asks for safety that is not built yet.
+    pub fn from_flags(flags: &Flags) -> Result<Self, ConfigError> {
+        refuse_unsafe(flags)?;
+        let master = flags.master.as_deref().ok_or(ConfigError::Missing(
+            "master",
+            "where is the master? (host:port or zk://…)",
+        ))?;
+        let master = Location::parse(master, Some(5050))?;
+        let root = nix::unistd::geteuid().is_root();
+        let work_dir = match &flags.work_dir {
+            Some(work_dir) => work_dir.clone(),
+            None => default_work_dir(root).ok_or(ConfigError::Missing(
+                "work_dir",
+                "HOME is not set, so there is no default",
+            ))?,
+        };
+        let work_dir = std::path::absolute(&work_dir).unwrap_or(work_dir);
+        let runtime_dir = match &flags.runtime_dir {
+            Some(runtime_dir) => {
+                std::path::absolute(runtime_dir).unwrap_or_else(|_| runtime_dir.clone())
+            }
+            // Beside the work directory, so that two agents of one machine never share it.
+            None => work_dir.join("run"),
+        };
+        let ip = address("ip", &flags.ip)?;
+        let advertise_ip = flags
+            .advertise_ip
+            .as_deref()
+            .map(|text| address("advertise_ip", text))
+            .transpose()?;
+        let mut resources = flags
+            .resources
+            .as_deref()
+            .map(parse_resources)
+            .transpose()?
+            .unwrap_or_default();
+        resources = complete(resources, &work_dir);
+        if flags.default_role != "*" {
+            for resource in resources
+                .iter_mut()
+                .filter(|resource| resource.reservations.is_empty())
+            {
+                resource
+                    .reservations
+                    .push(tepui_proto::mesos::v1::resource::ReservationInfo {
+                        r#type: Some(
+                            tepui_proto::mesos::v1::resource::reservation_info::Type::Static.into(),
+                        ),
+                        role: Some(flags.default_role.clone()),
+                        ..Default::default()
+                    });
+            }
+        }
+        if flags.recover != "reconnect" {
+            return Err(invalid(
+                "recover",
+                &flags.recover,
+                "only 'reconnect' is there",
+            ));
+        }
+        let reregistration = time(
+            "executor_reregistration_timeout",
+            &flags.executor_reregistration_timeout,
+        )?;
+        if reregistration > Duration::from_secs(15) {
+            return Err(invalid(
+                "executor_reregistration_timeout",
+                &flags.executor_reregistration_timeout,
+                "at most 15secs",
+            ));
+        }
+        if !(0.0..=1.0).contains(&flags.gc_disk_headroom) {
+            return Err(invalid(
+                "gc_disk_headroom",
+                &flags.gc_disk_headroom.to_string(),
+                "a part is between 0 and 1",
+            ));
+        }
+        let environment = match &flags.executor_environment_variables {
+            None => BTreeMap::new(),
+            Some(text) => serde_json::from_str(text).map_err(|error| {
+                invalid(
+                    "executor_environment_variables",
+                    text,
+                    &format!("not a JSON object of strings: {error}"),
+                )
+            })?,
+        };
+        let hostname = flags
+            .hostname
+            .clone()
+            .unwrap_or_else(|| hostname(flags.hostname_lookup, advertise_ip.unwrap_or(ip)));
+        Ok(Self {
+            zookeeper: ZooKeeperOptions {
+                session_timeout: time("zk_session_timeout", &flags.zk_session_timeout)?,
+                ..ZooKeeperOptions::default()
+            },
+            runtime_dir,
+            ip,
+            port: flags.port,
+            advertise_ip,
+            advertise_port: flags.advertise_port,
+            hostname,
+            resources,
+            attributes: flags
+                .attributes
+                .as_deref()
+                .map(parse_attributes)
+                .transpose()?
+                .unwrap_or_default(),
+            switch_user: flags.switch_user,
+            cgroups_root: flags.cgroups_root.clone(),
+            cgroups_enable_cfs: flags.cgroups_enable_cfs,
+            executor_registration_timeout: time(
+                "executor_registration_timeout",
+                &flags.executor_registration_timeout,
+            )?,
+            executor_reregistration_timeout: reregistration,
+            executor_shutdown_grace_period: time(
+                "executor_shutdown_grace_period",
+                &flags.executor_shutdown_grace_period,
+            )?,
+            recovery_timeout: time("recovery_timeout", &flags.recovery_timeout)?,
+            executor_environment: environment,
+            longest_backoff: time(
+                "registration_backoff_factor",
+                &flags.registration_backoff_factor,
+            )?
+            .max(Duration::from_millis(10)),
+            gc_delay: time("gc_delay", &flags.gc_delay)?,
+            gc_disk_headroom: flags.gc_disk_headroom,
+            disk_watch_interval: time("disk_watch_interval", &flags.disk_watch_interval)?
+                .max(Duration::from_secs(1)),
+            flags: shown(flags),
+            ..Self::new(master, work_dir)
+        })
+    }
+}
+
+fn invalid(flag: &'static str, value: &str, problem: &str) -> ConfigError {
+    ConfigError::Invalid {
+        flag,
+        value: value.to_owned(),
+        problem: problem.to_owned(),
+    }
+}
+
+fn time(flag: &'static str, text: &str) -> Result<Duration, ConfigError> {
+    parse_duration(text).ok_or_else(|| {
+        invalid(
+            flag,
+            text,
+            "not a duration such as 10secs, 1.5mins or 1weeks",
+        )
+    })
+}
+
+fn address(flag: &'static str, text: &str) -> Result<IpAddr, ConfigError> {
+    text.parse()
+        .map_err(|_| invalid(flag, text, "not an IP address"))
+}
+
+fn refuse_unsafe(flags: &Flags) -> Result<(), ConfigError> {
+    let asked = [
+        (
+            "authenticate_http_readonly",
+            flags.authenticate_http_readonly,
+        ),
+        (
+            "authenticate_http_readwrite",
+            flags.authenticate_http_readwrite,
+        ),
+        (
+            "authenticate_http_executors",
+            flags.authenticate_http_executors,
+        ),
+        ("credential", flags.credential.is_some()),
+        ("http_credentials", flags.http_credentials.is_some()),
+        ("acls", flags.acls.is_some()),
+        ("firewall_rules", flags.firewall_rules.is_some()),
+        ("jwt_secret_key", flags.jwt_secret_key.is_some()),
+    ];
+    asked
+        .into_iter()
+        .find(|(_, asked)| *asked)
+        .map_or(Ok(()), |(name, _)| Err(ConfigError::Unsafe(name)))
+}
+
+fn default_work_dir(root: bool) -> Option<PathBuf> {
+    if root {
+        return Some("/var/lib/tepui/agent".into());
+    }
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+    let state = state
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")));
+    state.map(|state| state.join("tepui/agent"))
+}
+
+fn hostname(lookup: bool, ip: IpAddr) -> String {
+    if lookup && !ip.is_loopback() {
+        if let Some(name) = nix::unistd::gethostname()
+            .ok()
+            .and_then(|name| name.into_string().ok())
+        {
+            return name;
+        }
+    }
+    ip.to_string()
+}
+
+/// Every flag that is set, as text.
+fn shown(flags: &Flags) -> BTreeMap<String, String> {
+    let mut shown = BTreeMap::new();
+    let mut show = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            shown.insert(name.to_owned(), value);
+        }
+    };
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    show("master", flags.master.clone());
+    show("work_dir", path(&flags.work_dir));
+    show("runtime_dir", path(&flags.runtime_dir));
+    show("ip", Some(flags.ip.clone()));
+    show("port", Some(flags.port.to_string()));
+    show("advertise_ip", flags.advertise_ip.clone());
+    show(
+        "advertise_port",
+        flags.advertise_port.map(|port| port.to_string()),
+    );
+    show("hostname", flags.hostname.clone());
+    show("hostname_lookup", Some(flags.hostname_lookup.to_string()));
+    show("resources", flags.resources.clone());
+    show("attributes", flags.attributes.clone());
+    show("default_role", Some(flags.default_role.clone()));
+    show("switch_user", Some(flags.switch_user.to_string()));
+    show("cgroups_root", Some(flags.cgroups_root.clone()));
+    show(
+        "cgroups_enable_cfs",
+        Some(flags.cgroups_enable_cfs.to_string()),
+    );
+    show(
+        "executor_registration_timeout",
+        Some(flags.executor_registration_timeout.clone()),
+    );
+    show(
+        "executor_reregistration_timeout",
+        Some(flags.executor_reregistration_timeout.clone()),
+    );
+    show(
+        "executor_shutdown_grace_period",
+        Some(flags.executor_shutdown_grace_period.clone()),
+    );
+    show("recovery_timeout", Some(flags.recovery_timeout.clone()));
+    show(
+        "executor_environment_variables",
+        flags.executor_environment_variables.clone(),
+    );
+    show(
+        "registration_backoff_factor",
+        Some(flags.registration_backoff_factor.clone()),
+    );
+    show("gc_delay", Some(flags.gc_delay.clone()));
+    show("gc_disk_headroom", Some(flags.gc_disk_headroom.to_string()));
+    show(
+        "disk_watch_interval",
+        Some(flags.disk_watch_interval.clone()),
+    );
+    show("zk_session_timeout", Some(flags.zk_session_timeout.clone()));
+    show("isolation", flags.isolation.clone());
+    show("containerizers", flags.containerizers.clone());
+    show("launcher", flags.launcher.clone());
+    show("recover", Some(flags.recover.clone()));
+    show("strict", Some(flags.strict.to_string()));
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    fn config(args: &[&str]) -> Result<Config, ConfigError> {
+        let args = ["agent"].iter().chain(args);
+        Config::from_flags(&Command::try_parse_from(args).unwrap().flags)
+    }
+
+    #[test]
+    fn both_spellings_and_the_usual_values() {
+        for flag in ["--work_dir=/w", "--work-dir=/w"] {
+            let config = config(&[
+                "--master=127.0.0.1:5050",
+                flag,
+                "--resources=cpus:2;mem:64",
+                "--attributes=rack:a",
+            ])
+            .unwrap();
+            assert_eq!(config.work_dir, PathBuf::from("/w"));
+            assert_eq!(config.resources[0].scalar.as_ref().unwrap().value, 2.0);
+            assert_eq!(config.flags["work_dir"], "/w");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_obeyed_is_one_sentence() {
+        let cases: [(&[&str], &str); 6] = [
+            (&[], "--master is required"),
+            (
+                &["--master=h:1", "--recovery_timeout=5"],
+                "--recovery_timeout=5: not a duration",
+            ),
+            (
+                &["--master=h:1", "--executor_reregistration_timeout=16secs"],
+                "at most 15secs",
+            ),
+            (
+                &["--master=h:1", "--resources=cpus"],
+                "--resources: 'cpus': expected name:value",
+            ),
+            (&["--master=h:1", "--acls=x"], "--acls cannot be obeyed"),
+            (
+                &["--master=h:1", "--ip=nowhere"],
+                "--ip=nowhere: not an IP address",
+            ),
+        ];
+        for (args, expected) in cases {
+            let error = config(args).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn durations_read_and_print_as_in_mesos() {
+        for (text, nanos, printed) in [
+            ("10secs", 10_000_000_000, "10secs"),
+            ("1.5mins", 90_000_000_000, "90secs"),
+            ("15mins", 900_000_000_000, "15mins"),
+            ("1weeks", 604_800_000_000_000, "1weeks"),
+            ("5 ms", 5_000_000, "5ms"),
+        ] {
+            let read = parse_duration(text).unwrap();
+            assert_eq!(read, Duration::from_nanos(nanos));
+            assert_eq!(format_duration(read), printed);
+        }
+        for bad in ["", "5", "secs", "-1secs", "5 parsecs"] {
+            assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+    }
+}

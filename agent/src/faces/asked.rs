@@ -1,0 +1,290 @@
+//! A request as the handlers see it, and the answers they give.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures::{Stream, StreamExt};
+use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Method, StatusCode};
+use prost::Message;
+use tepui_proto::json::Json;
+use warp::Filter;
+pub(super) use warp::reply::Response;
+
+/// A client may pause this long within a body.
+const BODY_PAUSE: Duration = Duration::from_secs(30);
+
+type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>;
+
+/// A request.
+pub(super) struct Asked {
+    pub(super) method: Method,
+    /// As it came.
+    pub(super) path: String,
+    pub(super) query: BTreeMap<String, String>,
+    pub(super) headers: HeaderMap,
+    /// In a mutex only so that the request may be shared; nobody locks it.
+    body: parking_lot::Mutex<BodyStream>,
+}
+
+/// Takes everything out of any request.
+pub(super) fn asked() -> impl Filter<Extract = (Asked,), Error = warp::Rejection> + Clone {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::method()
+        .and(warp::path::full())
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .map(
+            |method, path: warp::path::FullPath, query: String, headers, body| Asked {
+                method,
+                path: path.as_str().to_owned(),
+                query: parameters(&query),
+                headers,
+                body: parking_lot::Mutex::new(bytes_of(body)),
+            },
+        )
+}
+
+fn bytes_of<B: Buf>(
+    body: impl Stream<Item = Result<B, warp::Error>> + Send + 'static,
+) -> BodyStream {
+    Box::pin(body.map(|piece| piece.map(|mut piece| piece.copy_to_bytes(piece.remaining()))))
+}
+
+/// The parameters of a query, decoded; the last of a name counts.
+fn parameters(query: &str) -> BTreeMap<String, String> {
+    let decode = |text: &str| {
+        percent_encoding::percent_decode_str(&text.replace('+', " "))
+            .decode_utf8_lossy()
+            .into_owned()
+    };
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(name), decode(value))
+        })
+        .collect()
+}
+
+/// The two forms in which the v1 API speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Json,
+    Protobuf,
+}
+
+impl Format {
+    pub(super) fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Protobuf => "application/x-protobuf",
+        }
+    }
+
+    /// What the request's body is in: one of the two names exactly, as with Mesos.
+    fn of_body(headers: &HeaderMap) -> Result<Self, Response> {
+        match headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) {
+            None => Err(text(
+                StatusCode::BAD_REQUEST,
+                "Expecting 'Content-Type' to be present",
+            )),
+            Some(b"application/json") => Ok(Self::Json),
+            Some(b"application/x-protobuf") => Ok(Self::Protobuf),
+            Some(_) => Err(text(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "Expecting 'Content-Type' of application/json or application/x-protobuf",
+            )),
+        }
+    }
+
+    /// What the answer may be in; JSON if both will do.
+    pub(super) fn of_answer(headers: &HeaderMap) -> Result<Self, Response> {
+        [Self::Json, Self::Protobuf]
+            .into_iter()
+            .find(|format| accepts(headers, format.media_type()))
+            .ok_or_else(|| {
+                text(
+                    StatusCode::NOT_ACCEPTABLE,
+                    "Expecting 'Accept' to allow application/json or application/x-protobuf",
+                )
+            })
+    }
+
+    fn decode<M: Json + Default + tepui_proto::wire::Checked>(
+        self,
+        body: &Bytes,
+    ) -> Result<M, String> {
+        match self {
+            Self::Json => tepui_proto::json::from_slice(body).map_err(|error| {
+                let what = if error.is_syntax() {
+                    "Failed to parse body into JSON"
+                } else {
+                    "Failed to convert JSON into Call protobuf"
+                };
+                format!("{what}: {error}")
+            }),
+            Self::Protobuf => tepui_proto::wire::decode(body)
+                .map_err(|error| format!("Failed to parse body into Call protobuf: {error}")),
+        }
+    }
+
+    pub(super) fn encode<M: Json + Message>(self, message: &M) -> Vec<u8> {
+        match self {
+            Self::Json => tepui_proto::json::to_vec(message),
+            Self::Protobuf => message.encode_to_vec(),
+        }
+    }
+}
+
+/// Whether the Accept header allows a media type (`q=0` forbids).
+fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    let mut any = false;
+    for value in headers.get_all(ACCEPT) {
+        any = true;
+        let Ok(value) = value.to_str() else { continue };
+        for range in value.split(',') {
+            let mut parts = range.split(';').map(str::trim);
+            let name = parts.next().unwrap_or_default();
+            let forbidden = parts.any(|part| {
+                part.strip_prefix("q=").and_then(|q| q.parse::<f64>().ok()) == Some(0.0)
+            });
+            if !forbidden && (name == media_type || name == "*/*" || name == "application/*") {
+                return true;
+            }
+        }
+    }
+    !any
+}
+
+impl Asked {
+    /// A parameter of the query.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        self.query.get(name).map(String::as_str)
+    }
+
+    /// Reads a call of the v1 API: method, content type and body are checked in Mesos' order.
+    pub(super) async fn call<M: Json + Default + tepui_proto::wire::Checked>(
+        &mut self,
+        limit_bytes: usize,
+    ) -> Result<M, Response> {
+        if self.method != Method::POST {
+            let mut answer = text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "Expecting one of { 'POST' }, but received '".to_owned()
+                    + self.method.as_str()
+                    + "'",
+            );
+            answer
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("POST"));
+            return Err(answer);
+        }
+        let format = Format::of_body(&self.headers)?;
+        let body = self.body(limit_bytes).await?;
+        format
+            .decode(&body)
+            .map_err(|problem| text(StatusCode::BAD_REQUEST, problem))
+    }
+
+    async fn body(&mut self, limit_bytes: usize) -> Result<Bytes, Response> {
+        let mut whole = BytesMut::new();
+        loop {
+            match tokio::time::timeout(BODY_PAUSE, self.body.get_mut().next()).await {
+                Err(_) => return Err(text(StatusCode::REQUEST_TIMEOUT, "The body does not come")),
+                Ok(None) => return Ok(whole.freeze()),
+                Ok(Some(Err(_))) => {
+                    return Err(text(StatusCode::BAD_REQUEST, "The body broke off"));
+                }
+                Ok(Some(Ok(piece))) => {
+                    if whole.len() + piece.len() > limit_bytes {
+                        let mut answer = text(
+                            StatusCode::PAYLOAD_TOO_LARGE,
+                            format!("The body is larger than {limit_bytes} bytes"),
+                        );
+                        answer
+                            .headers_mut()
+                            .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+                        return Err(answer);
+                    }
+                    whole.extend_from_slice(&piece);
+                }
+            }
+        }
+    }
+
+    /// A JSON answer, wrapped in the function that `jsonp` names.
+    pub(super) fn json(&self, value: &serde_json::Value) -> Response {
+        let body = value.to_string();
+        match self.parameter("jsonp") {
+            Some(function) => typed(
+                StatusCode::OK,
+                "text/javascript",
+                format!("{function}({body})"),
+            ),
+            None => typed(StatusCode::OK, "application/json", body),
+        }
+    }
+}
+
+/// An answer of a media type.
+pub(super) fn typed(status: StatusCode, media_type: &str, body: impl Into<Bytes>) -> Response {
+    let body: Bytes = body.into();
+    let mut answer = warp::reply::Reply::into_response(http::Response::new(body.to_vec()));
+    *answer.status_mut() = status;
+    if let Ok(value) = HeaderValue::from_str(media_type) {
+        answer.headers_mut().insert(CONTENT_TYPE, value);
+    }
+    answer
+}
+
+/// An answer in plain text.
+pub(super) fn text(status: StatusCode, body: impl Into<String>) -> Response {
+    let body: String = body.into();
+    typed(status, "text/plain; charset=utf-8", body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_decoded() {
+        let read = parameters("path=/a%20b+c&offset=-1&x");
+        assert_eq!(
+            (
+                read["path"].as_str(),
+                read["offset"].as_str(),
+                read["x"].as_str()
+            ),
+            ("/a b c", "-1", "")
+        );
+    }
+
+    #[test]
+    fn what_may_be_answered() {
+        let format = |accept: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(accept) = accept {
+                headers.insert(ACCEPT, accept.parse().unwrap());
+            }
+            Format::of_answer(&headers).map_err(|answer| answer.status())
+        };
+        assert_eq!(format(None), Ok(Format::Json));
+        assert_eq!(format(Some("*/*")), Ok(Format::Json));
+        assert_eq!(format(Some("application/x-protobuf")), Ok(Format::Protobuf));
+        assert_eq!(
+            format(Some("application/x-protobuf, application/json;q=0.1")),
+            Ok(Format::Json)
+        );
+        assert_eq!(
+            format(Some("application/x-protobuf, application/json;q=0")),
+            Ok(Format::Protobuf)
+        );
+        assert_eq!(format(Some("text/html")), Err(StatusCode::NOT_ACCEPTABLE));
+    }
+}

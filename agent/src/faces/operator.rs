@@ -1,0 +1,340 @@
+//! Mesos' v1 operator API of agents, as far as it reads.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use tepui_agent_core::TaskSnapshot;
+use tepui_agent_core::view::{ExecutorView, FrameworkView, View};
+use tepui_proto::mesos::v1::agent::{Call, Response as Answer, call, response};
+use tepui_proto::mesos::v1::{
+    AgentId, AgentInfo, FileInfo, Flag, Metric, Task, TimeInfo, VersionInfo,
+};
+
+use super::asked::{Asked, Format, Response, text, typed};
+use super::files::{list_files, read_file};
+use super::statistics::{live, statistics, status};
+use super::{Face, MESOS_VERSION, metrics};
+use std::os::unix::fs::MetadataExt;
+
+/// The largest call that is read.
+const CALL_BYTES: usize = 8 << 20;
+
+pub(super) async fn answer(face: &Arc<Face>, mut asked: Asked) -> Response {
+    let call: Call = match asked.call(CALL_BYTES).await {
+        Ok(call) => call,
+        Err(refusal) => return refusal,
+    };
+    if call.r#type.is_none() {
+        return text(
+            StatusCode::BAD_REQUEST,
+            "Failed to validate agent::Call: Expecting 'type' to be present",
+        );
+    }
+    let format = match Format::of_answer(&asked.headers) {
+        Ok(format) => format,
+        Err(refusal) => return refusal,
+    };
+    match carry_out(face, call).await {
+        Ok(answer) => typed(StatusCode::OK, format.media_type(), format.encode(&answer)),
+        Err(refusal) => refusal,
+    }
+}
+
+fn missing(field: &str) -> Response {
+    text(
+        StatusCode::BAD_REQUEST,
+        format!("Failed to validate agent::Call: Expecting '{field}' to be present"),
+    )
+}
+
+fn of(kind: response::Type, answer: Answer) -> Answer {
+    Answer {
+        r#type: Some(kind.into()),
+        ..answer
+    }
+}
+
+async fn carry_out(face: &Arc<Face>, call: Call) -> Result<Answer, Response> {
+    use call::Type;
+    let none = Answer::default();
+    Ok(match call.r#type() {
+        Type::GetHealth => of(
+            response::Type::GetHealth,
+            Answer {
+                get_health: Some(response::GetHealth { healthy: true }),
+                ..none
+            },
+        ),
+        Type::GetVersion => {
+            let version_info = VersionInfo {
+                version: MESOS_VERSION.to_owned(),
+                build_time: Some(face.clock.then().as_secs_f64()),
+                ..Default::default()
+            };
+            of(
+                response::Type::GetVersion,
+                Answer {
+                    get_version: Some(response::GetVersion { version_info }),
+                    ..none
+                },
+            )
+        }
+        Type::GetFlags => {
+            let flag = |(name, value): (&String, &String)| Flag {
+                name: name.clone(),
+                value: Some(value.clone()),
+            };
+            let flags = face.config.flags.iter().map(flag).collect();
+            of(
+                response::Type::GetFlags,
+                Answer {
+                    get_flags: Some(response::GetFlags { flags }),
+                    ..none
+                },
+            )
+        }
+        Type::GetMetrics => {
+            let asked = call.get_metrics.ok_or_else(|| missing("get_metrics"))?;
+            if asked.timeout.is_some_and(|timeout| timeout.nanoseconds < 0) {
+                return Err(text(
+                    StatusCode::BAD_REQUEST,
+                    "'get_metrics.timeout' is negative",
+                ));
+            }
+            let metrics = metrics::values(face)
+                .into_iter()
+                .map(|(name, value)| Metric {
+                    name,
+                    value: Some(value),
+                })
+                .collect();
+            of(
+                response::Type::GetMetrics,
+                Answer {
+                    get_metrics: Some(response::GetMetrics { metrics }),
+                    ..none
+                },
+            )
+        }
+        Type::ListFiles => {
+            let asked = call.list_files.ok_or_else(|| missing("list_files"))?;
+            let listed = list_files(face, asked.path)
+                .await
+                .map_err(|problem| text(problem.status, problem.message))?;
+            let file_infos = listed
+                .into_iter()
+                .map(|file| FileInfo {
+                    nlink: i32::try_from(file.metadata.nlink()).ok(),
+                    size: Some(file.metadata.len()),
+                    mtime: Some(TimeInfo {
+                        nanoseconds: file.metadata.mtime().saturating_mul(1_000_000_000),
+                    }),
+                    mode: Some(file.metadata.mode()),
+                    uid: Some(super::files::user(file.metadata.uid())),
+                    gid: Some(super::files::group(file.metadata.gid())),
+                    path: file.path,
+                })
+                .collect();
+            of(
+                response::Type::ListFiles,
+                Answer {
+                    list_files: Some(response::ListFiles { file_infos }),
+                    ..none
+                },
+            )
+        }
+        Type::ReadFile => {
+            let asked = call.read_file.ok_or_else(|| missing("read_file"))?;
+            let read = read_file(face, asked.path, Some(asked.offset), asked.length).await;
+            let (data, size) = read.map_err(|problem| text(problem.status, problem.message))?;
+            of(
+                response::Type::ReadFile,
+                Answer {
+                    read_file: Some(response::ReadFile {
+                        size,
+                        data: data.into(),
+                    }),
+                    ..none
+                },
+            )
+        }
+        Type::GetContainers => of(
+            response::Type::GetContainers,
+            Answer {
+                get_containers: Some(containers(face)),
+                ..none
+            },
+        ),
+        Type::GetState => {
+            let view = face.view.read();
+            let state = response::GetState {
+                get_tasks: Some(tasks(&view)),
+                get_executors: Some(executors(&view)),
+                get_frameworks: Some(frameworks(&view)),
+            };
+            of(
+                response::Type::GetState,
+                Answer {
+                    get_state: Some(state),
+                    ..none
+                },
+            )
+        }
+        Type::GetTasks => of(
+            response::Type::GetTasks,
+            Answer {
+                get_tasks: Some(tasks(&face.view.read())),
+                ..none
+            },
+        ),
+        Type::GetExecutors => of(
+            response::Type::GetExecutors,
+            Answer {
+                get_executors: Some(executors(&face.view.read())),
+                ..none
+            },
+        ),
+        Type::GetFrameworks => of(
+            response::Type::GetFrameworks,
+            Answer {
+                get_frameworks: Some(frameworks(&face.view.read())),
+                ..none
+            },
+        ),
+        Type::GetOperations => of(
+            response::Type::GetOperations,
+            Answer {
+                get_operations: Some(response::GetOperations::default()),
+                ..none
+            },
+        ),
+        Type::GetResourceProviders => {
+            let none_yet = response::GetResourceProviders::default();
+            of(
+                response::Type::GetResourceProviders,
+                Answer {
+                    get_resource_providers: Some(none_yet),
+                    ..none
+                },
+            )
+        }
+        Type::GetAgent => of(
+            response::Type::GetAgent,
+            Answer {
+                get_agent: Some(agent(face)),
+                ..none
+            },
+        ),
+        Type::Unknown => return Err(text(StatusCode::NOT_IMPLEMENTED, "")),
+        other => {
+            let message = format!("{} is not built yet", other.as_str_name());
+            return Err(text(StatusCode::NOT_IMPLEMENTED, message));
+        }
+    })
+}
+
+fn agent(face: &Face) -> response::GetAgent {
+    let id = face.agent.read().clone();
+    let port = face
+        .endpoint
+        .rsplit_once(':')
+        .and_then(|(_, port)| port.parse().ok());
+    response::GetAgent {
+        agent_info: Some(AgentInfo {
+            hostname: face.config.hostname.clone(),
+            port,
+            resources: face.config.resources.clone(),
+            attributes: face.config.attributes.clone(),
+            id: (!id.is_empty()).then_some(AgentId { value: id }),
+            domain: None,
+        }),
+        drain_config: face
+            .view
+            .read()
+            .agent
+            .as_ref()
+            .and_then(|agent| agent.drain),
+        estimated_drain_start_time: None,
+    }
+}
+
+fn containers(face: &Face) -> response::GetContainers {
+    let container = |(state, cpus): &(Arc<tepui_agent_core::ExecutorState>, f64)| {
+        response::get_containers::Container {
+            framework_id: Some(tepui_proto::mesos::v1::FrameworkId {
+                value: state.framework_id.as_str().to_owned(),
+            }),
+            executor_id: Some(tepui_proto::mesos::v1::ExecutorId {
+                value: state.id.as_str().to_owned(),
+            }),
+            executor_name: Some(state.info.name().to_owned()),
+            container_id: tepui_proto::mesos::v1::ContainerId {
+                value: state.container.to_string(),
+                parent: None,
+            },
+            container_status: Some(status(face, state)),
+            resource_statistics: statistics(face, state, *cpus).map(Into::into),
+        }
+    };
+    response::GetContainers {
+        containers: live(face).iter().map(container).collect(),
+    }
+}
+
+/// Every executor, the live ones first.
+fn all_executors(framework: &FrameworkView) -> impl Iterator<Item = &ExecutorView> {
+    framework.executors.values().chain(&framework.completed)
+}
+
+fn tasks(view: &View) -> response::GetTasks {
+    let every = || {
+        view.frameworks
+            .values()
+            .chain(&view.completed)
+            .flat_map(all_executors)
+    };
+    let of = |wanted: fn(&TaskSnapshot) -> bool| -> Vec<Task> {
+        every()
+            .flat_map(|executor| executor.tasks.values())
+            .filter(|task| wanted(task))
+            .map(|task| task.to_task())
+            .collect()
+    };
+    response::GetTasks {
+        pending_tasks: Vec::new(),
+        queued_tasks: of(|task| task.queued && !task.command && !task.state.is_terminal()),
+        launched_tasks: of(|task| (!task.queued || task.command) && !task.state.is_terminal()),
+        terminated_tasks: of(|task| task.state.is_terminal()),
+        completed_tasks: every()
+            .flat_map(|executor| &executor.completed)
+            .map(|task| task.to_task())
+            .collect(),
+    }
+}
+
+fn executors(view: &View) -> response::GetExecutors {
+    let one = |executor: &ExecutorView| response::get_executors::Executor {
+        executor_info: (*executor.state.info).clone(),
+    };
+    let every = || view.frameworks.values().chain(&view.completed);
+    response::GetExecutors {
+        executors: every()
+            .flat_map(|framework| framework.executors.values())
+            .map(one)
+            .collect(),
+        completed_executors: every()
+            .flat_map(|framework| &framework.completed)
+            .map(one)
+            .collect(),
+    }
+}
+
+fn frameworks(view: &View) -> response::GetFrameworks {
+    let one = |framework: &FrameworkView| response::get_frameworks::Framework {
+        framework_info: (*framework.info).clone(),
+    };
+    response::GetFrameworks {
+        frameworks: view.frameworks.values().map(one).collect(),
+        completed_frameworks: view.completed.iter().map(one).collect(),
+    }
+}

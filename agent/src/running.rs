@@ -1,0 +1,397 @@
+//! Starting and stopping an agent.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use tepui_agent_core::view::View;
+use tepui_agent_core::{Agent as Core, ContainerFact, ContainerState, Input};
+use tepui_coordination::{Detector, Location, LocationError};
+use tepui_model::ContainerId as CoreId;
+use tepui_proto::mesos::v1::AgentInfo;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::containerizer::{
+    ContainerId, Containerizer, ContainerizerConfig, ContainerizerError, Lifetime, Recovered,
+};
+use crate::driver::{Driver, Ended, INPUTS};
+use crate::executors::Executors;
+use crate::faces::Face;
+use crate::hands::{Hands, core_exit, relay};
+use crate::journal::{Journal, JournalError};
+use crate::link::Outbox;
+use crate::sandbox::{Layout, allowed_age, disk_usage};
+use crate::spec::Surroundings;
+
+/// How long an ephemeral agent waits for its containers to end.
+const LAST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why an agent did not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The port is taken, or the address is not this machine's.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address that was tried.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The journal cannot be used (any more).
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Containers cannot be run.
+    #[error("containers cannot be run here: {0}")]
+    Containerizer(#[from] ContainerizerError),
+    /// The master cannot be looked for.
+    #[error("--master: {0}")]
+    Master(#[from] LocationError),
+    /// The system refused a thread.
+    #[error("cannot start the agent's thread: {0}")]
+    Thread(#[source] std::io::Error),
+    /// The core's thread has ended without a word.
+    #[error("the agent's thread has panicked; the log says why")]
+    Panicked,
+}
+
+/// The agent daemon.
+#[derive(Debug)]
+pub struct Agent;
+
+/// An agent that runs. Dropping it stops it as a signal would: tasks run on, unless it is ephemeral.
+#[derive(Debug)]
+pub struct RunningAgent {
+    addr: SocketAddr,
+    ephemeral: bool,
+    inputs: mpsc::Sender<Input>,
+    stop: CancellationToken,
+    ended: oneshot::Receiver<Ended>,
+}
+
+impl Agent {
+    /// Starts an agent. It listens, and looks for its master, when this returns. Must be called within a tokio runtime, to which the
+    /// agent's tasks go; its core has a thread of its own.
+    ///
+    /// # Errors
+    /// See [`AgentError`]. Nothing is left behind then.
+    pub async fn start(config: Config) -> Result<RunningAgent, AgentError> {
+        let clock = Clock::start();
+        let address = SocketAddr::new(config.ip, config.port);
+        let listen = |source| AgentError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let addr = listener.local_addr().map_err(listen)?;
+        if !config.ip.is_loopback() {
+            tracing::warn!(
+                "listening on {addr} without authentication: everybody who can reach it can see and disturb its tasks"
+            );
+        }
+        let config = Arc::new(config);
+        let (inputs, receiver) = mpsc::channel(INPUTS);
+        let for_journal = inputs.clone();
+        let synced = Box::new(move |sequence| {
+            for_journal
+                .blocking_send(Input::Checkpointed { sequence })
+                .is_ok()
+        });
+        let (journal, past) = Journal::open(&config.work_dir, synced)?;
+        if !past.same_boot && !past.records.is_empty() {
+            tracing::info!("the machine has restarted: what ran before does not run any more");
+        }
+
+        let (containerizer, events) = Containerizer::start(ContainerizerConfig {
+            runtime_dir: config.runtime_dir.clone(),
+            cgroups_root: config.cgroups_root.clone(),
+            lifetime: if config.ephemeral {
+                Lifetime::Ephemeral
+            } else {
+                Lifetime::Durable
+            },
+        })?;
+        let containerizer = Arc::new(containerizer);
+        let known = Core::containers_of(&past.records);
+        let facts = facts(&containerizer, &known).await?;
+
+        let ip = config.advertise_ip.unwrap_or_else(|| {
+            if addr.ip().is_unspecified() {
+                IpAddr::from([127, 0, 0, 1])
+            } else {
+                addr.ip()
+            }
+        });
+        let port = config.advertise_port.unwrap_or(addr.port());
+        let core_config = core_config(&config, ip, port);
+        let mut first = Vec::new();
+        let core = Core::recover(core_config, past.records, facts, clock.now(), &mut first);
+
+        let endpoint = SocketAddr::new(ip, port).to_string();
+        let stop = CancellationToken::new();
+        let view = Arc::new(RwLock::new(View::default()));
+        let outbox = Arc::new(Outbox::default());
+        let executors = Executors::new(inputs.clone());
+        let layout = Layout::new(&config.work_dir);
+        let agent = Arc::new(RwLock::new(String::new()));
+        let hands = Hands::new(
+            Arc::clone(&containerizer),
+            layout.clone(),
+            Surroundings {
+                config: Arc::clone(&config),
+                endpoint: endpoint.clone(),
+            },
+            Arc::clone(&agent),
+            inputs.clone(),
+            tokio::runtime::Handle::current(),
+        );
+        let face = Arc::new(Face {
+            config: Arc::clone(&config),
+            clock,
+            endpoint,
+            view: Arc::clone(&view),
+            agent: Arc::clone(&agent),
+            layout: layout.clone(),
+            executors: executors.clone(),
+            containerizer,
+        });
+        let driver = Driver {
+            core,
+            clock,
+            journal,
+            view: Arc::clone(&view),
+            outbox: Arc::clone(&outbox),
+            executors,
+            hands,
+            inputs: receiver,
+            stop: stop.clone(),
+        };
+        let ended = start_thread(driver, first, stop.clone())?;
+
+        let detector = match &config.channel {
+            None => Detector::new(config.master.clone(), &config.zookeeper)?,
+            Some(_) => Detector::fixed(&tepui_coordination::HostPort::new("127.0.0.1", 0)),
+        };
+        let until_stop = |stop: CancellationToken| async move { stop.cancelled().await };
+        tokio::spawn(relay(events, inputs.clone()));
+        let link = crate::link::run(Arc::clone(&config), detector, inputs.clone(), outbox);
+        let stopped = until_stop(stop.clone());
+        tokio::spawn(async move {
+            tokio::select! { () = link => {}, () = stopped => {} }
+        });
+        tokio::spawn(crate::faces::serve(listener, face, stop.clone()));
+        let collecting = collect_sandboxes(config.clone(), layout, view, agent);
+        let stopped = until_stop(stop.clone());
+        tokio::spawn(async move {
+            tokio::select! { () = collecting => {}, () = stopped => {} }
+        });
+        Ok(RunningAgent {
+            addr,
+            ephemeral: config.ephemeral,
+            inputs,
+            stop,
+            ended,
+        })
+    }
+}
+
+impl RunningAgent {
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Stops the agent. Its tasks run on, and a next agent on the same work directory takes them up; those of an ephemeral agent are killed.
+    ///
+    /// # Errors
+    /// The agent had failed before.
+    pub async fn shutdown(mut self) -> Result<(), AgentError> {
+        if self.ephemeral {
+            self.end_everything("the agent is ephemeral and was told to stop")
+                .await;
+        }
+        self.stop.cancel();
+        self.ended().await
+    }
+
+    /// Waits until the agent ends by itself: its master has told it to, or it has failed.
+    ///
+    /// # Errors
+    /// It has failed.
+    pub async fn ended(&mut self) -> Result<(), AgentError> {
+        let ended = (&mut self.ended).await;
+        self.stop.cancel();
+        match ended {
+            Ok(Ended::Stopped) => Ok(()),
+            Ok(Ended::Done(reason)) => {
+                tracing::info!("the agent has ended: {reason}");
+                Ok(())
+            }
+            Ok(Ended::Failed(error)) => Err(error.into()),
+            Err(_) => Err(AgentError::Panicked),
+        }
+    }
+
+    async fn end_everything(&mut self, reason: &str) {
+        if self
+            .inputs
+            .send(Input::Shutdown {
+                reason: reason.to_owned(),
+            })
+            .await
+            .is_ok()
+            && tokio::time::timeout(LAST_PATIENCE, self.inputs.closed())
+                .await
+                .is_err()
+        {
+            tracing::warn!("containers have not ended within {LAST_PATIENCE:?}");
+        }
+    }
+}
+
+impl Drop for RunningAgent {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Runs an agent until `shutdown` is done or the agent ends by itself.
+///
+/// # Errors
+/// It could not start, or it failed.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
+    let mut agent = Agent::start(config).await?;
+    tokio::select! {
+        () = shutdown => agent.shutdown().await,
+        ended = agent.ended() => ended,
+    }
+}
+
+fn core_config(config: &Config, ip: IpAddr, port: u16) -> tepui_agent_core::Config {
+    tepui_agent_core::Config {
+        info: AgentInfo {
+            hostname: config.hostname.clone(),
+            port: Some(port.into()),
+            resources: config.resources.clone(),
+            attributes: config.attributes.clone(),
+            id: None,
+            domain: None,
+        },
+        ip: ip.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        incarnation: rand::random(),
+        executor_registration_timeout: config.executor_registration_timeout,
+        executor_reregistration_timeout: config.executor_reregistration_timeout,
+        executor_shutdown_grace_period: config.executor_shutdown_grace_period,
+        ..tepui_agent_core::Config::default()
+    }
+}
+
+/// What became of the containers that the records name.
+async fn facts(
+    containerizer: &Containerizer,
+    known: &[CoreId],
+) -> Result<Vec<ContainerFact>, AgentError> {
+    let ids: Vec<ContainerId> = known
+        .iter()
+        .map(|id| ContainerId::new(id.to_string()))
+        .collect::<Result<_, _>>()?;
+    let found = containerizer.recover(&ids).await?;
+    let fact = |found| {
+        let (container, state) = match found {
+            Recovered::Running { container, pid } => {
+                (container, ContainerState::Running { pid: Some(pid) })
+            }
+            Recovered::Unknown { container } => (container, ContainerState::Lost),
+            Recovered::Exited { container, exit } => {
+                let state = match core_exit(&exit) {
+                    Ok(exit) => ContainerState::Exited(exit),
+                    Err(reason) => ContainerState::LaunchFailed { reason },
+                };
+                (container, state)
+            }
+        };
+        CoreId::new(container.as_str())
+            .ok()
+            .map(|container| ContainerFact { container, state })
+    };
+    Ok(found.into_iter().filter_map(fact).collect())
+}
+
+fn start_thread(
+    driver: Driver,
+    first: Vec<tepui_agent_core::Output>,
+    stop: CancellationToken,
+) -> Result<oneshot::Receiver<Ended>, AgentError> {
+    let (sender, ended) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(AgentError::Thread)?;
+    let thread = move || {
+        let _stop_the_rest = stop.drop_guard();
+        let ended = runtime.block_on(driver.run(first));
+        // Nobody waits if the agent was dropped.
+        let _ = sender.send(ended);
+    };
+    std::thread::Builder::new()
+        .name("agent-core".to_owned())
+        .spawn(thread)
+        .map_err(AgentError::Thread)?;
+    Ok(ended)
+}
+
+/// Removes old sandboxes now and then.
+async fn collect_sandboxes(
+    config: Arc<Config>,
+    layout: Layout,
+    view: Arc<RwLock<View>>,
+    agent: Arc<RwLock<String>>,
+) {
+    loop {
+        tokio::time::sleep(config.disk_watch_interval).await;
+        let used = disk_usage(&config.work_dir).unwrap_or(0.0);
+        let age = allowed_age(config.gc_delay, config.gc_disk_headroom, used);
+        let live: std::collections::HashSet<std::path::PathBuf> = {
+            let agent = agent.read().clone();
+            let view = view.read();
+            let executors = view
+                .frameworks
+                .values()
+                .flat_map(|framework| framework.executors.values());
+            executors
+                .map(|executor| {
+                    let state = &executor.state;
+                    layout.sandbox(
+                        &agent,
+                        state.framework_id.as_str(),
+                        state.id.as_str(),
+                        &state.container.to_string(),
+                    )
+                })
+                .collect()
+        };
+        let layout = layout.clone();
+        let collecting =
+            tokio::task::spawn_blocking(move || layout.collect(age, |path| live.contains(path)));
+        if let Ok(removed @ 1..) = collecting.await {
+            tracing::info!("removed {removed} sandboxes older than {age:?}");
+        }
+    }
+}
+
+impl Config {
+    /// As [`Config::new`], for a master at a known address.
+    #[must_use]
+    pub fn for_master_at(address: SocketAddr, work_dir: impl Into<std::path::PathBuf>) -> Self {
+        Self::new(
+            Location::Fixed(tepui_coordination::HostPort::new(
+                address.ip().to_string(),
+                address.port(),
+            )),
+            work_dir,
+        )
+    }
+}

@@ -1,0 +1,272 @@
+//! From what the core wants started to what the containerizer is told: command, user, environment, limits.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use tepui_agent_core::{Launch, Limits as Wanted};
+use tepui_proto::mesos::v1::r_limit_info::r_limit::Type as RlimitType;
+use tepui_proto::mesos::v1::{CommandInfo, ContainerInfo, Environment, Resource};
+
+use crate::config::{Config, format_duration};
+use crate::containerizer::{Command, ContainerId, LaunchSpec, Limits, Rlimit, RlimitKind};
+
+/// No memory limit, in a form that the kernel takes.
+const NO_MEMORY_LIMIT_BYTES: u64 = 1 << 60;
+
+/// What every container of this agent is told about it.
+#[derive(Debug, Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) config: Arc<Config>,
+    /// Where executors find the agent: `ip:port`.
+    pub(crate) endpoint: String,
+}
+
+impl Surroundings {
+    /// The user to run as: `None` is the agent's own.
+    pub(crate) fn user<'a>(&self, launch: &'a Launch) -> Option<&'a str> {
+        let own = launch.command().and_then(|command| command.user.as_deref());
+        let user = own
+            .filter(|user| !user.is_empty())
+            .unwrap_or(&launch.framework.user);
+        let root = nix::unistd::geteuid().is_root();
+        (self.config.switch_user && root && !user.is_empty() && user != "root").then_some(user)
+    }
+
+    /// What the containerizer is told. Says what is asked for and not built yet.
+    pub(crate) fn spec(
+        &self,
+        agent: &str,
+        launch: &Launch,
+        sandbox: &Path,
+    ) -> Result<LaunchSpec, String> {
+        let command = launch.command().ok_or("the executor has no command")?;
+        let container = launch
+            .task
+            .as_ref()
+            .map_or(&launch.executor.container, |task| &task.container)
+            .as_deref();
+        if let Some(missing) = unsupported(command, container) {
+            return Err(format!("this agent cannot {missing} yet"));
+        }
+        let id =
+            ContainerId::new(launch.container.to_string()).map_err(|error| error.to_string())?;
+        let mut spec = LaunchSpec::new(id, what_runs(command)?, sandbox);
+        spec.user = self.user(launch).map(str::to_owned);
+        spec.environment = self.environment(agent, launch, command, sandbox);
+        spec.limits = limits(launch.limits, self.config.cgroups_enable_cfs);
+        if let Some(container) = container {
+            spec.hostname.clone_from(&container.hostname);
+            spec.rlimits = rlimits(container);
+        }
+        Ok(spec)
+    }
+
+    fn environment(
+        &self,
+        agent: &str,
+        launch: &Launch,
+        command: &CommandInfo,
+        sandbox: &Path,
+    ) -> Vec<(String, String)> {
+        let config = &self.config;
+        let mut all: BTreeMap<String, String> = config.executor_environment.clone();
+        let mut set = |name: &str, value: String| all.insert(name.to_owned(), value);
+        let sandbox = sandbox.display().to_string();
+        let executor = &launch.executor;
+        let grace = executor
+            .shutdown_grace_period
+            .as_ref()
+            .map_or(config.executor_shutdown_grace_period, |grace| {
+                std::time::Duration::from_nanos(u64::try_from(grace.nanoseconds).unwrap_or(0))
+            });
+        set(
+            "MESOS_FRAMEWORK_ID",
+            launch
+                .framework
+                .id
+                .as_ref()
+                .map(|id| id.value.clone())
+                .unwrap_or_default(),
+        );
+        set("MESOS_EXECUTOR_ID", executor.executor_id.value.clone());
+        set("MESOS_SLAVE_ID", agent.to_owned());
+        set("MESOS_AGENT_ENDPOINT", self.endpoint.clone());
+        set("MESOS_SLAVE_PID", format!("slave(1)@{}", self.endpoint));
+        set("MESOS_DIRECTORY", sandbox.clone());
+        set("MESOS_SANDBOX", sandbox);
+        // Everything is checkpointed here, whatever the framework asked for.
+        set("MESOS_CHECKPOINT", "1".to_owned());
+        set(
+            "MESOS_RECOVERY_TIMEOUT",
+            format_duration(config.recovery_timeout),
+        );
+        set(
+            "MESOS_SUBSCRIPTION_BACKOFF_MAX",
+            format_duration(config.executor_reregistration_timeout),
+        );
+        set(
+            "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD",
+            format_duration(grace),
+        );
+        set("MESOS_HTTP_COMMAND_EXECUTOR", "0".to_owned());
+        set("LIBPROCESS_PORT", "0".to_owned());
+        if let Some(task) = &launch.task {
+            if let Some(role) = allocation_role(&task.resources) {
+                set("MESOS_ALLOCATION_ROLE", role.to_owned());
+            }
+        }
+        all.extend(variables(command.environment.as_ref()));
+        all.into_iter().collect()
+    }
+}
+
+/// The command that a launch runs.
+pub(crate) trait HasCommand {
+    fn command(&self) -> Option<&CommandInfo>;
+}
+
+impl HasCommand for Launch {
+    fn command(&self) -> Option<&CommandInfo> {
+        match &self.task {
+            Some(task) => task.command.as_ref(),
+            None => self.executor.command.as_ref(),
+        }
+    }
+}
+
+/// The plain variables of an environment, the last of a name.
+pub(crate) fn variables(
+    environment: Option<&Environment>,
+) -> impl Iterator<Item = (String, String)> {
+    environment
+        .map(|environment| environment.variables.as_slice())
+        .unwrap_or_default()
+        .iter()
+        .map(|variable| {
+            (
+                variable.name.clone(),
+                variable.value.clone().unwrap_or_default(),
+            )
+        })
+}
+
+pub(crate) fn what_runs(command: &CommandInfo) -> Result<Command, String> {
+    let value = command
+        .value
+        .clone()
+        .filter(|value| !value.is_empty())
+        .ok_or("the command is empty")?;
+    Ok(if command.shell() {
+        Command::Shell(value)
+    } else {
+        Command::Exec {
+            executable: value,
+            arguments: command.arguments.clone(),
+        }
+    })
+}
+
+fn allocation_role(resources: &[Resource]) -> Option<&str> {
+    resources.iter().find_map(|resource| {
+        resource
+            .allocation_info
+            .as_ref()
+            .and_then(|info| info.role.as_deref())
+    })
+}
+
+/// What is asked for and not built yet.
+fn unsupported(command: &CommandInfo, container: Option<&ContainerInfo>) -> Option<&'static str> {
+    if !command.uris.is_empty() {
+        return Some("fetch URIs");
+    }
+    let secret =
+        |variable: &tepui_proto::mesos::v1::environment::Variable| variable.secret.is_some();
+    if command
+        .environment
+        .as_ref()
+        .is_some_and(|environment| environment.variables.iter().any(secret))
+    {
+        return Some("put secrets into an environment");
+    }
+    let container = container?;
+    if container.docker.is_some()
+        || container
+            .mesos
+            .as_ref()
+            .is_some_and(|mesos| mesos.image.is_some())
+    {
+        return Some("run images");
+    }
+    if !container.volumes.is_empty() {
+        return Some("mount volumes");
+    }
+    if container
+        .network_infos
+        .iter()
+        .any(|network| network.name.is_some() || !network.port_mappings.is_empty())
+    {
+        return Some("join networks");
+    }
+    if container.tty_info.is_some() {
+        return Some("give a task a terminal");
+    }
+    None
+}
+
+pub(crate) fn limits(wanted: Wanted, enable_cfs: bool) -> Limits {
+    Limits {
+        cpu_millis: wanted.cpus_milli,
+        cpu_limit_millis: match wanted.cpus_limit_milli {
+            Some(u64::MAX) => None,
+            Some(limit) => Some(limit),
+            None => enable_cfs
+                .then_some(wanted.cpus_milli)
+                .filter(|limit| *limit > 0),
+        },
+        memory_bytes: Some(wanted.mem_bytes).filter(|bytes| *bytes > 0),
+        memory_limit_bytes: match wanted.mem_limit_bytes {
+            0 => None,
+            limit => Some(limit.min(NO_MEMORY_LIMIT_BYTES)),
+        },
+        processes: None,
+    }
+}
+
+fn rlimits(container: &ContainerInfo) -> Vec<Rlimit> {
+    let limits = container
+        .rlimit_info
+        .as_ref()
+        .map(|info| info.rlimits.as_slice())
+        .unwrap_or_default();
+    let kind = |kind| {
+        Some(match kind {
+            RlimitType::RlmtAs => RlimitKind::As,
+            RlimitType::RlmtCore => RlimitKind::Core,
+            RlimitType::RlmtCpu => RlimitKind::Cpu,
+            RlimitType::RlmtData => RlimitKind::Data,
+            RlimitType::RlmtFsize => RlimitKind::Fsize,
+            RlimitType::RlmtLocks => RlimitKind::Locks,
+            RlimitType::RlmtMemlock => RlimitKind::Memlock,
+            RlimitType::RlmtMsgqueue => RlimitKind::Msgqueue,
+            RlimitType::RlmtNice => RlimitKind::Nice,
+            RlimitType::RlmtNofile => RlimitKind::Nofile,
+            RlimitType::RlmtNproc => RlimitKind::Nproc,
+            RlimitType::RlmtRss => RlimitKind::Rss,
+            RlimitType::RlmtRtprio => RlimitKind::Rtprio,
+            RlimitType::RlmtRttime => RlimitKind::Rttime,
+            RlimitType::RlmtSigpending => RlimitKind::Sigpending,
+            RlimitType::RlmtStack => RlimitKind::Stack,
+            RlimitType::Unknown => return None,
+        })
+    };
+    let one = |limit: &tepui_proto::mesos::v1::r_limit_info::RLimit| {
+        kind(limit.r#type()).map(|kind| Rlimit {
+            kind,
+            soft: limit.soft,
+            hard: limit.hard,
+        })
+    };
+    limits.iter().filter_map(one).collect()
+}
