@@ -32,7 +32,7 @@ impl Timestamp {
     /// The millisecond that `time` lies in.
     #[must_use]
     pub fn from_time(time: Time) -> Self {
-        Self(i64::try_from(time.as_nanos() / 1_000_000).unwrap_or(i64::MAX))
+        Self(time.as_millis())
     }
 
     /// Reads any ISO-8601 date-time with an offset.

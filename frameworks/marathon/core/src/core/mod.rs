@@ -1,22 +1,110 @@
 //! The machine: one struct that owns all state, one entrance.
+//!
+//! Each input changes instances, apps or deployments through a few functions that keep all indices and mark what is dirty; then `settle`
+//! lets every app that was touched go on (its deployment's action, or the check of its number of instances), offers are asked for if
+//! something new waits, and what is dirty is written and shown. All decisions are made from the level of things, never from an event
+//! alone: an input that is lost or comes twice changes nothing in the end.
 
+mod app_state;
+mod calls;
+mod change;
+mod deploy;
+mod kills;
+mod offers;
 mod outbox;
+mod progress;
+mod queue;
+mod records;
+mod recover;
+mod results;
+mod updates;
 
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use app_state::AppState;
 use outbox::Outbox;
 use tepui_model::Time;
 
 use crate::{
     config::Config,
+    deployment::Deployment,
+    event::{Event, EventKind},
+    group::{RootGroup, ServicePorts},
+    ids::IdGenerator,
     input::Input,
-    output::{Output, Record},
+    instance::Instance,
+    output::{CheckId, Output, Record},
+    path::PathId,
     response::Response,
+    timestamp::Timestamp,
+    view::Change,
 };
 
 /// Marathon's state and decisions. Exists only while its process leads: made on election from what the store holds, dropped on loss.
 #[derive(Debug)]
 pub struct Marathon {
     config: Config,
+    ids: IdGenerator,
     outbox: Outbox,
+    now: Time,
+    framework_id: Option<String>,
+    registered: bool,
+    root: RootGroup,
+    service_ports: ServicePorts,
+    last_version: Timestamp,
+    apps: BTreeMap<PathId, AppState>,
+    instances: BTreeMap<u64, Instance>,
+    next_instance: u64,
+    by_instance_id: HashMap<Arc<str>, u64>,
+    deployments: BTreeMap<Arc<str>, Deployment>,
+    checks: HashMap<CheckId, (u64, usize)>,
+    next_check: u64,
+    timers: BTreeSet<(Time, Timer)>,
+    /// Instances whose task is to be killed, with the time of the next attempt once one was made.
+    kills: BTreeMap<u64, Option<Time>>,
+    kill_queue: VecDeque<u64>,
+    kills_in_flight: usize,
+    /// Apps with instances that want an offer.
+    waiting: BTreeSet<PathId>,
+    /// Where the next look at the waiting apps begins, so that none is always last.
+    turn: Option<PathId>,
+    revive: offers::Revive,
+    dirty: Dirty,
+}
+
+/// What the current step touched.
+#[derive(Debug, Default)]
+struct Dirty {
+    /// Apps that have to go on.
+    pending: BTreeSet<PathId>,
+    /// Apps to show.
+    apps: BTreeSet<PathId>,
+    /// Instances to show.
+    instances: BTreeSet<u64>,
+    /// Instances to write.
+    unstored: BTreeSet<u64>,
+    /// Deployments to show.
+    deployments: BTreeSet<Arc<str>>,
+}
+
+/// What happens at a time. Timers that came to nothing meanwhile do no harm.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// Repeat a kill.
+    Kill(u64),
+    /// See whether a launch takes too long.
+    Launch(u64),
+    /// See what becomes of an unreachable instance.
+    Unreachable(u64),
+    /// The app's delay is over.
+    Delay(PathId),
+    /// Ask for offers.
+    Revive,
+    /// Compare all tasks with the master.
+    Reconcile,
 }
 
 /// Why the stored state cannot be taken over.
@@ -55,41 +143,155 @@ impl Marathon {
         records: Vec<Record>,
         out: &mut Vec<Output>,
     ) -> Result<Self, RecoverError> {
-        let _ = (now, records);
         let mut marathon = Self {
+            ids: IdGenerator::new(config.seed),
+            service_ports: ServicePorts::new(config.local_port_min, config.local_port_max),
             config,
+            now,
             outbox: Outbox::default(),
+            framework_id: None,
+            registered: false,
+            root: RootGroup::default(),
+            last_version: Timestamp::default(),
+            apps: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            next_instance: 1,
+            by_instance_id: HashMap::new(),
+            deployments: BTreeMap::new(),
+            checks: HashMap::new(),
+            next_check: 1,
+            timers: BTreeSet::new(),
+            kills: BTreeMap::new(),
+            kill_queue: VecDeque::new(),
+            kills_in_flight: 0,
+            waiting: BTreeSet::new(),
+            turn: None,
+            revive: offers::Revive::default(),
+            dirty: Dirty::default(),
         };
-        marathon.outbox.flush(out);
+        marathon.recover(records)?;
+        marathon.finish(out);
         Ok(marathon)
     }
 
     /// The framework id under which to subscribe; none: never subscribed before.
     #[must_use]
     pub fn framework_id(&self) -> Option<&str> {
-        None
+        self.framework_id.as_deref()
     }
 
     /// Takes one input in, and puts out what follows from it.
     pub fn step(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
-        let _ = now;
+        self.now = self.now.max(now);
         match input {
             Input::Stored { sequence } => self.outbox.stored(sequence),
             Input::Request(token, _) if self.outbox.waiting() > self.config.max_waiting_outputs => {
                 let busy = "Too many changes wait for the store; try again later.";
                 out.push(Output::Reply(token, Response::message(503, busy)));
             }
-            Input::Request(token, _) => {
-                self.outbox.push(Output::Reply(token, Response::empty(503)))
+            Input::Request(token, call) => {
+                let response = self.call(call);
+                // What the call changed is shown before its answer.
+                self.settle();
+                self.show();
+                self.outbox.push(Output::Reply(token, response));
             }
-            _ => {}
+            Input::Registered {
+                framework_id,
+                master,
+            } => self.on_registered(framework_id, master),
+            Input::Disconnected => self.on_disconnected(),
+            Input::Offers(offers) => self.on_offers(offers),
+            Input::TaskUpdate(status) => self.on_update(&status),
+            Input::HealthResult { check, outcome } => self.on_health_result(check, outcome),
+            Input::Tick => {}
         }
-        self.outbox.flush(out);
+        self.fire_timers();
+        self.finish(out);
     }
 
     /// When the core wants [`Input::Tick`].
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        None
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Ends a step.
+    fn finish(&mut self, out: &mut Vec<Output>) {
+        self.settle();
+        self.pump_kills();
+        self.ask_for_offers();
+        self.show();
+        self.outbox.flush(out);
+    }
+
+    fn stamp(&self) -> Timestamp {
+        Timestamp::from_time(self.now)
+    }
+
+    fn event(&mut self, kind: EventKind) {
+        let timestamp = self.stamp();
+        self.outbox.push(Output::Event(Event { kind, timestamp }));
+    }
+
+    fn fire_timers(&mut self) {
+        while let Some((_, timer)) = self.timers.pop_first_if(|(at, _)| *at <= self.now) {
+            match timer {
+                Timer::Kill(key) => self.repeat_kill(key),
+                Timer::Launch(key) => self.check_launch(key),
+                Timer::Unreachable(key) => self.check_unreachable(key),
+                Timer::Delay(id) => self.delay_over(&id),
+                Timer::Revive => self.revive.due = true,
+                Timer::Reconcile => self.reconcile(),
+            }
+        }
+    }
+
+    /// Writes and shows what is dirty.
+    fn show(&mut self) {
+        let dirty = std::mem::take(&mut self.dirty);
+        self.dirty.pending = dirty.pending;
+        for key in &dirty.unstored {
+            if let Some(instance) = self.instances.get(key) {
+                self.outbox.write(records::put(
+                    records::instance_key(&instance.id),
+                    &instance.record(),
+                ));
+            }
+        }
+        for key in &dirty.instances {
+            if let Some(view) = self.instances.get(key).and_then(Instance::view) {
+                self.outbox
+                    .push(Output::Change(Change::Task(Arc::new(view))));
+            }
+        }
+        for id in &dirty.apps {
+            if let Some(view) = self.app_view(id) {
+                self.outbox
+                    .push(Output::Change(Change::App(Arc::new(view))));
+            }
+        }
+        for id in &dirty.deployments {
+            if let Some(deployment) = self.deployments.get(id) {
+                self.outbox.push(Output::Change(Change::Deployment(Arc::new(
+                    deployment.view(),
+                ))));
+            }
+        }
+    }
+}
+
+/// `BTreeSet::pop_first`, if the first element is of a kind.
+trait PopFirstIf<T> {
+    fn pop_first_if(&mut self, wanted: impl FnOnce(&T) -> bool) -> Option<T>;
+}
+
+impl<T: Ord> PopFirstIf<T> for BTreeSet<T> {
+    fn pop_first_if(&mut self, wanted: impl FnOnce(&T) -> bool) -> Option<T> {
+        if self.first().is_some_and(wanted) {
+            self.pop_first()
+        } else {
+            None
+        }
     }
 }

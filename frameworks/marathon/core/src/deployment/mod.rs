@@ -1,5 +1,95 @@
 //! Deployments: a plan of steps from one state of the apps to another, and its execution.
+//!
+//! The planner (`plan`) decides and does nothing; the core carries out, one step after another, and keeps no plan but this one.
 
+mod capacity;
+mod plan;
 mod view;
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+pub(crate) use capacity::capacity;
+pub(crate) use plan::plan;
+use serde::{Deserialize, Serialize};
 pub use view::{Action, ActionKind, CurrentAction, DeploymentView, PlanView, StepView};
+
+use crate::{definition::App, path::PathId, timestamp::Timestamp};
+
+/// A deployment under way. All of it is stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Deployment {
+    pub(crate) id: Arc<str>,
+    pub(crate) version: Timestamp,
+    pub(crate) steps: Vec<StepView>,
+    /// From 1; 0 before the first.
+    pub(crate) current: usize,
+    /// What the changed apps were before; none: they were not there.
+    pub(crate) original: BTreeMap<PathId, Option<App>>,
+    /// What they become.
+    pub(crate) target: BTreeMap<PathId, Option<App>>,
+    /// Apps of the current step whose action is not done; after a failover all actions of the step are done again.
+    #[serde(skip)]
+    pub(crate) open: BTreeSet<PathId>,
+}
+
+impl Deployment {
+    /// The actions of the current step.
+    pub(crate) fn step(&self) -> StepView {
+        let step = self
+            .current
+            .checked_sub(1)
+            .and_then(|at| self.steps.get(at));
+        step.cloned().unwrap_or(StepView {
+            actions: Vec::new(),
+        })
+    }
+
+    /// What the current step does to an app, if that is not done.
+    pub(crate) fn action(&self, app: &PathId) -> Option<ActionKind> {
+        let open = self.open.contains(app);
+        self.steps
+            .get(self.current.checked_sub(1)?)?
+            .actions
+            .iter()
+            .find(|action| open && action.app == *app)
+            .map(|action| action.action)
+    }
+
+    /// Apps of all steps.
+    pub(crate) fn affected(&self) -> BTreeSet<PathId> {
+        self.steps
+            .iter()
+            .flat_map(|step| &step.actions)
+            .map(|action| action.app.clone())
+            .collect()
+    }
+
+    pub(crate) fn plan_view(&self) -> Arc<PlanView> {
+        Arc::new(PlanView {
+            id: self.id.clone(),
+            steps: self.steps.clone(),
+            version: self.version,
+        })
+    }
+
+    pub(crate) fn view(&self) -> DeploymentView {
+        let current = |action: &Action| CurrentAction {
+            action: action.action,
+            app: action.app.clone(),
+            readiness_check_results: [],
+        };
+        DeploymentView {
+            id: self.id.clone(),
+            version: self.version,
+            affected_apps: self.affected().into_iter().collect(),
+            affected_pods: [],
+            steps: self.steps.clone(),
+            current_actions: self.step().actions.iter().map(current).collect(),
+            current_step: self.current,
+            total_steps: self.steps.len(),
+        }
+    }
+}

@@ -1,5 +1,195 @@
 //! Instances: one desired copy of an app each, with the Mesos task that it currently has.
+//!
+//! An instance is kept when its task ends: it gets another one, with a higher incarnation. `goal` says what is wanted, `condition` what is.
 
+mod condition;
+mod kill_order;
+mod task_info;
 mod view;
 
+use std::{collections::BTreeMap, sync::Arc};
+
+pub use condition::{Condition, Goal};
+use serde::{Deserialize, Serialize};
 pub use view::{HealthCheckResult, IpAddress, TaskFailure, TaskView};
+
+pub(crate) use self::{condition::state_name, kill_order::kill_order, task_info::task_info};
+use crate::{definition::App, health::CheckState, path::PathId, timestamp::Timestamp};
+
+/// An instance. What is stored of it is [`InstanceRecord`].
+#[derive(Clone, Debug)]
+pub(crate) struct Instance {
+    /// Its name within this core; rises with creation.
+    pub(crate) key: u64,
+    pub(crate) id: Arc<str>,
+    /// The definition that it runs or, before its first launch, was made for.
+    pub(crate) spec: Arc<App>,
+    pub(crate) goal: Goal,
+    pub(crate) condition: Condition,
+    pub(crate) since: Timestamp,
+    /// Since when it runs.
+    pub(crate) active_since: Option<Timestamp>,
+    pub(crate) incarnation: u64,
+    pub(crate) agent: Option<Arc<Agent>>,
+    pub(crate) task: Option<Task>,
+    /// One for each check of the spec; empty while it does not run.
+    pub(crate) checks: Vec<CheckState>,
+    pub(crate) healthy: Option<bool>,
+    /// A deployment waits until it is ready.
+    pub(crate) awaited: bool,
+}
+
+/// Where an instance is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Agent {
+    pub(crate) host: Arc<str>,
+    pub(crate) id: Arc<str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) region: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) zone: Option<Arc<str>>,
+    /// Attributes in their text form.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) attributes: BTreeMap<String, Arc<str>>,
+}
+
+/// The current task of an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Task {
+    pub(crate) id: Arc<str>,
+    pub(crate) staged_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) ports: Vec<u16>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) addresses: Vec<IpAddress>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unreachable_since: Option<Timestamp>,
+}
+
+/// What the store keeps of an instance.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct InstanceRecord {
+    pub(crate) key: u64,
+    pub(crate) id: Arc<str>,
+    pub(crate) app: PathId,
+    pub(crate) version: Timestamp,
+    pub(crate) config: Timestamp,
+    pub(crate) goal: Goal,
+    pub(crate) condition: Condition,
+    pub(crate) since: Timestamp,
+    pub(crate) active_since: Option<Timestamp>,
+    pub(crate) incarnation: u64,
+    pub(crate) agent: Option<Arc<Agent>>,
+    pub(crate) task: Option<Task>,
+}
+
+impl Instance {
+    pub(crate) fn new(key: u64, uuid: &str, spec: Arc<App>, now: Timestamp) -> Self {
+        Self {
+            key,
+            id: format!("{}.instance-{uuid}", spec.id.safe()).into(),
+            spec,
+            goal: Goal::Running,
+            condition: Condition::Scheduled,
+            since: now,
+            active_since: None,
+            incarnation: 0,
+            agent: None,
+            task: None,
+            checks: Vec::new(),
+            healthy: None,
+            awaited: false,
+        }
+    }
+
+    /// Wants an offer.
+    pub(crate) fn is_scheduled(&self) -> bool {
+        self.goal == Goal::Running
+            && (self.condition == Condition::Scheduled || self.condition.is_terminal())
+    }
+
+    /// Runs, and all checks pass.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.condition == Condition::Running
+            && (self.spec.health_checks.is_empty() || self.healthy == Some(true))
+    }
+
+    pub(crate) fn task_id(&self) -> Option<&Arc<str>> {
+        self.task.as_ref().map(|task| &task.id)
+    }
+
+    pub(crate) fn record(&self) -> InstanceRecord {
+        InstanceRecord {
+            key: self.key,
+            id: self.id.clone(),
+            app: self.spec.id.clone(),
+            version: self.spec.version,
+            config: self.spec.config_version(),
+            goal: self.goal,
+            condition: self.condition,
+            since: self.since,
+            active_since: self.active_since,
+            incarnation: self.incarnation,
+            agent: self.agent.clone(),
+            task: self.task.clone(),
+        }
+    }
+
+    /// The task as clients see it; none if it was never matched to an offer.
+    pub(crate) fn view(&self) -> Option<TaskView> {
+        let (agent, task) = (self.agent.as_ref()?, self.task.as_ref()?);
+        let active = self.condition.is_active();
+        Some(TaskView {
+            key: self.key,
+            app_id: self.spec.id.clone(),
+            id: task.id.clone(),
+            host: agent.host.clone(),
+            ip_addresses: task.addresses.clone(),
+            ports: if active {
+                task.ports.clone()
+            } else {
+                Vec::new()
+            },
+            service_ports: Vec::new(),
+            slave_id: Some(agent.id.clone()),
+            state: self.condition.mesos_state(),
+            staged_at: active.then_some(task.staged_at),
+            started_at: task.started_at.filter(|_| active),
+            version: active.then_some(self.spec.version),
+            health_check_results: self
+                .checks
+                .iter()
+                .filter_map(|check| check.result(&self.id))
+                .collect(),
+            local_volumes: [],
+            region: agent.region.clone(),
+            zone: agent.zone.clone(),
+            role: self.spec.role.as_str().into(),
+        })
+    }
+}
+
+/// The instance id within a task id of any incarnation: `web.instance-<uuid>` of `web.instance-<uuid>._app.3`.
+pub(crate) fn instance_id_of(task_id: &str) -> &str {
+    task_id
+        .split_once("._app")
+        .map_or(task_id, |(instance, _)| instance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_incarnation_of_a_task_names_its_instance() {
+        for (task, instance) in [
+            ("web.instance-1._app.3", "web.instance-1"),
+            ("web.instance-1._app", "web.instance-1"),
+            ("prod_web.marathon-1", "prod_web.marathon-1"),
+            ("", ""),
+        ] {
+            assert_eq!(instance_id_of(task), instance);
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! What the core knows of one app besides its definition, kept so that each event costs little.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use tepui_model::Time;
+use tepui_proto::mesos::Offer;
+
+use crate::{
+    definition::App,
+    instance::{Condition, Goal, Instance, TaskFailure},
+    launch::Delay,
+    matching::{Placed, Reasons, Summary},
+    timestamp::Timestamp,
+    view::{Definition, TaskCounts},
+};
+
+/// Agents of which the last unused offer is kept for each app.
+const MAX_UNUSED_OFFERS: usize = 100;
+
+/// An app, or what is left of a deleted one while its instances end.
+#[derive(Debug)]
+pub(super) struct AppState {
+    pub(super) definition: Arc<Definition>,
+    /// All stored definitions by version, the current one included.
+    pub(super) versions: BTreeMap<Timestamp, Arc<Definition>>,
+    pub(super) instances: BTreeSet<u64>,
+    pub(super) tally: Tally,
+    /// Instances that want an offer.
+    pub(super) scheduled: BTreeSet<u64>,
+    /// Instances of another configuration that shall go on: those that serve by their age, and the others.
+    pub(super) old_serving: BTreeSet<(Timestamp, u64)>,
+    pub(super) old_idle: BTreeSet<u64>,
+    pub(super) placed: Placed,
+    pub(super) delay: Option<Delay>,
+    /// The deployment that changes it.
+    pub(super) lock: Option<Arc<str>>,
+    pub(super) last_failure: Option<Arc<TaskFailure>>,
+    pub(super) offers: OfferStats,
+}
+
+/// How many instances there are of which sort.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Goal Running, and not given up as unreachable.
+    pub(super) wanted: usize,
+    /// Of these, of the current configuration.
+    pub(super) wanted_new: usize,
+    /// Goal Running, running, all checks passed.
+    pub(super) ready: usize,
+    /// Of these, of the current configuration.
+    pub(super) ready_new: usize,
+    /// Of another configuration, with a task that exists or may.
+    pub(super) active_old: usize,
+    /// Goal Decommissioned.
+    pub(super) leaving: usize,
+    /// Launched and not yet running.
+    pub(super) launching: usize,
+    /// A deployment waits for them.
+    pub(super) awaited: usize,
+    /// As clients see them.
+    pub(super) counts: TaskCounts,
+}
+
+/// What became of the offers that an app looked at.
+#[derive(Debug, Default)]
+pub(super) struct OfferStats {
+    /// Since when it waits.
+    pub(super) since: Option<Timestamp>,
+    pub(super) attempt: Summary,
+    pub(super) processed: u64,
+    pub(super) unused: u64,
+    pub(super) last_used: Option<Timestamp>,
+    pub(super) last_unused: Option<Timestamp>,
+    /// By agent.
+    pub(super) unused_offers: BTreeMap<Arc<str>, (Arc<Offer>, Reasons, Timestamp)>,
+}
+
+/// All that the tally and the sets of an app depend on, of one instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Class {
+    key: u64,
+    new: bool,
+    running_goal: bool,
+    scheduled: bool,
+    active: bool,
+    launching: bool,
+    ready: bool,
+    inactive: bool,
+    awaited: bool,
+    serving_since: Option<Timestamp>,
+    agent: Option<Arc<crate::instance::Agent>>,
+    staged: bool,
+    running: bool,
+    checked: Option<bool>,
+}
+
+impl AppState {
+    pub(super) fn new(definition: Arc<Definition>) -> Self {
+        Self {
+            placed: Placed::new(&definition.app),
+            definition,
+            versions: BTreeMap::new(),
+            instances: BTreeSet::new(),
+            tally: Tally::default(),
+            scheduled: BTreeSet::new(),
+            old_serving: BTreeSet::new(),
+            old_idle: BTreeSet::new(),
+            delay: None,
+            lock: None,
+            last_failure: None,
+            offers: OfferStats::default(),
+        }
+    }
+
+    pub(super) fn app(&self) -> &Arc<App> {
+        &self.definition.app
+    }
+
+    /// True if an instance of `spec` need not be replaced.
+    pub(super) fn fits(&self, spec: &App) -> bool {
+        spec.config_version() == self.app().config_version()
+    }
+
+    pub(super) fn class(&self, instance: &Instance) -> Class {
+        let running_goal = instance.goal == Goal::Running;
+        let condition = instance.condition;
+        let new = self.fits(&instance.spec);
+        let scheduled = instance.is_scheduled();
+        let lost = matches!(condition, Condition::Unreachable | Condition::Scheduled)
+            || condition.is_terminal();
+        let placed = new && !lost;
+        // An instance whose checks fail, or that does not run, serves nobody. One without results may serve.
+        let serves = condition == Condition::Running && instance.healthy != Some(false);
+        let counted_health =
+            condition.is_active() && instance.checks.iter().any(|check| !check.is_unknown());
+        Class {
+            key: instance.key,
+            new,
+            running_goal,
+            scheduled,
+            active: condition.is_active(),
+            launching: matches!(
+                condition,
+                Condition::Provisioned | Condition::Staging | Condition::Starting
+            ),
+            ready: running_goal && instance.is_ready(),
+            inactive: condition == Condition::UnreachableInactive,
+            awaited: instance.awaited,
+            serving_since: (running_goal && serves)
+                .then(|| instance.active_since.unwrap_or(instance.since)),
+            agent: instance.agent.clone().filter(|_| placed),
+            staged: instance.agent.is_some()
+                && matches!(condition, Condition::Provisioned | Condition::Staging),
+            running: condition == Condition::Running,
+            checked: counted_health.then(|| {
+                instance
+                    .checks
+                    .iter()
+                    .all(|check| check.is_unknown() || check.alive())
+            }),
+        }
+    }
+
+    pub(super) fn add(&mut self, class: &Class) {
+        self.count(class, true);
+        if class.scheduled {
+            self.scheduled.insert(class.key);
+        }
+        if !class.new && class.running_goal && !class.inactive {
+            match class.serving_since {
+                Some(since) => self.old_serving.insert((since, class.key)),
+                None => self.old_idle.insert(class.key),
+            };
+        }
+    }
+
+    pub(super) fn remove(&mut self, class: &Class) {
+        self.count(class, false);
+        self.scheduled.remove(&class.key);
+        self.old_idle.remove(&class.key);
+        if let Some(since) = class.serving_since {
+            self.old_serving.remove(&(since, class.key));
+        }
+    }
+
+    fn count(&mut self, class: &Class, added: bool) {
+        let bump = |number: &mut usize, counts: bool| {
+            if counts {
+                *number = if added {
+                    *number + 1
+                } else {
+                    number.saturating_sub(1)
+                };
+            }
+        };
+        let wanted = class.running_goal && !class.inactive;
+        let tally = &mut self.tally;
+        bump(&mut tally.wanted, wanted);
+        bump(&mut tally.wanted_new, wanted && class.new);
+        bump(&mut tally.ready, class.ready);
+        bump(&mut tally.ready_new, class.ready && class.new);
+        bump(&mut tally.active_old, class.active && !class.new);
+        bump(&mut tally.leaving, !class.running_goal);
+        bump(&mut tally.launching, class.launching);
+        bump(&mut tally.awaited, class.awaited);
+        let bump = |number: &mut u32, counts: bool| {
+            if counts {
+                *number = if added {
+                    *number + 1
+                } else {
+                    number.saturating_sub(1)
+                };
+            }
+        };
+        let counts = &mut tally.counts;
+        bump(&mut counts.staged, class.staged);
+        bump(&mut counts.running, class.running);
+        bump(&mut counts.healthy, class.checked == Some(true));
+        bump(&mut counts.unhealthy, class.checked == Some(false));
+        if let Some(agent) = &class.agent {
+            self.placed.change(&self.definition.app, agent, added);
+        }
+    }
+}
+
+impl OfferStats {
+    /// Begins a new attempt to launch.
+    pub(super) fn begin(&mut self, now: Timestamp) {
+        *self = Self {
+            since: Some(now),
+            ..Self::default()
+        };
+    }
+
+    /// Counts an offer that was looked at; no reasons: it was used.
+    pub(super) fn count(
+        &mut self,
+        offer: &Arc<Offer>,
+        agent: &Arc<str>,
+        reasons: Reasons,
+        now: Timestamp,
+    ) {
+        self.processed += 1;
+        self.attempt.count(reasons);
+        if reasons.is_empty() {
+            self.last_used = Some(now);
+            self.unused_offers.remove(agent);
+            return;
+        }
+        self.unused += 1;
+        self.last_unused = Some(now);
+        if self.unused_offers.len() < MAX_UNUSED_OFFERS || self.unused_offers.contains_key(agent) {
+            self.unused_offers
+                .insert(agent.clone(), (offer.clone(), reasons, now));
+        }
+    }
+
+    /// Over the last unused offer of each agent.
+    pub(super) fn last_offers(&self) -> Summary {
+        let mut summary = Summary::default();
+        for (_, reasons, _) in self.unused_offers.values() {
+            summary.count(*reasons);
+        }
+        summary
+    }
+}
+
+/// Whether launches of an app have to wait.
+pub(super) fn is_delayed(delay: Option<Delay>, now: Time) -> bool {
+    delay.is_some_and(|delay| now < delay.deadline())
+}

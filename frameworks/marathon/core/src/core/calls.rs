@@ -1,0 +1,429 @@
+//! Calls of the REST API.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::{
+    Marathon,
+    deploy::{Order, Versioning},
+};
+use crate::{
+    definition::{App, AppUpdate, Faults, build},
+    group::Changes,
+    input::{ApiCall, Origin},
+    instance::{Goal, TaskView, instance_id_of},
+    path::PathId,
+    response::Response,
+    timestamp::Timestamp,
+};
+
+/// How an update treats what is there.
+#[derive(Clone, Copy)]
+struct Mode {
+    partial: bool,
+    create: bool,
+}
+
+/// What killing tasks shall lead to.
+#[derive(Clone, Copy)]
+struct KillMode {
+    scale: bool,
+    wipe: bool,
+    force: bool,
+}
+
+impl Marathon {
+    pub(super) fn call(&mut self, call: ApiCall) -> Response {
+        self.answer(call).unwrap_or_else(|refusal| refusal)
+    }
+
+    fn answer(&mut self, call: ApiCall) -> Result<Response, Response> {
+        match call {
+            ApiCall::CreateApp {
+                body,
+                force,
+                origin,
+            } => self.create_app(&body, force, origin),
+            ApiCall::UpdateApp {
+                id,
+                body,
+                force,
+                partial,
+                create,
+                origin,
+            } => self.update_app(
+                &PathId::resolve(&id),
+                &body,
+                force,
+                Mode { partial, create },
+                origin,
+            ),
+            ApiCall::UpdateApps {
+                body,
+                force,
+                partial,
+                create,
+            } => self.update_apps(&body, force, Mode { partial, create }),
+            ApiCall::DeleteApp { id, force } => {
+                let app = self.existing(&PathId::resolve(&id))?.id.clone();
+                self.order(
+                    [(app.clone(), None)].into(),
+                    Versioning::Changed,
+                    force,
+                    &app,
+                    None,
+                )
+            }
+            ApiCall::RestartApp { id, force } => {
+                let app = self.existing(&PathId::resolve(&id))?.clone();
+                let id = app.id.clone();
+                self.order(
+                    [(id.clone(), Some(app))].into(),
+                    Versioning::Restart,
+                    force,
+                    &id,
+                    None,
+                )
+            }
+            ApiCall::KillAppTasks {
+                id,
+                host,
+                scale,
+                wipe,
+                force,
+            } => {
+                let id = PathId::resolve(&id);
+                self.existing(&id)?;
+                let on_host = |key: &u64| match host.as_deref() {
+                    None | Some("*") => true,
+                    Some(host) => self
+                        .instance(*key)
+                        .and_then(|one| one.agent.as_ref())
+                        .is_some_and(|agent| *agent.host == *host),
+                };
+                let keys = self
+                    .apps
+                    .get(&id)
+                    .into_iter()
+                    .flat_map(|state| state.instances.iter().copied());
+                let keys: Vec<u64> = keys.filter(on_host).collect();
+                self.kill_tasks(
+                    &keys,
+                    KillMode { scale, wipe, force },
+                    |tasks| json!({ "tasks": tasks }),
+                )
+            }
+            ApiCall::KillAppTask {
+                id,
+                task_id,
+                scale,
+                wipe,
+                force,
+            } => {
+                let id = PathId::resolve(&id);
+                self.existing(&id)?;
+                let key = self.by_instance_id.get(instance_id_of(&task_id)).copied();
+                let key = key.filter(|key| self.app_of(*key).is_some_and(|app| app.id == id));
+                let key = key.ok_or_else(|| {
+                    Response::message(404, format!("Task '{task_id}' does not exist"))
+                })?;
+                self.kill_tasks(
+                    &[key],
+                    KillMode { scale, wipe, force },
+                    |tasks| json!({ "task": tasks.first() }),
+                )
+            }
+            ApiCall::KillTasks {
+                body,
+                scale,
+                wipe,
+                force,
+            } => self.kill_listed(&body, KillMode { scale, wipe, force }),
+            ApiCall::CancelDeployment { id, force } => Ok(self.cancel(&id, force)),
+            ApiCall::Queue { last_unused_offers } => Ok(self.queue(last_unused_offers)),
+            ApiCall::ResetDelay { id } => Ok(self.reset_delay(&PathId::resolve(&id))),
+        }
+    }
+
+    fn existing(&self, id: &PathId) -> Result<&Arc<App>, Response> {
+        self.root.get(id).ok_or_else(|| Response::no_app(id, None))
+    }
+
+    fn json(&self, body: &Bytes) -> Result<Value, Response> {
+        if body.len() > self.config.max_body_bytes {
+            return Err(Response::message(
+                413,
+                format!(
+                    "The body is longer than {} bytes.",
+                    self.config.max_body_bytes
+                ),
+            ));
+        }
+        serde_json::from_slice(body).map_err(|error| Response::invalid_json(&error.to_string()))
+    }
+
+    fn object(&self, body: &Bytes) -> Result<Value, Response> {
+        let value = self.json(body)?;
+        if value.is_object() {
+            Ok(value)
+        } else {
+            Err(wrong_kind("a JSON object is expected"))
+        }
+    }
+
+    fn create_app(
+        &mut self,
+        body: &Bytes,
+        force: bool,
+        origin: Origin,
+    ) -> Result<Response, Response> {
+        let update = AppUpdate::read(&self.object(body)?, true)?;
+        let id = PathId::resolve(update.id.as_deref().unwrap_or_default());
+        let app = build(update, id.clone(), None, &self.config.mesos_role)?;
+        if self.root.get(&id).is_some() {
+            return Err(Response::message(
+                409,
+                format!("An app with id [{id}] already exists."),
+            ));
+        }
+        // Shown as it came: service ports are assigned, and versions told, only by reading it again.
+        let mut shown = app.clone();
+        let changes = [(id.clone(), Some(Arc::new(app)))].into();
+        let order = Order {
+            changes,
+            versioning: Versioning::Changed,
+            force,
+            group: id.parent(),
+            origin: Some(origin),
+        };
+        let accepted = self.deploy(order)?;
+        shown.version = accepted.version;
+        let mut answer = serde_json::to_value(&shown).unwrap_or_default();
+        for key in [
+            "tasksStaged",
+            "tasksRunning",
+            "tasksHealthy",
+            "tasksUnhealthy",
+        ] {
+            answer[key] = json!(0);
+        }
+        answer["deployments"] = json!([{ "id": accepted.id }]);
+        let mut response = Response::json(201, &answer);
+        response.location = Some(id.to_string());
+        response.deployment_id = Some(accepted.id.to_string());
+        Ok(response)
+    }
+
+    fn update_app(
+        &mut self,
+        id: &PathId,
+        body: &Bytes,
+        force: bool,
+        mode: Mode,
+        origin: Origin,
+    ) -> Result<Response, Response> {
+        let update = AppUpdate::read(&self.object(body)?, false)?;
+        let created = self.root.get(id).is_none();
+        let app = self.updated(id, update, mode)?;
+        let mut response = self.order(
+            [(id.clone(), Some(app))].into(),
+            Versioning::Changed,
+            force,
+            id,
+            Some(origin),
+        )?;
+        if created {
+            response.status = 201;
+            response.location = Some(id.to_string());
+        }
+        Ok(response)
+    }
+
+    /// The definition that an update leads to.
+    fn updated(&self, id: &PathId, update: AppUpdate, mode: Mode) -> Result<Arc<App>, Response> {
+        let role = &self.config.mesos_role;
+        let Some(old) = self.root.get(id) else {
+            let app = build(update, id.clone(), None, role)?;
+            return if mode.create {
+                Ok(Arc::new(app))
+            } else {
+                Err(Response::no_app(id, None))
+            };
+        };
+        if !mode.partial {
+            let mut update = update;
+            update.role.get_or_insert_with(|| old.role.clone());
+            return Ok(Arc::new(build(update, id.clone(), None, role)?));
+        }
+        if let Some(version) = &update.version {
+            if update.beside_version {
+                let mut faults = Faults::default();
+                faults.add(
+                    "/",
+                    "The 'version' field may only be combined with the 'id' field.",
+                );
+                faults.into_result("Object is not valid")?;
+            }
+            let version = Timestamp::parse(version)
+                .map_err(|error| Response::message(422, error.to_string()))?;
+            let stored = self
+                .apps
+                .get(id)
+                .and_then(|state| state.versions.get(&version));
+            return stored
+                .map(|definition| definition.app.clone())
+                .ok_or_else(|| Response::no_app(id, Some(version)));
+        }
+        Ok(Arc::new(build(update, id.clone(), Some(old), role)?))
+    }
+
+    fn update_apps(&mut self, body: &Bytes, force: bool, mode: Mode) -> Result<Response, Response> {
+        let Value::Array(items) = self.json(body)? else {
+            return Err(wrong_kind("a JSON array is expected"));
+        };
+        let (mut faults, mut updates) = (Faults::default(), Vec::new());
+        for (at, item) in items.iter().enumerate() {
+            updates.extend(AppUpdate::read_into(
+                item,
+                &format!("({at})"),
+                false,
+                &mut faults,
+            ));
+        }
+        faults.into_result("Invalid JSON")?;
+        let mut changes = Changes::new();
+        for update in updates {
+            let Some(id) = update.id.as_deref().map(PathId::resolve) else {
+                return Err(Response::message(
+                    422,
+                    "requirement failed: App Update must have app id set",
+                ));
+            };
+            let app = self.updated(&id, update, mode)?;
+            changes.insert(id, Some(app));
+        }
+        self.order(changes, Versioning::Changed, force, &PathId::root(), None)
+    }
+
+    fn order(
+        &mut self,
+        changes: Changes,
+        versioning: Versioning,
+        force: bool,
+        id: &PathId,
+        origin: Option<Origin>,
+    ) -> Result<Response, Response> {
+        let accepted = self.deploy(Order {
+            changes,
+            versioning,
+            force,
+            group: id.parent(),
+            origin,
+        })?;
+        Ok(Response::deployment(200, accepted.version, &accepted.id))
+    }
+
+    fn kill_listed(&mut self, body: &Bytes, mode: KillMode) -> Result<Response, Response> {
+        let value = self.object(body)?;
+        let mut faults = Faults::default();
+        let ids = match value.get("ids") {
+            Some(Value::Array(ids)) => ids
+                .iter()
+                .map(|id| id.as_str().unwrap_or_default())
+                .collect(),
+            Some(Value::Null) | None => {
+                faults.add("/ids", "error.path.missing");
+                Vec::new()
+            }
+            Some(_) => {
+                faults.add("/ids", "error.expected.jsarray");
+                Vec::new()
+            }
+        };
+        faults.into_result("Invalid JSON")?;
+        if let Some(id) = ids.iter().find(|id| !id.contains('.')) {
+            return Err(Response::message(
+                400,
+                format!("Invalid task id '{id}'. [no instance id can be read from it]"),
+            ));
+        }
+        let keys: BTreeSet<u64> = ids
+            .iter()
+            .filter_map(|id| self.by_instance_id.get(instance_id_of(id)).copied())
+            .collect();
+        self.kill_tasks(
+            &keys.into_iter().collect::<Vec<_>>(),
+            mode,
+            |tasks| json!({ "tasks": tasks }),
+        )
+    }
+
+    fn kill_tasks(
+        &mut self,
+        keys: &[u64],
+        mode: KillMode,
+        shape: impl Fn(&[TaskView]) -> Value,
+    ) -> Result<Response, Response> {
+        if mode.scale && mode.wipe {
+            return Err(Response::message(
+                400,
+                "You cannot use scale and wipe at the same time.",
+            ));
+        }
+        if mode.scale {
+            return self.kill_and_scale(keys, mode.force);
+        }
+        let tasks: Vec<TaskView> = keys
+            .iter()
+            .filter_map(|key| self.instance(*key)?.view())
+            .collect();
+        for key in keys {
+            if mode.wipe {
+                self.decommission(*key);
+            } else {
+                self.kill(*key);
+            }
+        }
+        Ok(Response::json(200, &shape(&tasks)))
+    }
+
+    fn kill_and_scale(&mut self, keys: &[u64], force: bool) -> Result<Response, Response> {
+        let sentenced: Vec<(u64, PathId)> = keys
+            .iter()
+            .filter_map(|key| {
+                let instance = self.instance(*key)?;
+                let counts = instance.goal == Goal::Running
+                    && instance.condition.is_active()
+                    && !self.kills.contains_key(key);
+                counts.then(|| (*key, instance.spec.id.clone()))
+            })
+            .collect();
+        let mut changes = Changes::new();
+        for (_, id) in &sentenced {
+            let Some(app) = self.root.get(id) else {
+                continue;
+            };
+            let entry = changes
+                .entry(id.clone())
+                .or_insert_with(|| Some(app.clone()));
+            if let Some(app) = entry {
+                let app = Arc::make_mut(app);
+                app.instances = app.instances.saturating_sub(1);
+            }
+        }
+        let response = self.order(changes, Versioning::Changed, force, &PathId::root(), None)?;
+        for (key, _) in sentenced {
+            self.decommission(key);
+        }
+        Ok(response)
+    }
+}
+
+fn wrong_kind(reason: &str) -> Response {
+    Response::json(
+        400,
+        &json!({ "message": "Please specify data in JSON format", "details": reason }),
+    )
+}

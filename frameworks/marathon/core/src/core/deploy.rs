@@ -1,0 +1,494 @@
+//! Changes of the root group: versions, conflicts, and the deployments that bring them about.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{Marathon, records};
+use crate::{
+    definition::{App, VersionInfo},
+    deployment::{ActionKind, Deployment, plan},
+    event::EventKind,
+    group::{Changes, Target},
+    input::Origin,
+    instance::Condition,
+    output::{Mutation, Output},
+    path::PathId,
+    response::Response,
+    timestamp::Timestamp,
+    view::Change,
+};
+
+/// How a new definition gets its version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Versioning {
+    /// By what changed.
+    Changed,
+    /// As if the configuration had changed.
+    Restart,
+    /// It keeps what it has: a definition that was there before.
+    Keep,
+}
+
+/// A change to be deployed.
+pub(super) struct Order {
+    pub(super) changes: Changes,
+    pub(super) versioning: Versioning,
+    pub(super) force: bool,
+    /// The group that events name.
+    pub(super) group: PathId,
+    /// For `api_post_event`.
+    pub(super) origin: Option<Origin>,
+}
+
+/// A deployment that was accepted.
+pub(super) struct Accepted {
+    pub(super) version: Timestamp,
+    pub(super) id: Arc<str>,
+}
+
+impl Marathon {
+    /// Checks an order as a whole and, if nothing forbids it, takes it over and begins its deployment.
+    pub(super) fn deploy(&mut self, order: Order) -> Result<Accepted, Response> {
+        let version = self.next_version();
+        let result = self.judge(&order, version);
+        let (changes, deployment) = match result {
+            Ok(judged) => judged,
+            Err(response) => {
+                let reason = String::from_utf8_lossy(&response.body).into_owned();
+                self.event(EventKind::GroupChangeFailed {
+                    group_id: order.group,
+                    version,
+                    reason,
+                });
+                return Err(response);
+            }
+        };
+        self.last_version = version;
+        for app in deployment.affected() {
+            if let Some(lock) = self.apps.get(&app).and_then(|state| state.lock.clone()) {
+                self.end_deployment(&lock, Some("The upgrade has been cancelled"));
+            }
+        }
+        if let Some(origin) = order.origin
+            && let Some(app) = order.changes.keys().next().and_then(|id| {
+                changes
+                    .get(id)
+                    .cloned()
+                    .or_else(|| Some(self.root.get(id).cloned()))
+            })
+            && let Some(app_definition) = app
+        {
+            self.event(EventKind::ApiPost {
+                client_ip: origin.client_ip,
+                uri: origin.uri,
+                app_definition,
+            });
+        }
+        for (id, app) in changes {
+            self.set_app(&id, app);
+        }
+        self.event(EventKind::GroupChangeSuccess {
+            group_id: order.group,
+            version,
+        });
+        let accepted = Accepted {
+            version,
+            id: deployment.id.clone(),
+        };
+        self.begin_deployment(deployment);
+        Ok(accepted)
+    }
+
+    /// All that can forbid an order; changes nothing. Gives the definitions that really change, and their deployment.
+    fn judge(
+        &mut self,
+        order: &Order,
+        version: Timestamp,
+    ) -> Result<(Changes, Deployment), Response> {
+        let mut changes = Changes::new();
+        let mut fresh = BTreeSet::new();
+        for (id, app) in &order.changes {
+            let old = self.root.get(id);
+            let Some(app) = app else {
+                if old.is_some() {
+                    changes.insert(id.clone(), None);
+                }
+                continue;
+            };
+            let mut app = App::clone(app);
+            if !self
+                .service_ports
+                .assign(&mut app, old.map(|old| &**old), &mut fresh)
+            {
+                let (min, max) = (self.config.local_port_min, self.config.local_port_max);
+                return Err(Response::message(
+                    500,
+                    format!("All ports in the range [{min}-{max}) are already in use"),
+                ));
+            }
+            if stamp(&mut app, old.map(|old| &**old), version, order.versioning) {
+                changes.insert(id.clone(), Some(Arc::new(app)));
+            }
+        }
+        let target = Target {
+            root: &self.root,
+            changes: &changes,
+        };
+        target.validate()?;
+        let added = changes
+            .iter()
+            .filter(|(id, app)| app.is_some() && self.root.get(id).is_none())
+            .count();
+        if let Some(max) = self.config.max_apps
+            && added > 0
+            && self.root.len() + added > max
+        {
+            return Err(Response::message(
+                403,
+                format!("Max number ({max}) of apps is achieved."),
+            ));
+        }
+        let original = changes
+            .keys()
+            .map(|id| (id.clone(), self.root.get(id).map(|app| App::clone(app))));
+        let deployment = Deployment {
+            id: self.ids.uuid().into(),
+            version,
+            steps: plan(target),
+            current: 0,
+            original: original.collect(),
+            target: changes
+                .iter()
+                .map(|(id, app)| (id.clone(), app.as_deref().cloned()))
+                .collect(),
+            open: BTreeSet::new(),
+        };
+        let locks: BTreeSet<Arc<str>> = deployment
+            .affected()
+            .iter()
+            .filter_map(|id| self.apps.get(id)?.lock.clone())
+            .collect();
+        if !locks.is_empty() && !order.force {
+            return Err(Response::locked(locks.iter().map(|id| &**id)));
+        }
+        let max = self.config.max_running_deployments;
+        if self.deployments.len() - locks.len() >= max {
+            let message = format!(
+                "Max number ({max}) of running deployments is achieved. Wait for existing deployments to complete or cancel one using \
+                 force=true parameter. You can increase max deployment number by using --max_running_deployments parameter but be advised \
+                 that this can have negative effects on the performance."
+            );
+            return Err(Response::message(403, message));
+        }
+        Ok((changes, deployment))
+    }
+
+    /// The version of a change that comes now: later than all before.
+    fn next_version(&self) -> Timestamp {
+        self.stamp()
+            .max(Timestamp::from_millis(self.last_version.millis() + 1))
+    }
+
+    /// Puts a definition into the root group, the store and the view.
+    fn set_app(&mut self, id: &PathId, app: Option<Arc<App>>) {
+        if let Some(old) = self.root.get(id).cloned() {
+            self.service_ports.give_back(&old);
+            self.announce_checks(&old, app.as_deref());
+        } else if let Some(new) = &app {
+            self.announce_checks_of(new);
+        }
+        self.root.set(id, app.clone());
+        match app {
+            Some(app) => {
+                self.service_ports.take(&app);
+                self.outbox.write(records::put(records::app_key(id), &*app));
+                self.outbox
+                    .write(records::put(records::version_key(id, app.version), &*app));
+                self.redefine(&app);
+                if let Some(state) = self.apps.get(id) {
+                    self.outbox
+                        .push(Output::Change(Change::Version(state.definition.clone())));
+                }
+                self.drop_old_versions(id);
+            }
+            None => {
+                self.outbox.write(Mutation::Delete {
+                    key: records::app_key(id),
+                });
+                self.outbox.write(Mutation::Delete {
+                    key: records::failure_key(id),
+                });
+                if let Some(state) = self.apps.get_mut(id) {
+                    state.last_failure = None;
+                    for version in std::mem::take(&mut state.versions).into_keys() {
+                        self.outbox.write(Mutation::Delete {
+                            key: records::version_key(id, version),
+                        });
+                    }
+                }
+                self.outbox
+                    .push(Output::Change(Change::AppRemoved(id.clone())));
+            }
+        }
+    }
+
+    fn announce_checks(&mut self, old: &App, new: Option<&App>) {
+        if new.is_some_and(|new| new.health_checks == old.health_checks) {
+            return;
+        }
+        if !old.health_checks.is_empty() {
+            self.event(EventKind::RemoveHealthCheck {
+                app_id: old.id.clone(),
+            });
+        }
+        if let Some(new) = new {
+            self.announce_checks_of(new);
+        }
+    }
+
+    fn announce_checks_of(&mut self, app: &App) {
+        for health_check in &app.health_checks {
+            let (app_id, health_check) = (app.id.clone(), health_check.clone());
+            self.event(EventKind::AddHealthCheck {
+                app_id,
+                health_check,
+                version: app.version,
+            });
+        }
+    }
+
+    /// Keeps the history of an app within its bound; the current definition stays.
+    fn drop_old_versions(&mut self, id: &PathId) {
+        let Some(state) = self.apps.get_mut(id) else {
+            return;
+        };
+        let current = state.app().version;
+        while state.versions.len() > self.config.max_versions.max(1) {
+            let Some(oldest) = state
+                .versions
+                .keys()
+                .find(|version| **version != current)
+                .copied()
+            else {
+                break;
+            };
+            state.versions.remove(&oldest);
+            self.outbox.write(Mutation::Delete {
+                key: records::version_key(id, oldest),
+            });
+            self.outbox
+                .push(Output::Change(Change::VersionRemoved(id.clone(), oldest)));
+        }
+    }
+
+    fn begin_deployment(&mut self, deployment: Deployment) {
+        let id = deployment.id.clone();
+        for app in deployment.affected() {
+            if let Some(state) = self.apps.get_mut(&app) {
+                state.lock = Some(id.clone());
+            }
+            self.dirty.apps.insert(app);
+        }
+        self.deployments.insert(id.clone(), deployment);
+        self.next_step(&id);
+    }
+
+    /// Goes to the next step of a deployment, or ends it.
+    pub(super) fn next_step(&mut self, id: &Arc<str>) {
+        let Some(deployment) = self.deployments.get_mut(id) else {
+            return;
+        };
+        if deployment.current >= deployment.steps.len() {
+            self.end_deployment(id, None);
+            return;
+        }
+        deployment.current += 1;
+        self.begin_step(id);
+    }
+
+    /// Begins the current step of a deployment, for the first time or after a failover.
+    pub(super) fn begin_step(&mut self, id: &Arc<str>) {
+        let Some(deployment) = self.deployments.get_mut(id) else {
+            return;
+        };
+        let current_step = deployment.step();
+        deployment.open = current_step
+            .actions
+            .iter()
+            .map(|action| action.app.clone())
+            .collect();
+        self.outbox
+            .write(records::put(records::deployment_key(id), deployment));
+        let plan = deployment.plan_view();
+        self.event(EventKind::DeploymentInfo {
+            plan,
+            current_step: current_step.clone(),
+        });
+        self.dirty.deployments.insert(id.clone());
+        for action in current_step.actions {
+            self.begin_action(&action.app, action.action);
+            self.dirty.pending.insert(action.app);
+        }
+    }
+
+    /// Takes note that a deployment's action on an app is done.
+    pub(super) fn action_done(&mut self, id: &Arc<str>, app: &PathId) {
+        let Some(deployment) = self.deployments.get_mut(id) else {
+            return;
+        };
+        deployment.open.remove(app);
+        if deployment.open.is_empty() {
+            let (plan, current_step) = (deployment.plan_view(), deployment.step());
+            self.event(EventKind::DeploymentStepSuccess { plan, current_step });
+            self.next_step(id);
+        }
+    }
+
+    /// Ends a deployment: with a reason it failed, without it succeeded.
+    pub(super) fn end_deployment(&mut self, id: &Arc<str>, reason: Option<&str>) {
+        let Some(deployment) = self.deployments.remove(id) else {
+            return;
+        };
+        self.outbox.write(Mutation::Delete {
+            key: records::deployment_key(id),
+        });
+        for app in deployment.affected() {
+            if let Some(state) = self.apps.get_mut(&app) {
+                state.lock = None;
+                for key in state.instances.iter().copied().collect::<Vec<_>>() {
+                    if self
+                        .instances
+                        .get(&key)
+                        .is_some_and(|instance| instance.awaited)
+                    {
+                        self.change(key, |instance| instance.awaited = false);
+                    }
+                }
+            }
+            self.drop_if_gone(&app);
+            self.dirty.pending.insert(app.clone());
+            self.dirty.apps.insert(app);
+        }
+        let (id, plan) = (id.clone(), deployment.plan_view());
+        self.outbox
+            .push(Output::Change(Change::DeploymentRemoved(id.clone())));
+        self.event(match reason {
+            None => EventKind::DeploymentSuccess { id, plan },
+            Some(reason) => EventKind::DeploymentFailed {
+                id,
+                plan,
+                reason: Some(reason.to_owned()),
+            },
+        });
+    }
+
+    /// Cancels a deployment; unless `force`, a new one undoes its changes and keeps those of others.
+    pub(super) fn cancel(&mut self, id: &str, force: bool) -> Response {
+        let Some((id, deployment)) = self
+            .deployments
+            .get_key_value(id)
+            .map(|(id, deployment)| (id.clone(), deployment.clone()))
+        else {
+            return Response::message(404, format!("DeploymentPlan {id} does not exist"));
+        };
+        if force {
+            self.end_deployment(&id, Some("The upgrade has been cancelled"));
+            return Response::empty(202);
+        }
+        // What was changed again since by somebody else stays as it is now.
+        let ours = |app: &PathId| {
+            deployment.target.get(app).map(Option::as_ref)
+                == Some(self.root.get(app).map(|app| &**app))
+        };
+        let undone = deployment.original.iter().filter(|(app, _)| ours(app));
+        let changes: BTreeMap<_, _> = undone
+            .map(|(app, old)| (app.clone(), old.clone().map(Arc::new)))
+            .collect();
+        let order = Order {
+            changes,
+            versioning: Versioning::Keep,
+            force: true,
+            group: PathId::root(),
+            origin: None,
+        };
+        match self.deploy(order) {
+            Ok(accepted) => {
+                // A deployment whose changes were all undone by nobody but it is over, whether or not the new one touches its apps.
+                self.end_deployment(&id, Some("The upgrade has been cancelled"));
+                Response::deployment(200, accepted.version, &accepted.id)
+            }
+            Err(response) => response,
+        }
+    }
+
+    /// What an action does once, at its beginning.
+    fn begin_action(&mut self, id: &PathId, action: ActionKind) {
+        let Some(state) = self.apps.get_mut(id) else {
+            return;
+        };
+        let keys: Vec<u64> = state.instances.iter().copied().collect();
+        match action {
+            ActionKind::Start => {}
+            ActionKind::Stop => {
+                state.delay = None;
+                for key in keys {
+                    self.decommission(key);
+                }
+            }
+            ActionKind::Scale | ActionKind::Restart => {
+                if action == ActionKind::Restart {
+                    state.delay = None;
+                }
+                let fitting = |key: &u64| {
+                    let instance = self.instances.get(key)?;
+                    let unfinished = instance.condition != Condition::Running
+                        || (!instance.is_ready() && instance.healthy.is_none());
+                    (self.apps.get(id)?.fits(&instance.spec) && unfinished).then_some(*key)
+                };
+                for key in keys.iter().filter_map(fitting).collect::<Vec<_>>() {
+                    self.change(key, |instance| instance.awaited = true);
+                }
+                if action == ActionKind::Restart {
+                    self.ignite(id);
+                }
+            }
+        }
+    }
+
+    /// Drops what is known of an app that was deleted and has no instances left.
+    pub(super) fn drop_if_gone(&mut self, id: &PathId) {
+        let gone = |state: &super::AppState| state.instances.is_empty() && state.lock.is_none();
+        if self.root.get(id).is_none() && self.apps.get(id).is_some_and(gone) {
+            self.apps.remove(id);
+            self.waiting.remove(id);
+        }
+    }
+}
+
+/// Gives a definition its version data. False if it is the same as the old one.
+fn stamp(app: &mut App, old: Option<&App>, now: Timestamp, versioning: Versioning) -> bool {
+    if versioning == Versioning::Keep && app.version_info.is_some() {
+        return old != Some(app);
+    }
+    let same_config =
+        old.is_some_and(|old| old.same_config(app)) && versioning != Versioning::Restart;
+    let scaled = old.is_none_or(|old| old.instances != app.instances);
+    let before = old.and_then(|old| old.version_info);
+    if same_config && !scaled {
+        return false;
+    }
+    let restarted = versioning == Versioning::Restart;
+    app.version = now;
+    app.version_info = Some(VersionInfo {
+        // A change of the configuration counts as scaling too, a mere restart does not.
+        last_scaling_at: before
+            .filter(|_| restarted && !scaled)
+            .map_or(now, |info| info.last_scaling_at),
+        last_config_change_at: before
+            .filter(|_| same_config)
+            .map_or(now, |info| info.last_config_change_at),
+    });
+    true
+}

@@ -1,0 +1,241 @@
+//! Offers: asked for when something new waits, used in the step in which they come, declined otherwise. None is ever kept.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use tepui_model::Time;
+use tepui_proto::mesos::{Offer, TaskInfo};
+
+use super::{Marathon, Timer, app_state::is_delayed};
+use crate::{
+    instance::{Condition, Task, task_info},
+    matching::{OfferState, Reasons},
+    output::Output,
+    path::PathId,
+};
+
+/// When offers are asked for.
+#[derive(Debug, Default)]
+pub(super) struct Revive {
+    /// Something new waits.
+    pub(super) wanted: bool,
+    /// A moment for asking, set when the last was too close, has come.
+    pub(super) due: bool,
+    /// When it was last asked.
+    last: Option<Time>,
+    /// The repetition that makes up for a lost call was done.
+    repeated: bool,
+    /// Roles that want offers, as the master was told; none: it was told nothing yet.
+    told: Option<BTreeSet<String>>,
+}
+
+impl Revive {
+    /// The master knows nothing any more.
+    pub(super) fn forget(&mut self) {
+        *self = Self {
+            wanted: self.wanted,
+            ..Self::default()
+        };
+    }
+}
+
+impl Marathon {
+    /// Asks for offers when something new waits, at most once in an interval; says so when nothing waits any more.
+    pub(super) fn ask_for_offers(&mut self) {
+        if !self.registered {
+            return;
+        }
+        let (due, wanted) = (std::mem::take(&mut self.revive.due), self.revive.wanted);
+        let tell_calm = self.waiting.is_empty()
+            && self
+                .revive
+                .told
+                .as_ref()
+                .is_none_or(|told| !told.is_empty());
+        if !due && !wanted && !tell_calm {
+            return;
+        }
+        let interval = Duration::from_millis(self.config.min_revive_offers_interval_ms);
+        let launchable = self
+            .waiting
+            .iter()
+            .filter_map(|id| self.apps.get(id))
+            .filter(|state| !is_delayed(state.delay, self.now));
+        let roles: BTreeSet<String> = launchable.map(|state| state.app().role.clone()).collect();
+        let told = self.revive.told.take().unwrap_or_default();
+        let calm: Vec<String> = if self.waiting.is_empty() {
+            let default =
+                std::iter::once(self.config.mesos_role.clone()).filter(|_| told.is_empty());
+            told.iter().cloned().chain(default).collect()
+        } else {
+            Vec::new()
+        };
+        if self.config.suppress_offers && !calm.is_empty() {
+            self.outbox.push(Output::Suppress { roles: calm });
+        }
+        self.revive.told = Some(if self.waiting.is_empty() {
+            BTreeSet::new()
+        } else {
+            told
+        });
+        if roles.is_empty() {
+            self.revive.wanted = false;
+            return;
+        }
+        let next = self.revive.last.map_or(self.now, |last| last + interval);
+        if self.now < next {
+            self.timers.insert((next, Timer::Revive));
+            return;
+        }
+        if !wanted && self.revive.repeated {
+            return;
+        }
+        self.revive.repeated = !wanted;
+        self.revive.wanted = false;
+        self.revive.last = Some(self.now);
+        if !self.revive.repeated {
+            self.timers.insert((self.now + interval * 2, Timer::Revive));
+        }
+        self.revive
+            .told
+            .get_or_insert_default()
+            .extend(roles.iter().cloned());
+        self.outbox.push(Output::Revive {
+            roles: roles.into_iter().collect(),
+        });
+    }
+
+    pub(super) fn on_offers(&mut self, offers: Vec<Offer>) {
+        if !self.registered {
+            return;
+        }
+        // What this step has still to decide may want these offers, or want them no more.
+        self.settle();
+        let mut states: Vec<(OfferState, Vec<TaskInfo>)> = offers
+            .into_iter()
+            .map(|offer| (OfferState::new(offer, &self.config, self.now), Vec::new()))
+            .collect();
+        self.match_offers(&mut states);
+        let mut declined = Vec::new();
+        for (state, tasks) in states {
+            let id = state.offer.id.value.clone();
+            if tasks.is_empty() {
+                declined.push(id);
+            } else {
+                self.outbox.push(Output::Accept {
+                    offer_ids: vec![id],
+                    tasks,
+                });
+            }
+        }
+        if !declined.is_empty() {
+            self.outbox.push(Output::Decline {
+                offer_ids: declined,
+                refuse_ms: self.config.decline_offer_ms,
+            });
+        }
+    }
+
+    /// In each round every offer gets at most one instance of each app, so that instances spread; as many rounds as instances may go
+    /// into one offer. Apps take turns in being first.
+    fn match_offers(&mut self, offers: &mut [(OfferState, Vec<TaskInfo>)]) {
+        let launchable = self.waiting.iter().filter(|id| {
+            self.apps
+                .get(*id)
+                .is_some_and(|state| !is_delayed(state.delay, self.now))
+        });
+        let mut queue: Vec<PathId> = launchable.cloned().collect();
+        if let Some(turn) = &self.turn {
+            let first = queue.partition_point(|id| id <= turn);
+            queue.rotate_left(first);
+        }
+        self.turn = queue.first().cloned();
+        for round in 0..self.config.max_instances_per_offer.max(1) {
+            let mut used = false;
+            for id in &queue {
+                for (offer, tasks) in &mut *offers {
+                    if tasks.len() >= self.config.max_instances_per_offer.max(1) {
+                        continue;
+                    }
+                    let Some(key) = self
+                        .apps
+                        .get(id)
+                        .and_then(|state| state.scheduled.first().copied())
+                    else {
+                        break;
+                    };
+                    match self.launch(id, key, offer, round == 0) {
+                        Some(task) => {
+                            tasks.push(task);
+                            used = true;
+                        }
+                        None => continue,
+                    }
+                }
+            }
+            if !used {
+                break;
+            }
+        }
+    }
+
+    /// Launches an instance on an offer if it fits. What is refused counts once for each offer: in the first round.
+    fn launch(
+        &mut self,
+        id: &PathId,
+        key: u64,
+        offer: &mut OfferState,
+        count: bool,
+    ) -> Option<TaskInfo> {
+        let (random, now) = (self.ids.number(), self.stamp());
+        let state = self.apps.get_mut(id)?;
+        let app = state.app().clone();
+        let taken = match offer.take(&app, &state.placed, &self.config, random) {
+            Ok(taken) => taken,
+            Err(reasons) => {
+                if count {
+                    state
+                        .offers
+                        .count(&offer.offer, &offer.agent.id, reasons, now);
+                }
+                return None;
+            }
+        };
+        state
+            .offers
+            .count(&offer.offer, &offer.agent.id, Reasons::default(), now);
+        state.delay = state.delay.map(|delay| delay.advanced(self.now));
+        let agent = offer.agent.clone();
+        self.change(key, |instance| {
+            instance.incarnation += 1;
+            instance.spec = app;
+            instance.condition = Condition::Provisioned;
+            instance.active_since = None;
+            instance.agent = Some(agent);
+            instance.task = Some(Task {
+                id: Arc::from(format!("{}._app.{}", instance.id, instance.incarnation)),
+                staged_at: now,
+                started_at: None,
+                ports: taken.ports,
+                addresses: Vec::new(),
+                unreachable_since: None,
+            });
+        });
+        let timeout = self
+            .config
+            .task_launch_confirm_timeout_ms
+            .min(self.config.task_launch_timeout_ms);
+        self.timers.insert((
+            self.now + Duration::from_millis(timeout),
+            Timer::Launch(key),
+        ));
+        let instance = self.instance(key)?;
+        let (agent, task) = (instance.agent.as_ref()?, instance.task.as_ref()?);
+        Some(task_info(
+            instance,
+            agent,
+            task,
+            taken.resources,
+            &self.config.env_vars_prefix,
+        ))
+    }
+}

@@ -1,0 +1,221 @@
+//! How an app goes on: the action that a deployment has for it, or the check of its number of instances.
+//!
+//! Invariants while instances are replaced: never more run than `max_running`; as long as there are `min_healthy` healthy ones, no healthy
+//! one is killed that would leave fewer.
+
+use std::sync::Arc;
+
+use super::Marathon;
+use crate::{
+    definition::KillSelection,
+    deployment::{ActionKind, capacity},
+    event::EventKind,
+    instance::{Condition, Instance},
+    path::PathId,
+};
+
+impl Marathon {
+    /// Lets every app that was touched go on, until nothing more follows.
+    pub(super) fn settle(&mut self) {
+        while let Some(id) = self.dirty.pending.pop_first() {
+            self.progress(&id);
+        }
+    }
+
+    fn progress(&mut self, id: &PathId) {
+        let Some(state) = self.apps.get(id) else {
+            // Deleted before its deployment came to it: nothing is left to do.
+            self.skip_action(id);
+            return;
+        };
+        match state.lock.clone() {
+            None if self.root.get(id).is_some() => self.keep_scale(id, false),
+            None => {
+                for key in state.instances.iter().copied().collect::<Vec<_>>() {
+                    if self
+                        .instances
+                        .get(&key)
+                        .is_some_and(|instance| instance.goal == crate::instance::Goal::Running)
+                    {
+                        self.decommission(key);
+                    }
+                }
+                self.drop_if_gone(id);
+            }
+            Some(lock) => {
+                let action = self
+                    .deployments
+                    .get(&lock)
+                    .and_then(|deployment| deployment.action(id));
+                if action.is_some_and(|action| self.go_on(id, action)) {
+                    self.action_done(&lock, id);
+                }
+            }
+        }
+    }
+
+    fn skip_action(&mut self, id: &PathId) {
+        let holder = self
+            .deployments
+            .iter()
+            .find(|(_, deployment)| deployment.action(id).is_some());
+        if let Some(lock) = holder.map(|(lock, _)| lock.clone()) {
+            self.action_done(&lock, id);
+        }
+    }
+
+    /// Carries an action on; true when it is done.
+    fn go_on(&mut self, id: &PathId, action: ActionKind) -> bool {
+        match action {
+            ActionKind::Start => true,
+            ActionKind::Scale => {
+                self.keep_scale(id, true);
+                let wanted = self.root.get(id).map_or(0, |app| app.instances as usize);
+                self.apps.get(id).is_none_or(|state| {
+                    let tally = state.tally;
+                    tally.wanted == wanted && tally.awaited == 0 && tally.leaving == 0
+                })
+            }
+            ActionKind::Restart => self.replace(id),
+            ActionKind::Stop => {
+                let stopped = self
+                    .apps
+                    .get(id)
+                    .is_none_or(|state| state.instances.is_empty());
+                if stopped {
+                    self.event(EventKind::AppTerminated { app_id: id.clone() });
+                }
+                stopped
+            }
+        }
+    }
+
+    /// Brings the number of instances to what the definition wants.
+    fn keep_scale(&mut self, id: &PathId, awaited: bool) {
+        let (Some(app), Some(state)) = (self.root.get(id), self.apps.get(id)) else {
+            return;
+        };
+        let (target, wanted) = (app.instances as usize, state.tally.wanted);
+        if wanted > target {
+            for key in self.victims(id, wanted - target) {
+                self.decommission(key);
+            }
+        }
+        for _ in wanted..target {
+            self.create_instance(id, awaited);
+        }
+    }
+
+    /// Kills what a replacement kills at its beginning beyond what it kills at any time: the surplus of old ones.
+    pub(super) fn ignite(&mut self, id: &PathId) {
+        let (Some(app), Some(state)) = (self.root.get(id).cloned(), self.apps.get(id)) else {
+            return;
+        };
+        let tally = state.tally;
+        // New ones that a former leader launched already are no surplus.
+        let old = tally.wanted - tally.wanted_new;
+        let bounds = capacity(
+            app.instances as usize,
+            tally.ready,
+            old,
+            app.upgrade_strategy,
+        );
+        self.kill_old(id, bounds.kill_now.min(old), app.kill_selection);
+    }
+
+    /// Replaces instances of other configurations as far as is possible now; true when all are replaced.
+    fn replace(&mut self, id: &PathId) -> bool {
+        let (Some(app), Some(state)) = (self.root.get(id).cloned(), self.apps.get(id)) else {
+            return true;
+        };
+        let target = app.instances as usize;
+        // Those that serve nobody go first; it costs nothing.
+        for key in state.old_idle.iter().copied().collect::<Vec<_>>() {
+            self.decommission(key);
+        }
+        let Some(state) = self.apps.get(id) else {
+            return true;
+        };
+        let tally = state.tally;
+        let bounds = capacity(target, tally.ready, tally.wanted, app.upgrade_strategy);
+        let ready_old = tally.ready - tally.ready_new;
+        self.kill_old(
+            id,
+            tally
+                .ready
+                .saturating_sub(bounds.min_healthy)
+                .min(ready_old),
+            app.kill_selection,
+        );
+        if tally.wanted_new > target {
+            let surplus: Vec<u64> = self.victims_of(id, tally.wanted_new - target, |fits| fits);
+            for key in surplus {
+                self.decommission(key);
+            }
+        }
+        let Some(tally) = self.apps.get(id).map(|state| state.tally) else {
+            return true;
+        };
+        let room = bounds
+            .max_running
+            .saturating_sub(tally.active_old + tally.wanted_new);
+        for _ in 0..room.min(target.saturating_sub(tally.wanted_new)) {
+            self.create_instance(id, true);
+        }
+        let Some(tally) = self.apps.get(id).map(|state| state.tally) else {
+            return true;
+        };
+        tally.wanted_new == target
+            && tally.wanted == target
+            && tally.awaited == 0
+            && tally.active_old == 0
+    }
+
+    /// Decommissions so many old instances: first those that serve nobody, then by age.
+    fn kill_old(&mut self, id: &PathId, count: usize, selection: KillSelection) {
+        let Some(state) = self.apps.get(id) else {
+            return;
+        };
+        let idle = state.old_idle.iter().copied();
+        let serving = state.old_serving.iter().map(|(_, key)| *key);
+        let victims: Vec<u64> = match selection {
+            KillSelection::YoungestFirst => idle.chain(serving.rev()).take(count).collect(),
+            KillSelection::OldestFirst => idle.chain(serving).take(count).collect(),
+        };
+        for key in victims {
+            self.decommission(key);
+        }
+    }
+
+    /// Which instances go when there are too many.
+    fn victims(&self, id: &PathId, count: usize) -> Vec<u64> {
+        self.victims_of(id, count, |_| true)
+    }
+
+    fn victims_of(&self, id: &PathId, count: usize, chosen: impl Fn(bool) -> bool) -> Vec<u64> {
+        let Some(state) = self.apps.get(id) else {
+            return Vec::new();
+        };
+        let candidates = state
+            .instances
+            .iter()
+            .filter_map(|key| self.instances.get(key))
+            .filter(|instance| {
+                let counted = instance.goal == crate::instance::Goal::Running
+                    && instance.condition != Condition::UnreachableInactive;
+                counted && chosen(state.fits(&instance.spec))
+            });
+        crate::instance::kill_order(state.app(), candidates.collect(), count)
+    }
+}
+
+/// The instance's definition, for those who have only its key.
+impl Marathon {
+    pub(super) fn instance(&self, key: u64) -> Option<&Instance> {
+        self.instances.get(&key)
+    }
+
+    pub(super) fn app_of(&self, key: u64) -> Option<Arc<crate::definition::App>> {
+        self.instance(key).map(|instance| instance.spec.clone())
+    }
+}

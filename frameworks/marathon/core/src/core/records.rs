@@ -1,0 +1,88 @@
+//! What is stored, under which keys, in which form.
+//!
+//! One record for each object, so that a change writes what it changed and nothing else. Every value is `{"v": <version>, "data": …}`.
+//!
+//! | key | data |
+//! | --- | --- |
+//! | `framework` | the framework id |
+//! | `app/<id>` | the current definition |
+//! | `version/<id>/<timestamp>` | a definition of its history |
+//! | `instance/<instance id>` | an instance |
+//! | `deployment/<id>` | a deployment under way |
+//! | `failure/<id>` | the last failed task of an app |
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use super::RecoverError;
+use crate::{
+    output::{Mutation, Record},
+    path::PathId,
+    timestamp::Timestamp,
+};
+
+/// Version of the form of all records.
+const FORM: u64 = 1;
+
+pub(super) const FRAMEWORK: &str = "framework";
+
+pub(super) fn app_key(id: &PathId) -> String {
+    format!("app/{}", encoded(id))
+}
+
+pub(super) fn version_key(id: &PathId, version: Timestamp) -> String {
+    format!("version/{}/{version}", encoded(id))
+}
+
+pub(super) fn instance_key(id: &str) -> String {
+    format!("instance/{id}")
+}
+
+pub(super) fn deployment_key(id: &str) -> String {
+    format!("deployment/{id}")
+}
+
+pub(super) fn failure_key(id: &PathId) -> String {
+    format!("failure/{}", encoded(id))
+}
+
+/// Ids hold letters, digits, dashes, dots and slashes; a slash would end the segment of the key.
+fn encoded(id: &PathId) -> String {
+    id.as_str().replace('/', "%2F")
+}
+
+pub(super) fn put<T: Serialize + ?Sized>(key: String, data: &T) -> Mutation {
+    // Only maps with keys that are not strings fail to serialise, and none of ours has any.
+    let value = serde_json::to_vec(&json!({ "v": FORM, "data": data })).unwrap_or_default();
+    Mutation::Put {
+        key,
+        value: Bytes::from(value),
+    }
+}
+
+/// Opens a record.
+pub(super) fn open(record: &Record) -> Result<Value, RecoverError> {
+    let unreadable = |reason: String| RecoverError::Record {
+        key: record.key.clone(),
+        reason,
+    };
+    let mut value: Value =
+        serde_json::from_slice(&record.value).map_err(|error| unreadable(error.to_string()))?;
+    match value.get("v").and_then(Value::as_u64) {
+        None => Err(unreadable("it has no version".to_owned())),
+        Some(version) if version > FORM => Err(RecoverError::Newer {
+            key: record.key.clone(),
+            version,
+        }),
+        Some(_) => Ok(value.get_mut("data").map(Value::take).unwrap_or_default()),
+    }
+}
+
+/// Reads the data of a record.
+pub(super) fn read<T: DeserializeOwned>(record: &Record, data: Value) -> Result<T, RecoverError> {
+    serde_json::from_value(data).map_err(|error| RecoverError::Record {
+        key: record.key.clone(),
+        reason: error.to_string(),
+    })
+}

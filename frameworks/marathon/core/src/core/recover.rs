@@ -1,0 +1,165 @@
+//! From the records of the store to the state that they were written from.
+//!
+//! What is not stored starts anew: delays, results of health checks, kills under way. Deployments begin their step again; actions look at
+//! what is there, so nothing is done twice.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{AppState, Marathon, RecoverError, Timer, records};
+use crate::{
+    definition::App,
+    deployment::Deployment,
+    instance::{Condition, Goal, Instance, InstanceRecord, TaskFailure},
+    output::{Output, Record},
+    path::PathId,
+    timestamp::Timestamp,
+    view::{Change, Definition},
+};
+
+impl Marathon {
+    pub(super) fn recover(&mut self, stored: Vec<Record>) -> Result<(), RecoverError> {
+        let mut versions: BTreeMap<(PathId, Timestamp), Arc<App>> = BTreeMap::new();
+        let (mut instances, mut failures): (Vec<InstanceRecord>, Vec<TaskFailure>) =
+            (Vec::new(), Vec::new());
+        for record in stored {
+            let data = records::open(&record)?;
+            match record.key.split('/').next().unwrap_or_default() {
+                "framework" => self.framework_id = Some(records::read(&record, data)?),
+                "app" => {
+                    let app: Arc<App> = Arc::new(records::read(&record, data)?);
+                    self.last_version = self.last_version.max(app.version);
+                    self.root.set(&app.id.clone(), Some(app));
+                }
+                "version" => {
+                    let app: App = records::read(&record, data)?;
+                    versions.insert((app.id.clone(), app.version), Arc::new(app));
+                }
+                "instance" => instances.push(records::read(&record, data)?),
+                "deployment" => {
+                    let deployment: Deployment = records::read(&record, data)?;
+                    self.last_version = self.last_version.max(deployment.version);
+                    self.deployments.insert(deployment.id.clone(), deployment);
+                }
+                "failure" => failures.push(records::read(&record, data)?),
+                _ => {
+                    return Err(RecoverError::Record {
+                        key: record.key,
+                        reason: "its kind is not known".to_owned(),
+                    });
+                }
+            }
+        }
+        self.recover_apps(&versions, failures);
+        self.recover_instances(&versions, instances);
+        let ids: Vec<_> = self.deployments.keys().cloned().collect();
+        for id in ids {
+            let affected = self
+                .deployments
+                .get(&id)
+                .map(Deployment::affected)
+                .unwrap_or_default();
+            for app in affected {
+                if let Some(state) = self.apps.get_mut(&app) {
+                    state.lock = Some(id.clone());
+                }
+            }
+            if self
+                .deployments
+                .get(&id)
+                .is_some_and(|deployment| deployment.current == 0)
+            {
+                self.next_step(&id);
+            } else {
+                self.begin_step(&id);
+            }
+        }
+        self.dirty.pending.extend(self.apps.keys().cloned());
+        Ok(())
+    }
+
+    fn recover_apps(
+        &mut self,
+        versions: &BTreeMap<(PathId, Timestamp), Arc<App>>,
+        failures: Vec<TaskFailure>,
+    ) {
+        for app in self.root.iter().cloned().collect::<Vec<_>>() {
+            self.service_ports.take(&app);
+            self.redefine(&app);
+        }
+        for ((id, version), app) in versions {
+            self.last_version = self.last_version.max(*version);
+            if let Some(state) = self.apps.get_mut(id) {
+                let definition = || Arc::new(Definition::new(app.clone()));
+                let definition = state
+                    .versions
+                    .entry(*version)
+                    .or_insert_with(definition)
+                    .clone();
+                self.outbox
+                    .push(Output::Change(Change::Version(definition)));
+            }
+        }
+        for failure in failures {
+            if let Some(state) = self.apps.get_mut(&failure.app_id) {
+                state.last_failure = Some(Arc::new(failure));
+            }
+        }
+    }
+
+    fn recover_instances(
+        &mut self,
+        versions: &BTreeMap<(PathId, Timestamp), Arc<App>>,
+        stored: Vec<InstanceRecord>,
+    ) {
+        for record in stored {
+            let exact = versions.get(&(record.app.clone(), record.version)).cloned();
+            // The definition may be gone with its app, or dropped from a long history: then all that counts is which one it was.
+            let spec = exact.unwrap_or_else(|| {
+                let base = self.root.get(&record.app).map(|app| App::clone(app));
+                let mut spec = base.unwrap_or_else(|| crate::definition::placeholder(&record.app));
+                spec.version = record.version;
+                spec.version_info = Some(crate::definition::VersionInfo {
+                    last_scaling_at: record.version,
+                    last_config_change_at: record.config,
+                });
+                Arc::new(spec)
+            });
+            if !self.apps.contains_key(&record.app) {
+                self.apps.insert(
+                    record.app.clone(),
+                    AppState::new(Arc::new(Definition::new(spec.clone()))),
+                );
+            }
+            self.next_instance = self.next_instance.max(record.key + 1);
+            let instance = Instance {
+                goal: record.goal,
+                condition: record.condition,
+                since: record.since,
+                active_since: record.active_since,
+                incarnation: record.incarnation,
+                agent: record.agent,
+                task: record.task,
+                ..Instance::new(record.key, "", spec, record.since)
+            };
+            let (key, condition, goal) = (instance.key, instance.condition, instance.goal);
+            self.restore(Instance {
+                id: record.id,
+                ..instance
+            });
+            if goal == Goal::Decommissioned {
+                self.decommission(key);
+            }
+            match condition {
+                Condition::Running => self.start_checks(key),
+                Condition::Provisioned | Condition::Staging | Condition::Starting => {
+                    let timeout = Duration::from_millis(self.config.task_launch_timeout_ms);
+                    self.timers.insert((self.now + timeout, Timer::Launch(key)));
+                }
+                Condition::Unreachable | Condition::UnreachableInactive => {
+                    self.check_unreachable(key)
+                }
+                _ => {}
+            }
+        }
+    }
+}

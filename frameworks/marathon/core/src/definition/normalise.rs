@@ -1,0 +1,341 @@
+//! From an update and what was there before to a canonical app: aliases, defaults. Faults are left for `validate`.
+
+use std::collections::BTreeSet;
+
+use super::{
+    app::{
+        App, Constraint, HealthCheck, IpProtocol, KillSelection, Network, NetworkMode, Operator,
+        PortDefinition, Protocol,
+    },
+    reader::Faults,
+    update::{AppUpdate, HealthUpdate, PortUpdate, UnreachableUpdate},
+};
+use crate::{
+    definition::{UnreachableStrategy, UpgradeStrategy},
+    path::PathId,
+    timestamp::Timestamp,
+};
+
+/// Applies `update` to `old` (or to the defaults). Version data is set by the caller.
+pub(crate) fn apply(
+    update: AppUpdate,
+    id: PathId,
+    old: Option<&App>,
+    default_role: &str,
+    faults: &mut Faults,
+) -> App {
+    for (path, message) in &update.not_built {
+        faults.add(path.trim_end_matches('/'), message);
+    }
+    let ports = declared_ports(update.port_definitions, update.ports, faults);
+    let explicit_ports = ports.is_some() || old.is_some();
+    let mut app = old.map_or_else(|| defaults(id, default_role), App::clone);
+    set_some(&mut app.cmd, update.cmd);
+    set(&mut app.args, update.args);
+    set(&mut app.cpus, update.cpus);
+    set(&mut app.mem, update.mem);
+    set(&mut app.disk, update.disk);
+    set(&mut app.instances, update.instances);
+    set(&mut app.executor, update.executor.map(|_| String::new()));
+    set_some(&mut app.user, update.user);
+    set(&mut app.env, update.env);
+    set(&mut app.labels, update.labels);
+    set(
+        &mut app.constraints,
+        update.constraints.map(|all| constraints(all, faults)),
+    );
+    set_some(
+        &mut app.accepted_resource_roles,
+        update
+            .accepted_resource_roles
+            .map(|roles| roles.into_iter().collect()),
+    );
+    set(&mut app.role, update.role);
+    set(
+        &mut app.dependencies,
+        update
+            .dependencies
+            .map(|all| all.iter().map(|path| PathId::resolve(path)).collect()),
+    );
+    set(&mut app.port_definitions, ports);
+    set(&mut app.require_ports, update.require_ports);
+    set(
+        &mut app.health_checks,
+        update
+            .health_checks
+            .map(|all| health_checks(all, explicit_ports, faults)),
+    );
+    set(
+        &mut app.backoff_seconds,
+        update.backoff_seconds.map(u64::from),
+    );
+    set(&mut app.backoff_factor, update.backoff_factor);
+    set(
+        &mut app.max_launch_delay_seconds,
+        update.max_launch_delay_seconds.map(u64::from),
+    );
+    set_some(
+        &mut app.task_kill_grace_period_seconds,
+        update.task_kill_grace_period_seconds.map(u64::from),
+    );
+    set(&mut app.upgrade_strategy, update.upgrade_strategy);
+    set(
+        &mut app.unreachable_strategy,
+        update
+            .unreachable_strategy
+            .map(|strategy| unreachable(strategy, faults)),
+    );
+    set(&mut app.kill_selection, update.kill_selection);
+    app
+}
+
+fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
+}
+
+fn set_some<T>(field: &mut Option<T>, value: Option<T>) {
+    if value.is_some() {
+        *field = value;
+    }
+}
+
+/// What a definition is that says nothing.
+pub(super) fn defaults(id: PathId, default_role: &str) -> App {
+    App {
+        id,
+        cmd: None,
+        args: Vec::new(),
+        cpus: 1.0,
+        mem: 128.0,
+        disk: 0.0,
+        gpus: 0,
+        instances: 1,
+        executor: String::new(),
+        user: None,
+        env: [].into(),
+        labels: [].into(),
+        constraints: Vec::new(),
+        accepted_resource_roles: None,
+        role: default_role.to_owned(),
+        dependencies: BTreeSet::new(),
+        networks: vec![Network {
+            mode: NetworkMode::Host,
+        }],
+        port_definitions: vec![PortDefinition {
+            port: 0,
+            protocol: Protocol::Tcp,
+            name: Some("default".to_owned()),
+            labels: [].into(),
+        }],
+        require_ports: false,
+        health_checks: Vec::new(),
+        backoff_seconds: 1,
+        backoff_factor: 1.15,
+        max_launch_delay_seconds: 300,
+        task_kill_grace_period_seconds: None,
+        upgrade_strategy: UpgradeStrategy {
+            minimum_health_capacity: 1.0,
+            maximum_over_capacity: 1.0,
+        },
+        unreachable_strategy: UnreachableStrategy::Replace {
+            inactive_after_seconds: 0,
+            expunge_after_seconds: 0,
+        },
+        kill_selection: KillSelection::YoungestFirst,
+        version: Timestamp::default(),
+        version_info: None,
+    }
+}
+
+/// `portDefinitions`, or `ports` in their form.
+fn declared_ports(
+    definitions: Option<Vec<PortUpdate>>,
+    ports: Option<Vec<u16>>,
+    faults: &mut Faults,
+) -> Option<Vec<PortDefinition>> {
+    if let Some(ports) = &ports {
+        let mut seen = BTreeSet::new();
+        if ports.iter().any(|port| *port != 0 && !seen.insert(*port)) {
+            faults.add("/ports", "ports must be unique");
+        }
+        if let Some(definitions) = &definitions
+            && !ports.is_empty()
+            && !definitions.is_empty()
+            && !definitions
+                .iter()
+                .map(|definition| definition.port)
+                .eq(ports.iter().copied())
+        {
+            faults.add("/", "cannot specify both ports and port definitions");
+        }
+    }
+    let definitions = match (definitions, ports) {
+        (Some(definitions), Some(ports)) if definitions.is_empty() && !ports.is_empty() => {
+            from_ports(ports)
+        }
+        (Some(definitions), _) => definitions,
+        (None, Some(ports)) => from_ports(ports),
+        (None, None) => return None,
+    };
+    let definition = |PortUpdate {
+                          port,
+                          protocol,
+                          name,
+                          labels,
+                      }| PortDefinition {
+        port,
+        protocol,
+        name,
+        labels,
+    };
+    Some(definitions.into_iter().map(definition).collect())
+}
+
+fn from_ports(ports: Vec<u16>) -> Vec<PortUpdate> {
+    let definition = |port| PortUpdate {
+        port,
+        protocol: Protocol::Tcp,
+        name: None,
+        labels: [].into(),
+    };
+    ports.into_iter().map(definition).collect()
+}
+
+fn constraints(all: Vec<Vec<String>>, faults: &mut Faults) -> Vec<Constraint> {
+    let mut read: Vec<Constraint> = Vec::new();
+    for (at, parts) in all.into_iter().enumerate() {
+        let path = format!("/constraints({at})");
+        match constraint(parts) {
+            Ok(constraint) if read.contains(&constraint) => {
+                faults.add("/constraints", "Elements must be unique.")
+            }
+            Ok(constraint) => read.push(constraint),
+            Err(message) => faults.add(path, message),
+        }
+    }
+    read
+}
+
+fn constraint(parts: Vec<String>) -> Result<Constraint, &'static str> {
+    let count = parts.len();
+    let mut parts = parts.into_iter();
+    let (field, operator, value) = match count {
+        0 => return Err("Missing field and operator"),
+        2 | 3 => (
+            parts.next().unwrap_or_default(),
+            parts.next().unwrap_or_default(),
+            parts.next(),
+        ),
+        _ => return Err("Each constraint must have either 2 or 3 fields"),
+    };
+    if field.is_empty() {
+        return Err("missing field for constraint declaration");
+    }
+    let operator =
+        Operator::parse(&operator).ok_or("operator must be one of the following UNIQUE, CLUSTER, GROUP_BY, LIKE, MAX_PER, UNLIKE or IS")?;
+    let integer = |value: &String| value.parse::<u32>().is_ok();
+    let plain = |value: &String| {
+        value
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_/.-".contains(&byte))
+    };
+    match (operator, &value) {
+        (Operator::Unique, Some(value)) if !value.is_empty() => {
+            Err("UNIQUE does not accept a value")
+        }
+        (Operator::GroupBy, Some(value)) if !value.is_empty() && !integer(value) => {
+            Err("GROUP BY must define an integer value or else no value at all")
+        }
+        (Operator::MaxPer, value) if !value.as_ref().is_some_and(integer) => {
+            Err("MAX_PER requires an integer value")
+        }
+        (Operator::Like | Operator::Unlike, None) => {
+            Err("LIKE and UNLIKE require a non-empty, regular expression value")
+        }
+        (Operator::Like | Operator::Unlike, Some(value)) if value.is_empty() => {
+            Err("LIKE and UNLIKE require a non-empty, regular expression value")
+        }
+        (Operator::Like | Operator::Unlike, Some(value)) if regex::Regex::new(value).is_err() => {
+            Err("is not a valid regular expression")
+        }
+        (Operator::Is, value) if !value.as_ref().is_some_and(plain) => Err(
+            "IS only supports Mesos text and float values (see http://mesos.apache.org/documentation/latest/attributes-resources/)",
+        ),
+        _ => Ok(Constraint {
+            field,
+            operator,
+            value,
+        }),
+    }
+}
+
+fn health_checks(
+    all: Vec<HealthUpdate>,
+    explicit_ports: bool,
+    faults: &mut Faults,
+) -> Vec<HealthCheck> {
+    let mut checks = Vec::new();
+    for (at, update) in all.into_iter().enumerate() {
+        let protocol = update.protocol;
+        let command = protocol == super::HealthProtocol::Command;
+        let http = matches!(
+            protocol,
+            super::HealthProtocol::Http | super::HealthProtocol::Https
+        );
+        let path = |key: &str| format!("/healthChecks({at}){key}");
+        if command != update.command.is_some() {
+            faults.add(
+                path("/command"),
+                if command {
+                    "not defined"
+                } else {
+                    "must be empty"
+                },
+            );
+        }
+        let explicit = update.port.is_some() || update.port_index.is_some();
+        checks.push(HealthCheck {
+            protocol,
+            path: update.path,
+            port_index: update
+                .port_index
+                .or((!explicit && !command && explicit_ports).then_some(0)),
+            port: update.port,
+            command: update.command,
+            grace_period_seconds: update.grace_period_seconds,
+            interval_seconds: update.interval_seconds,
+            timeout_seconds: update.timeout_seconds,
+            max_consecutive_failures: update.max_consecutive_failures,
+            delay_seconds: update.delay_seconds,
+            ignore_http1xx: http.then_some(update.ignore_http1xx),
+            ip_protocol: IpProtocol::IPv4,
+        });
+    }
+    checks
+}
+
+fn unreachable(update: UnreachableUpdate, faults: &mut Faults) -> UnreachableStrategy {
+    let UnreachableUpdate::Replace {
+        inactive_after_seconds: inactive,
+        expunge_after_seconds: expunge,
+    } = update
+    else {
+        return UnreachableStrategy::Disabled;
+    };
+    if inactive < 0 {
+        let message =
+            format!("inactiveAfterSeconds ({inactive}) must be greater than or equal to 0");
+        faults.add("/unreachableStrategy", message);
+    } else if inactive > expunge {
+        let message = format!(
+            "inactiveAfterSeconds ({inactive}) must be less or equal to expungeAfterSeconds, which is {expunge}"
+        );
+        faults.add("/unreachableStrategy", message);
+    }
+    UnreachableStrategy::Replace {
+        inactive_after_seconds: u64::try_from(inactive).unwrap_or(0),
+        expunge_after_seconds: u64::try_from(expunge).unwrap_or(0),
+    }
+}

@@ -1,0 +1,241 @@
+//! What Mesos is told to run: the `TaskInfo` of an instance, with all the variables that Marathon's users rely on.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use tepui_proto::mesos::{
+    AgentId, CommandInfo, DiscoveryInfo, DurationInfo, Environment, HealthCheck as MesosCheck,
+    KillPolicy, Label, Labels, Port, Ports, Resource, TaskId, TaskInfo, discovery_info::Visibility,
+    environment::Variable, health_check,
+};
+
+use super::{Agent, Instance, Task};
+use crate::definition::{App, HealthCheck, HealthProtocol};
+
+/// Names and values of labels beyond these lengths are left out of the environment.
+const MAX_LABEL_KEY: usize = 512 - "MARATHON_APP_LABEL_".len();
+const MAX_LABEL_VALUE: usize = 512;
+
+/// The task to launch for `instance`, which already has its task and agent.
+pub(crate) fn task_info(
+    instance: &Instance,
+    agent: &Agent,
+    task: &Task,
+    resources: Vec<Resource>,
+    prefix: &str,
+) -> TaskInfo {
+    let app = &*instance.spec;
+    TaskInfo {
+        name: app.id.reversed(),
+        task_id: TaskId {
+            value: task.id.to_string(),
+        },
+        agent_id: AgentId {
+            value: agent.id.to_string(),
+        },
+        resources,
+        command: Some(command(
+            app,
+            environment(app, &task.id, &agent.host, &task.ports, prefix),
+        )),
+        kill_policy: app
+            .task_kill_grace_period_seconds
+            .map(|seconds| KillPolicy {
+                grace_period: Some(DurationInfo {
+                    nanoseconds: i64::try_from(seconds.saturating_mul(1_000_000_000))
+                        .unwrap_or(i64::MAX),
+                }),
+            }),
+        labels: (!app.labels.is_empty()).then(|| labels(&app.labels)),
+        discovery: Some(Box::new(discovery(app, &task.ports))),
+        health_check: app
+            .health_checks
+            .iter()
+            .find(|check| check.protocol.is_mesos())
+            .map(|check| Box::new(mesos_check(check, &task.ports))),
+        ..TaskInfo::default()
+    }
+}
+
+fn command(app: &App, environment: BTreeMap<String, String>) -> CommandInfo {
+    let variable = |(name, value)| Variable {
+        name,
+        value: Some(value),
+        ..Variable::default()
+    };
+    CommandInfo {
+        environment: Some(Environment {
+            variables: environment.into_iter().map(variable).collect(),
+        }),
+        shell: Some(app.args.is_empty()),
+        value: app.cmd.clone().or_else(|| app.args.first().cloned()),
+        arguments: app.args.clone(),
+        user: app.user.clone(),
+        ..CommandInfo::default()
+    }
+}
+
+/// Later wins: context, ports and host, the app's own.
+fn environment(
+    app: &App,
+    task_id: &str,
+    host: &str,
+    ports: &[u16],
+    prefix: &str,
+) -> BTreeMap<String, String> {
+    let mut env: BTreeMap<String, String> = BTreeMap::new();
+    let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);
+    set("MESOS_TASK_ID", task_id.to_owned());
+    set("MARATHON_APP_ID", app.id.to_string());
+    set("MARATHON_APP_VERSION", app.version.to_string());
+    set("MARATHON_APP_RESOURCE_CPUS", format!("{:?}", app.cpus));
+    set("MARATHON_APP_RESOURCE_MEM", format!("{:?}", app.mem));
+    set("MARATHON_APP_RESOURCE_DISK", format!("{:?}", app.disk));
+    set("MARATHON_APP_RESOURCE_GPUS", app.gpus.to_string());
+    set("MARATHON_APP_ENFORCE_GROUP_ROLE", "FALSE".to_owned());
+    let mut keys = String::new();
+    for (key, value) in &app.labels {
+        if key.len() < MAX_LABEL_KEY && value.len() < MAX_LABEL_VALUE {
+            let key = escaped(key);
+            set(&format!("MARATHON_APP_LABEL_{key}"), value.clone());
+            if !keys.is_empty() {
+                keys.push(' ');
+            }
+            keys.push_str(&key);
+        }
+    }
+    set("MARATHON_APP_LABELS", keys);
+    set(&format!("{prefix}HOST"), host.to_owned());
+    for (at, (definition, port)) in app.port_definitions.iter().zip(ports).enumerate() {
+        set(&format!("{prefix}PORT{at}"), port.to_string());
+        set(
+            &format!(
+                "{prefix}PORT_{}",
+                if definition.port == 0 {
+                    *port
+                } else {
+                    definition.port
+                }
+            ),
+            port.to_string(),
+        );
+        if let Some(name) = &definition.name {
+            set(
+                &format!("{prefix}PORT_{}", name.to_uppercase()),
+                port.to_string(),
+            );
+        }
+    }
+    if let Some(first) = ports.first() {
+        set(&format!("{prefix}PORT"), first.to_string());
+        let mut all = String::new();
+        for port in ports {
+            // Writing into a String cannot fail.
+            let _ = write!(all, "{}{port}", if all.is_empty() { "" } else { "," });
+        }
+        set(&format!("{prefix}PORTS"), all);
+    }
+    env.extend(
+        app.env
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
+    env
+}
+
+/// Runs of letters that a variable's name may not have become one underscore.
+fn escaped(key: &str) -> String {
+    let mut escaped = String::with_capacity(key.len());
+    let mut in_run = false;
+    for letter in key.chars() {
+        let fine = letter.is_ascii_alphanumeric() || letter == '_';
+        if fine {
+            escaped.push(letter.to_ascii_uppercase());
+        } else if !in_run {
+            escaped.push('_');
+        }
+        in_run = !fine;
+    }
+    escaped
+}
+
+fn labels(labels: &BTreeMap<String, String>) -> Labels {
+    Labels {
+        labels: labels
+            .iter()
+            .map(|(key, value)| Label {
+                key: key.clone(),
+                value: Some(value.clone()),
+            })
+            .collect(),
+    }
+}
+
+fn discovery(app: &App, ports: &[u16]) -> DiscoveryInfo {
+    let ports = app
+        .port_definitions
+        .iter()
+        .zip(ports)
+        .flat_map(|(definition, port)| {
+            definition.protocol.each().iter().map(|protocol| Port {
+                number: u32::from(*port),
+                name: definition.name.clone(),
+                protocol: Some((*protocol).to_owned()),
+                labels: (!definition.labels.is_empty()).then(|| labels(&definition.labels)),
+                ..Port::default()
+            })
+        });
+    DiscoveryInfo {
+        visibility: Visibility::Framework.into(),
+        name: Some(app.id.reversed()),
+        ports: Some(Ports {
+            ports: ports.collect(),
+        }),
+        ..DiscoveryInfo::default()
+    }
+}
+
+fn mesos_check(check: &HealthCheck, ports: &[u16]) -> MesosCheck {
+    let port = u32::from(crate::health::port(check, ports).unwrap_or_default());
+    let http = |scheme: &str| health_check::HttpCheckInfo {
+        scheme: Some(scheme.to_owned()),
+        port,
+        path: Some(crate::health::path(check)),
+        ..health_check::HttpCheckInfo::default()
+    };
+    let mut mesos = MesosCheck {
+        delay_seconds: Some(f64::from(check.delay_seconds)),
+        interval_seconds: Some(f64::from(check.interval_seconds)),
+        timeout_seconds: Some(f64::from(check.timeout_seconds)),
+        consecutive_failures: Some(check.max_consecutive_failures),
+        grace_period_seconds: Some(f64::from(check.grace_period_seconds)),
+        ..MesosCheck::default()
+    };
+    match check.protocol {
+        HealthProtocol::Command => {
+            mesos.set_type(health_check::Type::Command);
+            mesos.command = check.command.as_ref().map(|command| {
+                Box::new(CommandInfo {
+                    shell: Some(true),
+                    value: Some(command.value.clone()),
+                    ..CommandInfo::default()
+                })
+            });
+        }
+        HealthProtocol::MesosTcp | HealthProtocol::Tcp => {
+            mesos.set_type(health_check::Type::Tcp);
+            mesos.tcp = Some(health_check::TcpCheckInfo {
+                port,
+                ..health_check::TcpCheckInfo::default()
+            });
+        }
+        HealthProtocol::MesosHttps | HealthProtocol::Https => {
+            mesos.set_type(health_check::Type::Http);
+            mesos.http = Some(http("https"));
+        }
+        HealthProtocol::MesosHttp | HealthProtocol::Http => {
+            mesos.set_type(health_check::Type::Http);
+            mesos.http = Some(http("http"));
+        }
+    }
+    mesos
+}

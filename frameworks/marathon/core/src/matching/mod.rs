@@ -1,0 +1,204 @@
+//! The offer matcher: does an instance of an app fit into an offer, and if not, why?
+//!
+//! Wanted: every reason is found, so that people can be told; a refusal costs no allocation; what is taken is exactly what was offered,
+//! with reservations and allocation as they came.
+//!
+//! Leaves out: fault domains, GPUs, volumes and reservations of residents, which are not built yet.
+
+mod constraint;
+mod pool;
+mod reasons;
+
+use std::sync::Arc;
+
+pub(crate) use constraint::{Placed, accepts, field_value};
+pub(crate) use pool::Pool;
+pub(crate) use reasons::{Reason, Reasons, Summary};
+use tepui_model::{Time, resources::Scalar};
+use tepui_proto::mesos::{Attribute, Offer, Resource};
+
+use crate::{
+    config::{AcceptedRoles, Config},
+    definition::App,
+    instance::Agent,
+};
+
+/// An offer while it is being used.
+#[derive(Debug)]
+pub(crate) struct OfferState {
+    pub(crate) offer: Arc<Offer>,
+    pub(crate) agent: Arc<Agent>,
+    pub(crate) pool: Pool,
+    /// The role that it was made to.
+    role: Option<String>,
+    in_maintenance: bool,
+    has_gpus: bool,
+}
+
+/// What one instance gets.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) resources: Vec<Resource>,
+    pub(crate) ports: Vec<u16>,
+}
+
+impl OfferState {
+    pub(crate) fn new(offer: Offer, config: &Config, now: Time) -> Self {
+        let domain = offer
+            .domain
+            .as_ref()
+            .and_then(|domain| domain.fault_domain.as_ref());
+        let agent = Agent {
+            host: offer.hostname.as_str().into(),
+            id: offer.agent_id.value.as_str().into(),
+            region: domain.map(|domain| domain.region.name.as_str().into()),
+            zone: domain.map(|domain| domain.zone.name.as_str().into()),
+            attributes: offer
+                .attributes
+                .iter()
+                .map(|attribute| (attribute.name.clone(), text(attribute).into()))
+                .collect(),
+        };
+        let has_gpus = offer.resources.iter().any(|one| {
+            one.name == "gpus" && one.scalar.as_ref().is_some_and(|scalar| scalar.value > 0.0)
+        });
+        Self {
+            agent: Arc::new(agent),
+            pool: Pool::new(&offer.resources),
+            role: offer
+                .allocation_info
+                .as_ref()
+                .and_then(|info| info.role.clone()),
+            in_maintenance: config.maintenance_mode && in_maintenance(&offer, config, now),
+            has_gpus,
+            offer: Arc::new(offer),
+        }
+    }
+
+    /// Takes what one instance of `app` needs, or tells why it cannot. `random` chooses ports.
+    pub(crate) fn take(
+        &mut self,
+        app: &App,
+        placed: &Placed,
+        config: &Config,
+        random: u64,
+    ) -> Result<Taken, Reasons> {
+        let mut reasons = Reasons::default();
+        if self.role.as_ref().is_some_and(|role| *role != app.role) {
+            reasons.add(Reason::UnfulfilledRole);
+        }
+        for (at, constraint) in app.constraints.iter().enumerate() {
+            if !accepts(
+                constraint,
+                field_value(&constraint.field, &self.agent).as_deref(),
+                placed.counts(at),
+            ) {
+                reasons.add(Reason::UnfulfilledConstraint);
+            }
+        }
+        if self.in_maintenance {
+            reasons.add(Reason::AgentMaintenance);
+        }
+        let unrestricted = app
+            .labels
+            .get("GPU_SCHEDULING_BEHAVIOR")
+            .is_some_and(|value| value == "unrestricted");
+        if self.has_gpus && !unrestricted {
+            reasons.add(Reason::DeclinedScarceResources);
+        }
+        let accepted = |role: &str| match &app.accepted_resource_roles {
+            Some(roles) => roles.contains(role),
+            None => match config.accepted_resource_roles_default {
+                AcceptedRoles::Any => role == "*" || role == app.role,
+                AcceptedRoles::Unreserved => role == "*",
+                AcceptedRoles::Reserved => role == app.role,
+            },
+        };
+        let scalars = [
+            ("cpus", app.cpus, Reason::InsufficientCpus),
+            ("mem", app.mem, Reason::InsufficientMemory),
+            ("disk", app.disk, Reason::InsufficientDisk),
+        ];
+        let mut wanted = [("", Scalar::default()); 3];
+        for (at, (name, amount, reason)) in scalars.into_iter().enumerate() {
+            let amount = Scalar::from_f64(amount).unwrap_or(Scalar::from_thousandths(i64::MAX));
+            wanted[at] = (name, amount);
+            if !self.pool.has_scalar(name, amount, accepted) {
+                reasons.add(if self.pool.has_scalar(name, amount, |_| true) {
+                    Reason::UnfulfilledRole
+                } else {
+                    reason
+                });
+            }
+        }
+        let ports = if app.require_ports {
+            let fixed: Vec<u16> = app
+                .port_definitions
+                .iter()
+                .map(|definition| definition.port)
+                .collect();
+            self.pool.has_ports(&fixed, accepted).then_some(fixed)
+        } else {
+            self.pool
+                .free_ports(app.port_definitions.len(), random, accepted)
+        };
+        let Some(ports) = ports else {
+            reasons.add(Reason::InsufficientPorts);
+            return Err(reasons);
+        };
+        if !reasons.is_empty() {
+            return Err(reasons);
+        }
+        let mut resources = Vec::with_capacity(4);
+        for (name, amount) in wanted {
+            self.pool
+                .take_scalar(name, amount, accepted, &mut resources);
+        }
+        self.pool.take_ports(&ports, accepted, &mut resources);
+        Ok(Taken { resources, ports })
+    }
+}
+
+/// From `draining` before its window until the window's end.
+fn in_maintenance(offer: &Offer, config: &Config, now: Time) -> bool {
+    let Some(window) = &offer.unavailability else {
+        return false;
+    };
+    let draining = i64::try_from(config.draining_ms.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+    let start = window.start.nanoseconds;
+    let end = window.duration.as_ref().map_or(i64::MAX, |duration| {
+        start.saturating_add(duration.nanoseconds)
+    });
+    (start.saturating_sub(draining)..end).contains(&now.as_nanos())
+}
+
+/// An attribute as constraints see it.
+fn text(attribute: &Attribute) -> String {
+    if let Some(text) = &attribute.text {
+        return text.value.clone();
+    }
+    if let Some(scalar) = &attribute.scalar {
+        return constraint::number(scalar.value);
+    }
+    if let Some(ranges) = &attribute.ranges {
+        let mut ranges: Vec<_> = ranges
+            .range
+            .iter()
+            .map(|range| (range.begin, range.end))
+            .collect();
+        ranges.sort_unstable();
+        let ranges: Vec<String> = ranges
+            .iter()
+            .map(|(begin, end)| format!("{begin}-{end}"))
+            .collect();
+        return format!("[{}]", ranges.join(","));
+    }
+    let mut items: Vec<&str> = attribute
+        .set
+        .iter()
+        .flat_map(|set| &set.item)
+        .map(String::as_str)
+        .collect();
+    items.sort_unstable();
+    format!("{{{}}}", items.join(","))
+}

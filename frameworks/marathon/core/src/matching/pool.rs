@@ -1,0 +1,220 @@
+//! What is left of an offer while tasks are cut out of it.
+//!
+//! Works on the resources as they were offered: what a task gets carries the reservations and the allocation of the lot that it was cut
+//! from. Volumes, special disks, shared and revocable resources and foreign reservations with labels are left alone.
+
+use tepui_model::resources::{Ranges, Scalar};
+use tepui_proto::mesos::{Resource, value};
+
+/// One offered resource and how much of it is left.
+#[derive(Debug)]
+struct Lot {
+    /// Without amount.
+    form: Resource,
+    role: String,
+    left: Amount,
+}
+
+#[derive(Debug)]
+enum Amount {
+    Scalar(Scalar),
+    Ranges(Ranges),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    /// Reserved before unreserved: what is reserved is of use to fewer.
+    lots: Vec<Lot>,
+}
+
+impl Pool {
+    pub(crate) fn new(resources: &[Resource]) -> Self {
+        let mut lots: Vec<Lot> = resources.iter().filter_map(Lot::new).collect();
+        lots.sort_by_key(|lot| lot.role == "*");
+        Self { lots }
+    }
+
+    fn scalars<'a>(
+        &'a mut self,
+        name: &'a str,
+    ) -> impl Iterator<Item = (&'a Resource, &'a str, &'a mut Scalar)> {
+        self.lots
+            .iter_mut()
+            .filter_map(move |lot| match &mut lot.left {
+                Amount::Scalar(left) if lot.form.name == name => {
+                    Some((&lot.form, lot.role.as_str(), left))
+                }
+                _ => None,
+            })
+    }
+
+    fn ranges(&self, accepted: impl Fn(&str) -> bool) -> impl Iterator<Item = &Ranges> {
+        self.lots.iter().filter_map(move |lot| match &lot.left {
+            Amount::Ranges(left) if accepted(&lot.role) => Some(left),
+            _ => None,
+        })
+    }
+
+    /// Whether there is so much of a scalar under accepted roles. Nothing is always there.
+    pub(crate) fn has_scalar(
+        &self,
+        name: &str,
+        wanted: Scalar,
+        accepted: impl Fn(&str) -> bool,
+    ) -> bool {
+        let lots = self
+            .lots
+            .iter()
+            .filter(|lot| lot.form.name == name && accepted(&lot.role));
+        let left = lots.fold(Scalar::ZERO, |sum, lot| match lot.left {
+            Amount::Scalar(left) => sum + left,
+            Amount::Ranges(_) => sum,
+        });
+        left >= wanted
+    }
+
+    /// Cuts so much of a scalar out; it must be there.
+    pub(crate) fn take_scalar(
+        &mut self,
+        name: &str,
+        wanted: Scalar,
+        accepted: impl Fn(&str) -> bool,
+        taken: &mut Vec<Resource>,
+    ) {
+        let mut missing = wanted;
+        for (form, role, left) in self.scalars(name) {
+            let cut = missing.min(*left);
+            if accepted(role) && cut > Scalar::ZERO {
+                *left -= cut;
+                missing -= cut;
+                taken.push(Resource {
+                    scalar: Some(value::Scalar {
+                        value: cut.as_f64(),
+                    }),
+                    ..form.clone()
+                });
+            }
+        }
+    }
+
+    /// Whether these very ports are there.
+    pub(crate) fn has_ports(&self, ports: &[u16], accepted: impl Fn(&str) -> bool + Copy) -> bool {
+        ports
+            .iter()
+            .all(|port| self.ranges(accepted).any(|left| left.has(u64::from(*port))))
+    }
+
+    /// Any ports: from a random one on in ascending order, round the end. None if there are too few.
+    pub(crate) fn free_ports(
+        &self,
+        count: usize,
+        random: u64,
+        accepted: impl Fn(&str) -> bool + Copy,
+    ) -> Option<Vec<u16>> {
+        if count == 0 {
+            return Some(Vec::new());
+        }
+        let total: u64 = self.ranges(accepted).map(Ranges::count).sum();
+        if total < count as u64 {
+            return None;
+        }
+        let ranges: Vec<_> = self.ranges(accepted).flat_map(Ranges::iter).collect();
+        let at = |mut index: u64| {
+            for range in &ranges {
+                let length = range.end - range.begin + 1;
+                if index < length {
+                    return u16::try_from(range.begin + index).ok();
+                }
+                index -= length;
+            }
+            None
+        };
+        let start = random % total;
+        (0..count as u64)
+            .map(|step| at((start + step) % total))
+            .collect()
+    }
+
+    /// Cuts these ports out; they must be there.
+    pub(crate) fn take_ports(
+        &mut self,
+        ports: &[u16],
+        accepted: impl Fn(&str) -> bool,
+        taken: &mut Vec<Resource>,
+    ) {
+        let mut missing: Vec<u64> = ports.iter().map(|port| u64::from(*port)).collect();
+        for lot in &mut self.lots {
+            let Amount::Ranges(left) = &mut lot.left else {
+                continue;
+            };
+            if !accepted(&lot.role) {
+                continue;
+            }
+            let here = missing
+                .extract_if(.., |port| left.has(*port))
+                .map(|port| (port, port));
+            let Ok(cut) = Ranges::from_pairs(here) else {
+                continue;
+            };
+            if !cut.is_empty() {
+                left.subtract(&cut);
+                let range = cut
+                    .iter()
+                    .map(|range| value::Range {
+                        begin: range.begin,
+                        end: range.end,
+                    })
+                    .collect();
+                taken.push(Resource {
+                    ranges: Some(value::Ranges { range }),
+                    ..lot.form.clone()
+                });
+            }
+        }
+    }
+}
+
+impl Lot {
+    fn new(resource: &Resource) -> Option<Self> {
+        let last = resource
+            .reservations
+            .last()
+            .or(resource.reservation.as_deref());
+        let owned = last.is_some_and(|reservation| {
+            reservation
+                .labels
+                .as_ref()
+                .is_some_and(|labels| !labels.labels.is_empty())
+        });
+        if owned
+            || resource.disk.is_some()
+            || resource.shared.is_some()
+            || resource.revocable.is_some()
+        {
+            return None;
+        }
+        let role = resource
+            .reservations
+            .last()
+            .and_then(|reservation| reservation.role.clone());
+        let role = role.unwrap_or_else(|| resource.role().to_owned());
+        let left = match (&resource.scalar, &resource.ranges, resource.name.as_str()) {
+            (Some(scalar), ..) => Amount::Scalar(Scalar::from_f64(scalar.value)?),
+            (_, Some(ranges), "ports") => {
+                let pairs = ranges
+                    .range
+                    .iter()
+                    .map(|range| (range.begin, range.end.min(65_535)));
+                Amount::Ranges(Ranges::from_pairs(pairs.filter(|(begin, end)| begin <= end)).ok()?)
+            }
+            _ => return None,
+        };
+        let form = Resource {
+            scalar: None,
+            ranges: None,
+            ..resource.clone()
+        };
+        Some(Self { form, role, left })
+    }
+}

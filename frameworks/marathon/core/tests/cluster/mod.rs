@@ -1,0 +1,525 @@
+//! A cluster that exists only in memory: agents that run what the core launches, a store that keeps what it writes, probes that find what
+//! the test says. Time stands still until nothing is left to do, then jumps to the core's next deadline.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "shared by test files that each use a part"
+)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde_json::Value;
+use tepui_marathon_core::{
+    ApiCall, CheckId, Config, Input, Marathon, Mutation, Origin, Output, ProbeOutcome, Record,
+    ReplyToken, Response, Timestamp,
+    event::Event,
+    view::{Embed, Query, View},
+};
+use tepui_model::Time;
+use tepui_proto::mesos::{
+    AgentId, FrameworkId, Offer, OfferId, Resource, TaskId, TaskInfo, TaskState, TaskStatus,
+    task_status::Reason, value,
+};
+
+pub const START: Time = Time::from_secs(1_600_000_000);
+
+/// What a task does after its launch, by the text of its command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behaviour {
+    Runs,
+    /// Fails as soon as it runs.
+    Fails,
+    /// Stays in TASK_STAGING.
+    Hangs,
+}
+
+pub struct Agent {
+    pub host: String,
+    pub cpus: f64,
+    pub alive: bool,
+}
+
+pub struct Running {
+    pub info: TaskInfo,
+    pub agent: usize,
+    pub state: TaskState,
+}
+
+pub struct Cluster {
+    pub core: Marathon,
+    pub now: Time,
+    pub view: View,
+    pub store: BTreeMap<String, bytes::Bytes>,
+    pub agents: Vec<Agent>,
+    pub tasks: BTreeMap<String, Running>,
+    pub launched: Vec<TaskInfo>,
+    pub events: Vec<Event>,
+    pub replies: BTreeMap<u64, Response>,
+    pub probes: BTreeMap<CheckId, std::sync::Arc<tepui_marathon_core::Probe>>,
+    /// Probes of tasks whose id contains this text fail.
+    pub unhealthy: Option<String>,
+    pub behaviour: BTreeMap<String, Behaviour>,
+    pub kills: usize,
+    pub outputs: Vec<String>,
+    inputs: VecDeque<Input>,
+    suppressed: bool,
+    offers_due: bool,
+    next: u64,
+    pub config: Config,
+    /// Checked after every input.
+    pub invariant: Option<fn(&Cluster)>,
+}
+
+impl Cluster {
+    pub fn new(agents: usize) -> Self {
+        // Time stands still while a call is answered: offers are asked for without pause.
+        Self::with(
+            agents,
+            Config {
+                min_revive_offers_interval_ms: 0,
+                ..Config::default()
+            },
+        )
+    }
+
+    pub fn with(agents: usize, config: Config) -> Self {
+        let mut out = Vec::new();
+        let core = Marathon::new(config.clone(), START, Vec::new(), &mut out).unwrap();
+        let agent = |at| Agent {
+            host: format!("host{at}"),
+            cpus: 8.0,
+            alive: true,
+        };
+        let mut cluster = Self {
+            core,
+            now: START,
+            view: View::default(),
+            store: BTreeMap::new(),
+            agents: (0..agents).map(agent).collect(),
+            tasks: BTreeMap::new(),
+            launched: Vec::new(),
+            events: Vec::new(),
+            replies: BTreeMap::new(),
+            probes: BTreeMap::new(),
+            unhealthy: None,
+            behaviour: BTreeMap::new(),
+            kills: 0,
+            outputs: Vec::new(),
+            inputs: VecDeque::new(),
+            suppressed: false,
+            offers_due: false,
+            next: 0,
+            config,
+            invariant: None,
+        };
+        cluster.carry_out(out);
+        cluster.register();
+        cluster.run();
+        cluster
+    }
+
+    /// Another process takes over from the store.
+    pub fn fail_over(&mut self) {
+        let records = self
+            .store
+            .iter()
+            .map(|(key, value)| Record {
+                key: key.clone(),
+                value: value.clone(),
+            })
+            .collect();
+        self.config.seed += 1;
+        self.inputs.clear();
+        self.probes.clear();
+        self.view = View::default();
+        let mut out = Vec::new();
+        self.core = Marathon::new(self.config.clone(), self.now, records, &mut out).unwrap();
+        self.carry_out(out);
+        self.register();
+    }
+
+    pub fn register(&mut self) {
+        self.suppressed = false;
+        self.offers_due = true;
+        self.inputs.push_back(Input::Registered {
+            framework_id: "framework-1".to_owned(),
+            master: "master".to_owned(),
+        });
+    }
+
+    /// Sends a call without waiting for what follows.
+    pub fn send(&mut self, call: ApiCall) -> u64 {
+        self.next += 1;
+        self.inputs
+            .push_back(Input::Request(ReplyToken(self.next), call));
+        self.next
+    }
+
+    /// Sends a call and lets everything happen that follows without time passing.
+    pub fn call(&mut self, call: ApiCall) -> Response {
+        let token = self.send(call);
+        self.run();
+        self.replies
+            .remove(&token)
+            .expect("every request is answered")
+    }
+
+    pub fn create(&mut self, document: &str) -> Response {
+        self.call(ApiCall::CreateApp {
+            body: document.to_owned().into(),
+            force: false,
+            origin: Origin::default(),
+        })
+    }
+
+    pub fn update(&mut self, id: &str, document: &str) -> Response {
+        self.call(update(id, document, false))
+    }
+
+    /// Everything that follows without time passing.
+    pub fn run(&mut self) {
+        for _ in 0..200_000 {
+            if let Some(input) = self.inputs.pop_front() {
+                let mut out = Vec::new();
+                self.core.step(self.now, input, &mut out);
+                self.carry_out(out);
+                if let Some(check) = self.invariant {
+                    check(self);
+                }
+            } else if self.offers_due && !self.suppressed {
+                self.offers_due = false;
+                self.offer();
+            } else {
+                return;
+            }
+        }
+        panic!("the cluster does not come to rest");
+    }
+
+    /// Lets time pass: at each second every probe reports, and the core gets its ticks.
+    pub fn pass(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            let end = self.now + std::time::Duration::from_secs(1);
+            while let Some(at) = self.core.next_deadline().filter(|at| *at <= end) {
+                self.now = self.now.max(at);
+                self.inputs.push_back(Input::Tick);
+                self.run();
+            }
+            self.now = end;
+            self.probe();
+            self.run();
+        }
+    }
+
+    /// Every probe reports once.
+    pub fn probe(&mut self) {
+        for (check, probe) in &self.probes {
+            let sick = self
+                .unhealthy
+                .as_ref()
+                .is_some_and(|text| probe.task_id.contains(text.as_str()));
+            let gone = self
+                .tasks
+                .get(&probe.task_id)
+                .is_none_or(|task| task.state != TaskState::TaskRunning);
+            let outcome = if sick || gone {
+                ProbeOutcome::Unhealthy("503 Service Unavailable".to_owned())
+            } else {
+                ProbeOutcome::Healthy
+            };
+            self.inputs.push_back(Input::HealthResult {
+                check: *check,
+                outcome,
+            });
+        }
+    }
+
+    /// A task changes its state by itself.
+    pub fn report(&mut self, task_id: &str, state: TaskState) {
+        self.report_because(task_id, state, None);
+    }
+
+    pub fn report_because(&mut self, task_id: &str, state: TaskState, reason: Option<Reason>) {
+        let agent = self.tasks.get(task_id).map_or(0, |task| task.agent);
+        let terminal = !matches!(
+            state,
+            TaskState::TaskStaging
+                | TaskState::TaskStarting
+                | TaskState::TaskRunning
+                | TaskState::TaskKilling
+                | TaskState::TaskUnreachable
+        );
+        if terminal {
+            self.tasks.remove(task_id);
+            self.offers_due = true;
+        } else if let Some(task) = self.tasks.get_mut(task_id) {
+            task.state = state;
+        }
+        self.next += 1;
+        let status = TaskStatus {
+            task_id: TaskId {
+                value: task_id.to_owned(),
+            },
+            state: state.into(),
+            reason: reason.map(Into::into),
+            agent_id: Some(AgentId {
+                value: format!("agent{agent}"),
+            }),
+            uuid: Some(self.next.to_be_bytes().to_vec().into()),
+            message: Some(format!("{task_id} is {}", state.as_str_name())),
+            ..TaskStatus::default()
+        };
+        self.inputs.push_back(Input::TaskUpdate(Box::new(status)));
+    }
+
+    pub fn push(&mut self, input: Input) {
+        self.inputs.push_back(input);
+    }
+
+    /// What is free on each agent.
+    pub fn offer(&mut self) {
+        let mut offers = Vec::new();
+        for at in 0..self.agents.len() {
+            if self.agents[at].alive {
+                self.next += 1;
+                let offer = self.offer_of(at);
+                offers.extend(offer);
+            }
+        }
+        self.inputs.push_back(Input::Offers(offers));
+    }
+
+    fn offer_of(&self, at: usize) -> Option<Offer> {
+        let agent = &self.agents[at];
+        let used: Vec<&Resource> = self
+            .tasks
+            .values()
+            .filter(|task| task.agent == at)
+            .flat_map(|task| &task.info.resources)
+            .collect();
+        let cpus: f64 = used
+            .iter()
+            .filter(|one| one.name == "cpus")
+            .filter_map(|one| one.scalar.as_ref())
+            .map(|one| one.value)
+            .sum();
+        assert!(cpus <= agent.cpus + 1e-9, "more was launched than offered");
+        let taken: BTreeSet<u64> = used
+            .iter()
+            .filter_map(|one| one.ranges.as_ref())
+            .flat_map(|one| &one.range)
+            .flat_map(|one| one.begin..=one.end)
+            .collect();
+        let free = (31_000..32_000)
+            .filter(|port| !taken.contains(port))
+            .map(|port| value::Range {
+                begin: port,
+                end: port,
+            });
+        let scalar = |name: &str, amount: f64| Resource {
+            name: name.to_owned(),
+            scalar: Some(value::Scalar { value: amount }),
+            ..Resource::default()
+        };
+        let ports = Resource {
+            name: "ports".to_owned(),
+            r#type: value::Type::Ranges.into(),
+            ranges: Some(value::Ranges {
+                range: free.collect(),
+            }),
+            ..Resource::default()
+        };
+        (agent.cpus - cpus > 0.05).then(|| Offer {
+            id: OfferId {
+                value: format!("offer{}", self.next),
+            },
+            framework_id: FrameworkId {
+                value: "framework-1".to_owned(),
+            },
+            agent_id: AgentId {
+                value: format!("agent{at}"),
+            },
+            hostname: agent.host.clone(),
+            resources: vec![
+                scalar("cpus", agent.cpus - cpus),
+                scalar("mem", 100_000.0),
+                scalar("disk", 100_000.0),
+                ports,
+            ],
+            ..Offer::default()
+        })
+    }
+
+    pub fn carry_out(&mut self, outputs: Vec<Output>) {
+        for output in outputs {
+            match output {
+                Output::Reply(token, response) => {
+                    assert!(
+                        self.replies.insert(token.0, response).is_none(),
+                        "a request is answered once"
+                    );
+                }
+                Output::Store {
+                    sequence,
+                    mutations,
+                } => {
+                    for mutation in mutations {
+                        match mutation {
+                            Mutation::Put { key, value } => self.store.insert(key, value),
+                            Mutation::Delete { key } => self.store.remove(&key),
+                        };
+                    }
+                    self.inputs.push_back(Input::Stored { sequence });
+                }
+                Output::Accept { offer_ids, tasks } => {
+                    self.outputs.push(format!("accept {}", tasks.len()));
+                    assert_eq!(offer_ids.len(), 1);
+                    self.offers_due = true;
+                    for info in tasks {
+                        self.launch(info);
+                    }
+                }
+                Output::Decline { .. } => self.outputs.push("decline".to_owned()),
+                Output::Kill { task_id, .. } => {
+                    self.kills += 1;
+                    if self
+                        .tasks
+                        .get(&task_id)
+                        .is_some_and(|task| self.agents[task.agent].alive)
+                    {
+                        self.report(&task_id, TaskState::TaskKilled);
+                    }
+                }
+                Output::Revive { .. } => {
+                    self.outputs.push("revive".to_owned());
+                    self.suppressed = false;
+                    self.offers_due = true;
+                }
+                Output::Suppress { .. } => {
+                    self.outputs.push("suppress".to_owned());
+                    self.suppressed = true;
+                }
+                Output::Reconcile { tasks } => {
+                    for (id, _) in tasks {
+                        let state = self
+                            .tasks
+                            .get(&id)
+                            .map_or(TaskState::TaskGone, |task| task.state);
+                        self.report_because(&id, state, Some(Reason::Reconciliation));
+                    }
+                }
+                Output::Acknowledge { .. } => {}
+                Output::StartHealthCheck(probe) => {
+                    self.probes.insert(probe.check, probe);
+                }
+                Output::StopHealthCheck(check) => {
+                    self.probes.remove(&check);
+                }
+                Output::Event(event) => self.events.push(event),
+                Output::Change(change) => self.view.apply(change),
+            }
+        }
+    }
+
+    fn launch(&mut self, info: TaskInfo) {
+        let id = info.task_id.value.clone();
+        let agent: usize = info
+            .agent_id
+            .value
+            .trim_start_matches("agent")
+            .parse()
+            .unwrap();
+        self.launched.push(info.clone());
+        let command = info
+            .command
+            .as_ref()
+            .and_then(|command| command.value.clone())
+            .unwrap_or_default();
+        let behaviour = self
+            .behaviour
+            .iter()
+            .find(|(text, _)| command.contains(text.as_str()))
+            .map(|(_, behaviour)| *behaviour);
+        let running = Running {
+            info,
+            agent,
+            state: TaskState::TaskStaging,
+        };
+        assert!(
+            self.tasks.insert(id.clone(), running).is_none(),
+            "{id} is launched once"
+        );
+        self.report(&id, TaskState::TaskStarting);
+        match behaviour.unwrap_or(Behaviour::Runs) {
+            Behaviour::Hangs => {}
+            Behaviour::Runs => self.report(&id, TaskState::TaskRunning),
+            Behaviour::Fails => {
+                self.report(&id, TaskState::TaskRunning);
+                self.report(&id, TaskState::TaskFailed);
+            }
+        }
+    }
+
+    pub fn get(&self, query: &Query) -> (u16, Value) {
+        let response = self
+            .view
+            .select(query)
+            .render(Timestamp::from_time(self.now));
+        (
+            response.status,
+            serde_json::from_slice(&response.body).unwrap(),
+        )
+    }
+
+    /// The app as `GET /v2/apps/{id}` shows it.
+    pub fn app(&self, id: &str) -> Value {
+        self.get(&Query::App {
+            id: id.to_owned(),
+            embed: Embed::default(),
+        })
+        .1["app"]
+            .take()
+    }
+
+    pub fn deployments(&self) -> Value {
+        self.get(&Query::Deployments).1
+    }
+
+    /// Ids of the tasks that run, of one app.
+    pub fn running(&self, id: &str) -> Vec<String> {
+        let prefix = format!("{}.", id.trim_start_matches('/').replace('/', "_"));
+        let running = self.tasks.iter().filter(|(task, running)| {
+            task.starts_with(&prefix) && running.state == TaskState::TaskRunning
+        });
+        running.map(|(task, _)| task.clone()).collect()
+    }
+
+    pub fn event_types(&self) -> Vec<&'static str> {
+        self.events.iter().map(Event::event_type).collect()
+    }
+}
+
+pub fn update(id: &str, document: &str, force: bool) -> ApiCall {
+    let (id, body) = (id.to_owned(), document.to_owned().into());
+    ApiCall::UpdateApp {
+        id,
+        body,
+        force,
+        partial: true,
+        create: true,
+        origin: Origin::default(),
+    }
+}
+
+pub fn delete(id: &str) -> ApiCall {
+    ApiCall::DeleteApp {
+        id: id.to_owned(),
+        force: true,
+    }
+}
+
+pub fn body(response: &Response) -> Value {
+    serde_json::from_slice(&response.body).unwrap_or_default()
+}
