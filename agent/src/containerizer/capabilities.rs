@@ -63,8 +63,10 @@ impl Capabilities {
     /// What a container gets that asks for `wanted`.
     pub(super) fn effective(&self, wanted: Namespaces) -> Namespaces {
         if self.namespaces {
+            // Without root, the power to make the others comes with a user namespace.
+            let others = wanted.pid || wanted.mount || wanted.ipc || wanted.uts || wanted.network;
             Namespaces {
-                user: wanted.user || !self.root,
+                user: wanted.user || (!self.root && others),
                 ..wanted
             }
         } else {

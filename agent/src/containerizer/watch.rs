@@ -69,16 +69,20 @@ pub(super) async fn follow_recovered(
 /// The supervisor is gone: learns how its container ended, and tells.
 async fn ended(inner: Arc<Inner>, container: ContainerId, failure: Option<LaunchFailure>) {
     let directory = record::directory(&inner.config.runtime_dir, container.as_str());
-    let exit = match tokio::task::spawn_blocking(move || conclude(&directory, failure)).await {
-        Ok(Ok(exit)) => exit,
-        Ok(Err(error)) => {
-            tracing::error!(%container, %error, "how the container ended cannot be read");
-            lost(None)
-        }
-        Err(error) => {
-            tracing::error!(%container, %error, "how the container ended was not found out");
-            lost(None)
-        }
+    let exit = match record::read::<Exit>(&directory, record::EXIT_FILE) {
+        // Written just now: it is in memory, and reading it does not wait for a disk.
+        Ok(Some(exit)) => exit,
+        _ => match tokio::task::spawn_blocking(move || conclude(&directory, failure))
+            .await
+            .map_err(io::Error::other)
+            .flatten()
+        {
+            Ok(exit) => exit,
+            Err(error) => {
+                tracing::error!(%container, %error, "how the container ended cannot be found out");
+                lost(None)
+            }
+        },
     };
     // The event first: who waits for the end in `destroy` finds it in the stream.
     let _ = inner

@@ -213,16 +213,15 @@ pub(super) fn block_signals() {
     }
 }
 
-/// All signals back to their default action and none blocked, as a program expects to be started.
+/// All signals back to their default action, whatever the agent has inherited or set.
 pub(super) fn reset_signals() {
     // The kernel's struct sigaction, all of it zero: SIG_DFL, no flags, nothing blocked.
     const DEFAULT: [u64; 4] = [0; 4];
     const SET_BYTES: usize = 8;
-    // SAFETY: `DEFAULT` is as large as the kernel's sigaction and only read (the call bypasses the C library, which hides two
-    // signals); the default disposition is valid for every signal, and the kernel refuses SIGKILL and SIGSTOP. The set is initialised
-    // by sigemptyset before it is read.
-    unsafe {
-        for signal in 1..=libc::SIGRTMAX() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: `DEFAULT` is as large as the kernel's sigaction and only read (the call bypasses the C library, which hides two
+        // signals). The default disposition is valid for every signal; the kernel refuses SIGKILL and SIGSTOP.
+        unsafe {
             libc::syscall(
                 libc::SYS_rt_sigaction,
                 signal,
@@ -231,6 +230,13 @@ pub(super) fn reset_signals() {
                 SET_BYTES,
             );
         }
+    }
+}
+
+/// No signal blocked, as a program expects to be started.
+pub(super) fn unblock_signals() {
+    // SAFETY: the set is initialised by sigemptyset before it is read; the old mask is not asked for.
+    unsafe {
         let mut set = MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigemptyset(set.as_mut_ptr());
         libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut());

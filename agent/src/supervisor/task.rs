@@ -73,7 +73,8 @@ fn become_program(
     if let Some(credentials) = &program.credentials {
         switch_user(credentials)?;
     }
-    sys::reset_signals();
+    // Their actions are the default ones since the launcher began.
+    sys::unblock_signals();
     Err(execute(program))
 }
 
