@@ -31,10 +31,19 @@ pub enum RoleError {
         /// Its bad component.
         component: String,
     },
+    /// So deep a tree that keeping it would cost more than it is worth.
+    #[error("Role name is longer than {max} bytes")]
+    TooLong {
+        /// The longest allowed, in bytes.
+        max: usize,
+    },
     /// White space or a backspace.
     #[error("Role '{0}' cannot contain white space or backspace")]
     Character(String),
 }
+
+/// The longest role, in bytes. (Mesos has no bound; every ancestor of a role is kept, so a tree needs one.)
+const ROLE_MAX_BYTES: usize = 1024;
 
 /// A valid role name: `*`, or components joined by `/`. Equality is decided by the pointer where possible, so clone roles
 /// rather than parse them again.
@@ -51,6 +60,11 @@ impl Role {
         }
         if role.is_empty() {
             return Err(RoleError::Empty);
+        }
+        if role.len() > ROLE_MAX_BYTES {
+            return Err(RoleError::TooLong {
+                max: ROLE_MAX_BYTES,
+            });
         }
         if role.contains(['\t', '\n', '\u{b}', '\u{c}', '\r', ' ', '\u{8}']) {
             return Err(RoleError::Character(role.to_owned()));
@@ -209,6 +223,15 @@ mod tests {
         ] {
             assert!(Role::new(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn the_length_is_bounded() {
+        assert!(Role::new("a".repeat(1024)).is_ok());
+        assert_eq!(
+            Role::new("a".repeat(1025)),
+            Err(RoleError::TooLong { max: 1024 })
+        );
     }
 
     #[test]

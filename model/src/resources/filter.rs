@@ -2,7 +2,7 @@
 
 use super::kind::{Kind, Reservation};
 use super::resource::{Name, ResourceError};
-use super::{Lot, Resources};
+use super::{Lot, Resources, Scalar};
 use crate::Role;
 use std::collections::BTreeSet;
 
@@ -113,6 +113,36 @@ impl Resources {
         self.map_amounts(|lot| lot.amounts.retain(&keep))
     }
 
+    /// The part in which the lots that `counts` holds for have together at most so much of each of these scalars. What is one
+    /// piece and too large goes as a whole; names that are not listed are not bounded.
+    #[must_use]
+    pub fn capped(&self, caps: &[(Name, Scalar)], counts: impl Fn(&Kind) -> bool) -> Resources {
+        let mut out = self.clone();
+        let mut left: Vec<(&Name, Scalar)> = caps
+            .iter()
+            .map(|(name, cap)| (name, (*cap).max(Scalar::ZERO)))
+            .collect();
+        out.lots.retain(|lot| {
+            if !counts(&lot.kind) {
+                return true;
+            }
+            if lot.kind.is_whole()
+                && left
+                    .iter()
+                    .any(|(name, left)| lot.amounts.scalars.get(name) > *left)
+            {
+                return false;
+            }
+            for (name, left) in &mut left {
+                let kept = lot.amounts.scalars.get(name).min(*left);
+                lot.amounts.scalars.set(name, kept);
+                *left -= kept;
+            }
+            !lot.is_empty()
+        });
+        out
+    }
+
     fn map_amounts(&self, change: impl Fn(&mut Lot)) -> Resources {
         let mut out = self.clone();
         out.lots.iter_mut().for_each(change);
@@ -153,5 +183,36 @@ impl Resources {
             out.add_lot(&lot);
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caps_bound_the_sum_of_what_counts() {
+        let held: Resources = "cpus:4;mem:100;ports:[1-9];cpus(eng):3".parse().unwrap();
+        for (cap, expected) in [
+            (
+                1,
+                "cpus:1; mem:100; ports:[1-9]; cpus(reservations: [(STATIC,eng)]):3",
+            ),
+            (
+                9,
+                "cpus:4; mem:100; ports:[1-9]; cpus(reservations: [(STATIC,eng)]):3",
+            ),
+            (
+                -1,
+                "mem:100; ports:[1-9]; cpus(reservations: [(STATIC,eng)]):3",
+            ),
+        ] {
+            let capped = held.capped(&[(Name::Cpus, Scalar::whole(cap))], |kind| {
+                !kind.is_reserved()
+            });
+            assert_eq!(capped.to_string(), expected);
+        }
+        let all = held.capped(&[(Name::Cpus, Scalar::whole(5))], |_| true);
+        assert_eq!(all.scalar(&Name::Cpus), Scalar::whole(5));
     }
 }
