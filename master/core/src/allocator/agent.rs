@@ -54,6 +54,8 @@ pub(super) struct Agent {
     pub(super) todo: Todo,
     /// Whether it waits for crumbs to join.
     pub(super) delayed: bool,
+    /// What of it was last entered as free into the books of quota.
+    pub(super) quota_free: Quantities,
     /// Its place in the list of agents that have something to offer.
     pub(super) listed: Option<usize>,
 }
@@ -74,6 +76,7 @@ impl Agent {
             gains: 0,
             todo: Todo::Nothing,
             delayed: false,
+            quota_free: Quantities::new(),
             listed: None,
         };
         agent.set_options(options);
@@ -107,6 +110,10 @@ impl Agent {
         if self.overcommitted {
             self.free.subtract_overlap(&held);
         }
+    }
+
+    pub(super) fn total(&self) -> &Resources {
+        &self.total
     }
 
     pub(super) fn free(&self) -> &Resources {

@@ -1,7 +1,7 @@
 //! The allocator's door: what the master tells it and what it answers.
 
 use std::time::Duration;
-use tepui_model::resources::Name;
+use tepui_model::resources::{Name, Scalar};
 use tepui_model::{FrameworkId, Quantities, Resources, Role, Time};
 
 /// A handle: an index with a generation, so that a handle to something removed is recognised and ignored.
@@ -57,10 +57,7 @@ pub struct AllocatorConfig {
 impl Default for AllocatorConfig {
     fn default() -> AllocatorConfig {
         let scalar = |name: Name, thousandths| {
-            Quantities::new().with(
-                &name,
-                tepui_model::resources::Scalar::from_thousandths(thousandths),
-            )
+            Quantities::new().with(&name, Scalar::from_thousandths(thousandths))
         };
         AllocatorConfig {
             allocation_interval: Duration::from_secs(1),
@@ -173,6 +170,15 @@ pub enum Recovery {
     },
 }
 
+/// How much of the cluster a top-level role is sure of, and how much it may have at most.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Kept free for the role while it does not use it.
+    pub guarantees: Quantities,
+    /// Never exceeded by an offer; names that are absent have no limit.
+    pub limits: Vec<(Name, Scalar)>,
+}
+
 /// The allocator's decision: to be made into an offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allocation {
@@ -260,6 +266,10 @@ pub trait Allocator {
 
     /// Sets the weight of a role among its siblings; the default is 1. Must be positive.
     fn set_weight(&mut self, role: &Role, weight: f64);
+
+    /// Sets the quota of a top-level role; the default takes it away. Roles below others have no quota of their own: ignored. Offers
+    /// that are out are not taken back here.
+    fn set_quota(&mut self, role: &Role, quota: &Quota);
 
     /// Whether a run of [`Allocator::allocate`] would have something to do right away.
     fn has_work(&self) -> bool;

@@ -4,6 +4,7 @@
 //! - **I1** nothing is handed out twice: what frameworks hold on an agent never exceeds its total by a decision made here;
 //! - reserved resources go to their role and its descendants only;
 //! - every free resource is offered to somebody who wants it, at once: no cycle, no waiting;
+//! - a role's quota guarantee is kept free for it, its limit is never passed by an offer;
 //! - the role, and within it the framework, with the lowest weighted dominant share goes first;
 //! - work is proportional to what changed: an event on one agent visits this agent; a framework that revives is tried on agents
 //!   with something free, and only it; a suppressed or inactive framework is not seen at all;
@@ -15,14 +16,22 @@
 //! walks the tree of roles by shares until nothing is left or nobody takes it. Shares live in ordered sets that are
 //! corrected with each change.
 //!
+//! An offer is all that its agent has free for the role; only quota cuts it. While there are guarantees, the surplus of the whole
+//! cluster matters on each agent: when it grows after somebody was cut short, every agent with something free is visited again.
+//!
 //! Left out: offers and their life, tasks, maintenance; they are the master's.
 
 mod agent;
 mod api;
+mod books;
 mod drf;
+mod order;
+mod quota;
 mod random;
 mod refusals;
+mod run;
 mod slab;
+mod subscriptions;
 mod tree;
 mod visit;
 mod wheel;
@@ -32,6 +41,6 @@ mod tests;
 
 pub use api::{
     AgentHandle, AgentOptions, Allocation, Allocator, AllocatorConfig, FrameworkCapabilities,
-    FrameworkHandle, FrameworkOptions, Holding, Recovery, RoleSubscription,
+    FrameworkHandle, FrameworkOptions, Holding, Quota, Recovery, RoleSubscription,
 };
 pub use drf::HierarchicalDrf;

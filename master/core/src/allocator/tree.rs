@@ -5,74 +5,11 @@
 //! just become willing; so that both walks are the same code and neither meets anyone in vain.
 
 use super::api::{FrameworkCapabilities, FrameworkHandle};
+use super::order::{Order, Rank};
 use super::slab::Slab;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use tepui_model::resources::Name;
 use tepui_model::{FrameworkId, Quantities, Role};
-
-/// A place in an order.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Rank<N, I> {
-    /// The bits of the weighted share: for numbers from zero up they sort as the number does.
-    share: u64,
-    served: u64,
-    name: N,
-    pub(super) item: I,
-}
-
-/// Siblings by rank.
-#[derive(Debug)]
-pub(super) struct Order<N, I> {
-    live: BTreeSet<Rank<N, I>>,
-    eager: BTreeSet<Rank<N, I>>,
-}
-
-impl<N: Ord + Clone, I: Ord + Clone> Order<N, I> {
-    fn new() -> Order<N, I> {
-        Order {
-            live: BTreeSet::new(),
-            eager: BTreeSet::new(),
-        }
-    }
-
-    /// In which order whom to try.
-    pub(super) fn iter(&self, whom: Whom) -> std::collections::btree_set::Iter<'_, Rank<N, I>> {
-        match whom {
-            Whom::All => self.live.iter(),
-            Whom::Eager => self.eager.iter(),
-        }
-    }
-
-    /// Moves an item from its old place to a new one; `None`: it has none.
-    fn move_to(&mut self, place: &mut Option<Rank<N, I>>, new: Option<Rank<N, I>>, eager: bool) {
-        if *place != new {
-            if let Some(old) = place.take() {
-                self.live.remove(&old);
-                self.eager.remove(&old);
-            }
-            if let Some(new) = &new {
-                self.live.insert(new.clone());
-            }
-            *place = new;
-        }
-        if let Some(rank) = &*place {
-            match (eager, self.eager.contains(rank)) {
-                (true, false) => drop(self.eager.insert(rank.clone())),
-                (false, true) => drop(self.eager.remove(rank)),
-                _ => {}
-            }
-        }
-    }
-}
-
-/// Which of the two orders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Whom {
-    /// Everybody who takes offers.
-    All,
-    /// Only those who have become willing since the last run.
-    Eager,
-}
 
 /// What competes within a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -315,6 +252,16 @@ impl Tree {
             self.place(index);
         }
         self.subscriptions[index].live
+    }
+
+    /// Marks every live subscription in `top` or below it as eager; returns whether there is any.
+    pub(super) fn make_all_eager(&mut self, top: &str) -> bool {
+        let all: Vec<u32> = self.subscriptions.indices().collect();
+        let mut any = false;
+        for index in all {
+            any |= self.subscriptions[index].role.top() == top && self.make_eager(index);
+        }
+        any
     }
 
     /// Nobody is eager any more.

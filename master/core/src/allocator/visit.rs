@@ -2,7 +2,9 @@
 
 use super::agent::{Agent, Todo};
 use super::api::AllocatorConfig;
-use super::tree::{Child, Subscription, Tree, Whom};
+use super::order::Whom;
+use super::quota::{self, Allowance, Quotas};
+use super::tree::{Child, Subscription, Tree};
 use smallvec::SmallVec;
 use tepui_model::{Quantities, Resources, Role, Time};
 
@@ -10,6 +12,7 @@ use tepui_model::{Quantities, Resources, Role, Time};
 pub(super) struct Rules<'a> {
     pub(super) tree: &'a Tree,
     pub(super) config: &'a AllocatorConfig,
+    pub(super) quotas: &'a Quotas,
     /// Whether some framework has its own notion of a minimal offer.
     pub(super) own_minima: bool,
     pub(super) now: Time,
@@ -48,8 +51,15 @@ pub(super) fn is_offerable(
     }
 }
 
-/// Grants, in the order in which they were decided.
-pub(super) type Grants = SmallVec<[(u32, Resources); 1]>;
+/// What a visit comes to.
+#[derive(Default)]
+pub(super) struct Decision {
+    /// To which subscriptions what is given, in the order in which it was decided. While there is quota it is one at most, since each
+    /// changes the books: visit again.
+    pub(super) grants: SmallVec<[(u32, Resources); 1]>,
+    /// Subscriptions whose offers quota has cut short, and whether by the limit of their own role.
+    pub(super) cuts: SmallVec<[(u32, bool); 0]>,
+}
 
 /// One visit.
 pub(super) struct Visit<'a> {
@@ -59,28 +69,34 @@ pub(super) struct Visit<'a> {
     shared: Resources,
     /// What of `free` a role may have, for the role that was tried last.
     view: Option<(u32, Resources)>,
-    grants: Grants,
+    /// How much the role that was tried last may have under quota.
+    allowance: Option<(u32, Allowance)>,
+    /// Only roles that have less than they are sure of.
+    owed_only: bool,
+    decision: Decision,
     exhausted: bool,
 }
 
 impl<'a> Visit<'a> {
     /// Decides who gets what.
-    pub(super) fn decide(rules: &'a Rules<'a>, agent: &'a Agent, todo: Todo) -> Grants {
+    pub(super) fn decide(rules: &'a Rules<'a>, agent: &'a Agent, todo: &Todo) -> Decision {
         let mut visit = Visit {
             rules,
             agent,
             free: agent.free().clone(),
             shared: agent.shared().clone(),
             view: None,
-            grants: Grants::new(),
+            allowance: None,
+            owed_only: false,
+            decision: Decision::default(),
             exhausted: false,
         };
         visit.exhausted =
             !agent.active || !is_offerable(&visit.free, rules.config, rules.own_minima);
         match todo {
             Todo::Nothing => {}
-            Todo::Eager => visit.walk(Whom::Eager),
-            Todo::All => visit.walk(Whom::All),
+            Todo::Eager => visit.walk_owed_first(Whom::Eager),
+            Todo::All => visit.walk_owed_first(Whom::All),
             Todo::Some(list) => {
                 let mut list = list.to_vec();
                 rules.tree.sort(&mut list);
@@ -89,7 +105,17 @@ impl<'a> Visit<'a> {
                 }
             }
         }
-        visit.grants
+        visit.decision
+    }
+
+    /// Guarantees first, then everybody.
+    fn walk_owed_first(&mut self, whom: Whom) {
+        if !self.rules.quotas.is_empty() {
+            self.owed_only = true;
+            self.walk(whom);
+            self.owed_only = false;
+        }
+        self.walk(whom);
     }
 
     /// Tries everybody in the order of shares: a depth-first walk with a stack of its own, since roles may be deep.
@@ -117,6 +143,9 @@ impl<'a> Visit<'a> {
                 }
                 Some(Child::Role(index)) => {
                     let child = tree.node(index);
+                    if self.owed_only && !self.rules.quotas.is_owed(&child.role) {
+                        continue;
+                    }
                     if !self.agent.mixed || self.has_below(&child.role) {
                         stack.push((child, child.children.iter(whom)));
                     }
@@ -153,8 +182,11 @@ impl<'a> Visit<'a> {
         ) {
             return;
         }
-        let offer = if self.agent.mixed {
+        let offer = if self.agent.mixed || !self.rules.quotas.is_empty() {
             let offer = self.available_to(subscription);
+            let Some(offer) = self.cut(index, subscription, offer) else {
+                return;
+            };
             if !self.is_wanted(index, subscription, &offer) {
                 return;
             }
@@ -169,8 +201,9 @@ impl<'a> Visit<'a> {
             std::mem::take(&mut self.free)
         };
         let offer = self.with_shared(subscription, offer);
-        self.grants.push((index, offer));
-        self.exhausted = !is_offerable(&self.free, self.rules.config, self.rules.own_minima);
+        self.decision.grants.push((index, offer));
+        self.exhausted = !self.rules.quotas.is_empty()
+            || !is_offerable(&self.free, self.rules.config, self.rules.own_minima);
     }
 
     /// Whether there is enough of it and it was not refused.
@@ -205,6 +238,45 @@ impl<'a> Visit<'a> {
         });
         self.view = Some(view);
         offer
+    }
+
+    /// Leaves of an offer what quota allows; nothing if only debts are to be paid and it pays none.
+    fn cut(
+        &mut self,
+        index: u32,
+        subscription: &Subscription,
+        offer: Resources,
+    ) -> Option<Resources> {
+        if self.rules.quotas.is_empty() {
+            return Some(offer);
+        }
+        if self
+            .allowance
+            .as_ref()
+            .is_none_or(|(node, _)| *node != subscription.node)
+        {
+            self.allowance = Some((
+                subscription.node,
+                self.rules.quotas.allowance(&subscription.role),
+            ));
+        }
+        let (_, allowance) = self.allowance.as_ref()?;
+        let common = quota::common(&offer);
+        for (name, cap) in &allowance.caps {
+            let cut = (index, allowance.limits.contains(name));
+            if common.get(name) > *cap && !self.decision.cuts.contains(&cut) {
+                self.decision.cuts.push(cut);
+            }
+        }
+        let offer = offer.capped(&allowance.caps, quota::is_common);
+        let pays = || {
+            !allowance
+                .missing
+                .clone()
+                .min(&quota::common(&offer))
+                .is_empty()
+        };
+        (!self.owed_only || pays()).then_some(offer)
     }
 
     /// Adds the shared volumes that the subscription may have, each of which is handed out once in a visit. They travel only

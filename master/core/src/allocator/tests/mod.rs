@@ -1,6 +1,7 @@
 //! Tables for the rules one by one, and laws for their interplay.
 
 mod laws;
+mod quota;
 mod rules;
 
 use super::{AllocatorConfig, FrameworkOptions, RoleSubscription};
