@@ -50,8 +50,6 @@ pub enum Durable {
 pub struct Limits {
     /// Largest body of a request in bytes, after decompression.
     pub body_bytes: usize,
-    /// How deep a JSON body may nest.
-    pub json_depth: usize,
     /// Connections at one time; more are not accepted until others end.
     pub connections: usize,
     /// How long a client may take to send the head of a request.
@@ -72,7 +70,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body_bytes: 32 << 20,
-            json_depth: 64,
             connections: 16_384,
             head_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),

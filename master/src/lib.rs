@@ -1,22 +1,23 @@
 //! The master daemon: faces (HTTP, gRPC, UI) and durable state around the core.
+//!
+//! [`Master::start`] starts one, any number of times in a process; [`run`] runs one until it is told to stop. All decisions are made in
+//! `tepui-master-core`, on one thread ([`driver`]); everything else here turns sockets, the store and the election into its inputs and
+//! its outputs into bytes ([`faces`]), and shows operators what it decided ([`view`]).
 
+mod clock;
 mod config;
+mod driver;
+mod faces;
 mod flags;
+mod metrics;
+mod outbox;
+mod registrar;
+mod reign;
+mod start;
+mod view;
 
 pub use config::{Config, ConfigError, Durable, Limits, parse_duration};
 pub use flags::{Effect, FLAGS, Flag, Flags};
-
-use std::net::SocketAddr;
-
-/// Why a master did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The port is taken, or the address is not this machine's.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address that was tried.
-        address: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
-}
+pub use registrar::RecoveryError;
+pub use reign::LifecycleError;
+pub use start::{Master, RunError, RunningMaster, StartError, run};

@@ -1,0 +1,173 @@
+//! What the master shows to the world on its one port: gRPC by tonic, everything else by warp, told apart by content type.
+//!
+//! | face | for whom |
+//! | --- | --- |
+//! | [`scheduler`] | frameworks: Mesos' v1 scheduler API |
+//! | [`grpc`] | frameworks of the SDK, and agents |
+//! | [`operator`] | operators: Mesos' v1 operator API and its event stream |
+//! | [`legacy`] | tools: `/state` and its kin, metrics |
+//! | [`tepui`] | Tepui's own additions below `/tepui/v1` |
+//! | [`proxy`] | the UI: frameworks' and agents' own pages, same-origin |
+//! | [`ui`] | people |
+//!
+//! Faces hold no state of their own: they read the [`Standing`](crate::reign::Standing), the view, and send requests to the driver.
+
+mod asked;
+pub(crate) mod connection;
+mod grpc;
+mod legacy;
+mod negotiate;
+mod operator;
+mod pieces;
+mod proxy;
+mod routes;
+mod scheduler;
+mod streams;
+mod tepui;
+mod ui;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::CONTENT_TYPE;
+use http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+pub(crate) use operator::Subscribers;
+pub(crate) use proxy::Client;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::reign::{Identity, Reign, Standing};
+use asked::{Response, redirect, text};
+
+/// What every handler may look at.
+pub(crate) struct Face {
+    pub(crate) config: Arc<Config>,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) standing: watch::Receiver<Standing>,
+    pub(crate) client: Client,
+    pub(crate) subscribers: Subscribers,
+}
+
+impl Face {
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing.borrow().clone()
+    }
+
+    /// The reign, if this master leads and is ready; otherwise where to go instead: `path_and_query` on the leader.
+    pub(crate) fn leading(
+        &self,
+        path_and_query: impl FnOnce() -> String,
+    ) -> Result<Arc<Reign>, Response> {
+        match self.standing() {
+            Standing::Leading(reign) => Ok(reign),
+            Standing::Recovering => Err(text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Master has not finished recovery",
+            )),
+            Standing::Following(Some(leader)) => {
+                Err(redirect(&format!("//{leader}{}", path_and_query())))
+            }
+            Standing::Following(None) | Standing::Nobody => {
+                Err(text(StatusCode::SERVICE_UNAVAILABLE, "No leader elected"))
+            }
+        }
+    }
+}
+
+/// What a reign that ended between two looks is answered with.
+pub(crate) fn gone() -> Response {
+    text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "This master has just stopped leading",
+    )
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type Body = http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, BoxError>;
+type Grpc = tower::util::BoxCloneSyncService<
+    Request<tonic::body::Body>,
+    http::Response<tonic::body::Body>,
+    Infallible,
+>;
+type Http = tower::util::BoxCloneSyncService<Request<Incoming>, Response, Infallible>;
+
+/// Both faces as one service.
+#[derive(Clone)]
+pub(crate) struct Service {
+    grpc: Grpc,
+    http: Http,
+    metrics: Arc<Metrics>,
+    peer: Option<SocketAddr>,
+}
+
+/// The remote address of a request, in its extensions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PeerAddress(pub(crate) SocketAddr);
+
+impl Service {
+    pub(crate) fn new(face: Arc<Face>) -> Self {
+        let metrics = face.metrics.clone();
+        let grpc = Grpc::new(
+            grpc::routes(face.clone()).map_request(|request: Request<tonic::body::Body>| request),
+        );
+        let http = Http::new(warp::service(routes::routes(face)));
+        Self {
+            grpc,
+            http,
+            metrics,
+            peer: None,
+        }
+    }
+
+    /// The service as one connection uses it.
+    pub(crate) fn for_peer(mut self, peer: SocketAddr) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+}
+
+impl tower::Service<Request<Incoming>> for Service {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        let is_grpc = request
+            .headers()
+            .get(CONTENT_TYPE)
+            .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(PeerAddress(peer));
+        }
+        if is_grpc {
+            let grpc = self.grpc.clone();
+            return Box::pin(async move {
+                let answer = grpc.oneshot(request.map(tonic::body::Body::new)).await?;
+                Ok(answer.map(|body| body.map_err(Into::into).boxed_unsync()))
+            });
+        }
+        let http = self.http.clone();
+        let metrics = self.metrics.clone();
+        Box::pin(async move {
+            let answer = http.oneshot(request).await?;
+            metrics.answered(answer.status().as_u16());
+            Ok(answer.map(|body| body.map_err(Into::into).boxed_unsync()))
+        })
+    }
+}

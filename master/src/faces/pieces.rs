@@ -1,0 +1,288 @@
+//! Answers of any size: a list of pieces, most of them kept beside the objects they show, written out a chunk at a time while the
+//! client takes them, and packed with gzip if it may be.
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use futures::Stream;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY};
+use http::{HeaderMap, StatusCode};
+use tepui_master_core::TaskSnapshot;
+
+use super::asked::{Asked, Response, StreamBroken, bytes, streaming, text};
+use super::legacy::shapes;
+use super::negotiate::accepts_gzip;
+use crate::view::Shown;
+
+/// Answers up to this size are made at once; from half of it on they are sent in chunks of it.
+const CHUNK_BYTES: usize = 64 << 10;
+/// Answers of fewer pieces are made at once.
+const FEW: usize = 128;
+/// Smaller answers are not worth packing (Mesos' bound).
+const PACK_FROM_BYTES: usize = 1024;
+
+/// A part of an answer.
+pub(crate) enum Piece {
+    /// Finished.
+    Bytes(Bytes),
+    /// A legacy TASK.
+    LegacyTask(Arc<Shown<TaskSnapshot>>),
+    /// A v1 Task.
+    Task(Arc<Shown<TaskSnapshot>>),
+}
+
+impl Piece {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Bytes(bytes) => out.extend_from_slice(bytes),
+            Self::LegacyTask(task) => out.extend_from_slice(task.legacy(shapes::task)),
+            Self::Task(task) => {
+                out.extend_from_slice(
+                    task.v1(|task, out| tepui_proto::json::write(&task.to_task(), out)),
+                );
+            }
+        }
+    }
+}
+
+/// Collects pieces; text between them is gathered.
+#[derive(Default)]
+pub(crate) struct Pieces {
+    done: VecDeque<Piece>,
+    open: Vec<u8>,
+}
+
+impl Pieces {
+    /// Appends to the text.
+    pub(crate) fn text(&mut self) -> &mut Vec<u8> {
+        &mut self.open
+    }
+
+    fn close(&mut self) {
+        if !self.open.is_empty() {
+            self.done
+                .push_back(Piece::Bytes(std::mem::take(&mut self.open).into()));
+        }
+    }
+
+    /// Appends a piece.
+    pub(crate) fn push(&mut self, piece: Piece) {
+        self.close();
+        self.done.push_back(piece);
+    }
+
+    /// Appends `[a,b,…]`.
+    pub(crate) fn list(&mut self, pieces: impl IntoIterator<Item = Piece>) {
+        self.open.push(b'[');
+        for (at, piece) in pieces.into_iter().enumerate() {
+            if at > 0 {
+                self.open.push(b',');
+            }
+            match piece {
+                // Gathering a small piece is cheaper than keeping it apart.
+                Piece::Bytes(bytes) => self.open.extend_from_slice(&bytes),
+                piece => self.push(piece),
+            }
+            if self.open.len() > CHUNK_BYTES {
+                self.close();
+            }
+        }
+        self.open.push(b']');
+    }
+
+    /// The whole text.
+    pub(crate) fn into_vec(mut self) -> Vec<u8> {
+        self.close();
+        let mut out = Vec::new();
+        for piece in self.done {
+            piece.write(&mut out);
+        }
+        out
+    }
+
+    /// The answer; made at once if it is small, streamed otherwise.
+    pub(crate) fn answer(mut self, content_type: &'static str, headers: &HeaderMap) -> Response {
+        self.close();
+        let gzip = accepts_gzip(headers);
+        if self.done.len() <= FEW {
+            return whole(content_type, self.into_vec(), gzip);
+        }
+        let packer =
+            gzip.then(|| GzEncoder::new(Vec::with_capacity(CHUNK_BYTES), Compression::fast()));
+        let mut answer = streaming(
+            content_type,
+            Chunks {
+                pieces: self.done,
+                packer,
+                finished: false,
+            },
+        );
+        if gzip {
+            packed(answer.headers_mut());
+        }
+        answer
+    }
+}
+
+/// A finished answer, packed if it is worth it.
+pub(crate) fn whole(content_type: &'static str, body: Vec<u8>, gzip: bool) -> Response {
+    if !gzip || body.len() < PACK_FROM_BYTES {
+        return bytes(content_type, body);
+    }
+    let mut packer = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    match packer.write_all(&body).and_then(|()| packer.finish()) {
+        Ok(small) => {
+            let mut answer = bytes(content_type, small);
+            packed(answer.headers_mut());
+            answer
+        }
+        Err(_) => bytes(content_type, body),
+    }
+}
+
+fn packed(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+}
+
+/// JSON, or a call of the function that `jsonp` names.
+pub(crate) fn json(asked: &Asked, fill: impl FnOnce(&mut Pieces)) -> Response {
+    let mut pieces = Pieces::default();
+    match asked.parameters().get("jsonp") {
+        None => {
+            fill(&mut pieces);
+            pieces.answer("application/json", &asked.headers)
+        }
+        // The name becomes code in somebody's page: only what can be a name is taken.
+        Some(name)
+            if !name.is_empty()
+                && name
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '$' | '.')) =>
+        {
+            pieces.text().extend_from_slice(name.as_bytes());
+            pieces.text().push(b'(');
+            fill(&mut pieces);
+            pieces.text().push(b')');
+            let mut answer = pieces.answer("text/javascript", &asked.headers);
+            answer
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static("text/javascript"));
+            answer
+        }
+        Some(_) => text(
+            StatusCode::BAD_REQUEST,
+            "The parameter 'jsonp' must be the name of a function",
+        ),
+    }
+}
+
+/// The chunks of a large answer.
+struct Chunks {
+    pieces: VecDeque<Piece>,
+    packer: Option<GzEncoder<Vec<u8>>>,
+    finished: bool,
+}
+
+impl Stream for Chunks {
+    type Item = Result<Bytes, StreamBroken>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.finished {
+            return Poll::Ready(None);
+        }
+        loop {
+            let mut chunk = Vec::with_capacity(CHUNK_BYTES + 4096);
+            while chunk.len() < CHUNK_BYTES
+                && let Some(piece) = self.pieces.pop_front()
+            {
+                piece.write(&mut chunk);
+            }
+            let last = self.pieces.is_empty();
+            if last {
+                self.finished = true;
+            }
+            let Some(mut packer) = self.packer.take() else {
+                return Poll::Ready(if chunk.is_empty() {
+                    None
+                } else {
+                    Some(Ok(chunk.into()))
+                });
+            };
+            // Writing into a Vec cannot fail.
+            let _ = packer.write_all(&chunk);
+            let packed = if last {
+                packer.finish().unwrap_or_default()
+            } else {
+                let packed = std::mem::take(packer.get_mut());
+                self.packer = Some(packer);
+                packed
+            };
+            if !packed.is_empty() || last {
+                return Poll::Ready(Some(Ok(packed.into())));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+
+    use super::*;
+
+    async fn stream(packer: Option<GzEncoder<Vec<u8>>>, count: usize) -> Vec<u8> {
+        let pieces = (0..count)
+            .map(|n| Piece::Bytes(format!("{n},").into()))
+            .collect();
+        let chunks: Vec<_> = Chunks {
+            pieces,
+            packer,
+            finished: false,
+        }
+        .collect()
+        .await;
+        chunks
+            .into_iter()
+            .flat_map(|chunk| chunk.expect("no errors"))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn large_answers_arrive_whole_packed_or_not() {
+        let expected: String = (0..50_000).map(|n| format!("{n},")).collect();
+        assert_eq!(stream(None, 50_000).await, expected.as_bytes());
+        let packed = stream(
+            Some(GzEncoder::new(Vec::new(), Compression::fast())),
+            50_000,
+        )
+        .await;
+        assert!(packed.len() < expected.len() / 2);
+        let mut unpacked = String::new();
+        std::io::Read::read_to_string(
+            &mut flate2::read::GzDecoder::new(&packed[..]),
+            &mut unpacked,
+        )
+        .expect("gzip");
+        assert_eq!(unpacked, expected);
+    }
+
+    #[test]
+    fn lists_have_their_commas() {
+        for (items, expected) in [
+            (vec![], "[]"),
+            (vec!["1"], "[1]"),
+            (vec!["1", "2"], "[1,2]"),
+        ] {
+            let mut pieces = Pieces::default();
+            pieces.list(items.into_iter().map(|item| Piece::Bytes(item.into())));
+            assert_eq!(pieces.into_vec(), expected.as_bytes());
+        }
+    }
+}

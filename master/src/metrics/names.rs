@@ -1,0 +1,604 @@
+//! All numbers under Mesos' names (`/metrics/snapshot`, GET_METRICS), and the same for Prometheus.
+//!
+//! Prometheus' names are Mesos' with `tepui_` in front, everything but letters and digits as `_`, and `_total` behind counters;
+//! frameworks become labels. Numbers that Mesos does not have begin with `tepui/`.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tepui_master_core::{Counters, FrameworkCounters};
+use tepui_model::{FrameworkId, TaskState};
+use tepui_proto::mesos::scheduler::{call, event};
+use tepui_proto::mesos::task_status;
+
+use super::{Metrics, system};
+use crate::driver::CoreNumbers;
+use crate::view::Totals;
+
+/// What numbers are made of.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    /// The core's; none while this master does not lead.
+    pub(crate) numbers: Option<Box<CoreNumbers>>,
+    pub(crate) totals: Option<Totals>,
+    pub(crate) names: HashMap<FrameworkId, String>,
+    /// Parcels and bytes that wait for the core.
+    pub(crate) inbox: (usize, usize),
+    pub(crate) epoch: Option<u64>,
+    pub(crate) uptime: Duration,
+    pub(crate) per_framework: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Counter,
+    Gauge,
+}
+
+struct Number {
+    name: Cow<'static, str>,
+    kind: Kind,
+    value: f64,
+    /// Name, id and the rest of the metric's name, for a number of one framework.
+    framework: Option<(String, String, Cow<'static, str>)>,
+}
+
+struct Numbers(Vec<Number>);
+
+impl Numbers {
+    fn push(&mut self, kind: Kind, name: impl Into<Cow<'static, str>>, value: f64) {
+        self.0.push(Number {
+            name: name.into(),
+            kind,
+            value,
+            framework: None,
+        });
+    }
+
+    fn counter(&mut self, name: impl Into<Cow<'static, str>>, value: u64) {
+        self.push(Kind::Counter, name, value as f64);
+    }
+
+    fn gauge(&mut self, name: impl Into<Cow<'static, str>>, value: f64) {
+        self.push(Kind::Gauge, name, value);
+    }
+}
+
+/// Names and values as Mesos shows them.
+pub(crate) fn snapshot(sources: &Sources, shell: &Metrics) -> impl Iterator<Item = (String, f64)> {
+    collect(sources, shell)
+        .0
+        .into_iter()
+        .map(|number| (number.name.into_owned(), number.value))
+}
+
+/// The same as Prometheus' text format.
+pub(crate) fn prometheus(sources: &Sources, shell: &Metrics) -> String {
+    let mut families = std::collections::BTreeMap::<String, (Kind, Vec<String>)>::new();
+    for number in collect(sources, shell).0 {
+        let plain = match &number.framework {
+            Some((_, _, rest)) => format!("master_framework_{rest}"),
+            None => number.name.clone().into_owned(),
+        };
+        let mut name = String::from("tepui_");
+        name.extend(
+            plain
+                .trim_start_matches("tepui/")
+                .chars()
+                .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }),
+        );
+        if number.kind == Kind::Counter {
+            name.push_str("_total");
+        }
+        let labels = match &number.framework {
+            Some((framework, id, _)) => format!(
+                "{{framework=\"{}\",framework_id=\"{}\"}}",
+                escaped(framework),
+                escaped(id)
+            ),
+            None => String::new(),
+        };
+        let line = format!("{name}{labels} {}", number.value);
+        families
+            .entry(name)
+            .or_insert((number.kind, Vec::new()))
+            .1
+            .push(line);
+    }
+    let mut text = String::with_capacity(16 << 10);
+    for (name, (kind, lines)) in families {
+        // Writing into a String cannot fail.
+        let _ = writeln!(
+            text,
+            "# TYPE {name} {}",
+            if kind == Kind::Counter {
+                "counter"
+            } else {
+                "gauge"
+            }
+        );
+        for line in lines {
+            let _ = writeln!(text, "{line}");
+        }
+    }
+    let _ = writeln!(
+        text,
+        "# TYPE tepui_build_info gauge\ntepui_build_info{{version=\"{}\"}} 1",
+        env!("CARGO_PKG_VERSION")
+    );
+    text
+}
+
+fn escaped(label: &str) -> String {
+    label
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+fn collect(sources: &Sources, shell: &Metrics) -> Numbers {
+    let mut numbers = Numbers(Vec::with_capacity(256));
+    numbers.gauge(
+        "master/elected",
+        if sources.numbers.is_some() { 1.0 } else { 0.0 },
+    );
+    numbers.gauge("master/uptime_secs", sources.uptime.as_secs_f64());
+    if let Some(core) = &sources.numbers {
+        of_core(&core.counters, &mut numbers);
+        if sources.per_framework {
+            for (id, counters) in &core.frameworks {
+                if let Some(name) = sources.names.get(id) {
+                    of_framework(id, name, counters, &mut numbers);
+                }
+            }
+        }
+    }
+    if let Some(totals) = &sources.totals {
+        of_resources(totals, &mut numbers);
+    }
+    of_shell(sources, shell, &mut numbers);
+    for (name, value) in system::numbers() {
+        numbers.gauge(name, value);
+    }
+    numbers
+}
+
+fn of_core(core: &Counters, numbers: &mut Numbers) {
+    for (name, value) in [
+        ("master/slaves_active", core.slaves_active),
+        ("master/slaves_inactive", core.slaves_inactive),
+        ("master/slaves_connected", core.slaves_connected),
+        ("master/slaves_disconnected", core.slaves_disconnected),
+        ("master/slaves_unreachable", core.slaves_unreachable),
+        ("master/frameworks_active", core.frameworks_active),
+        ("master/frameworks_inactive", core.frameworks_inactive),
+        ("master/frameworks_connected", core.frameworks_connected),
+        (
+            "master/frameworks_disconnected",
+            core.frameworks_disconnected,
+        ),
+        ("master/outstanding_offers", core.outstanding_offers),
+        ("master/tasks_unreachable", core.tasks_unreachable),
+        (
+            "registrar/queued_operations",
+            core.registrar_queued_operations,
+        ),
+        ("tepui/slaves_recovered", core.slaves_recovered),
+    ] {
+        numbers.gauge(name, value as f64);
+    }
+    for (name, state) in [
+        ("master/tasks_staging", TaskState::Staging),
+        ("master/tasks_starting", TaskState::Starting),
+        ("master/tasks_running", TaskState::Running),
+        ("master/tasks_killing", TaskState::Killing),
+    ] {
+        numbers.gauge(name, core.tasks_in(state) as f64);
+    }
+    for (name, state) in [
+        ("master/tasks_finished", TaskState::Finished),
+        ("master/tasks_failed", TaskState::Failed),
+        ("master/tasks_killed", TaskState::Killed),
+        ("master/tasks_lost", TaskState::Lost),
+        ("master/tasks_error", TaskState::Error),
+        ("master/tasks_dropped", TaskState::Dropped),
+        ("master/tasks_gone", TaskState::Gone),
+        ("master/tasks_gone_by_operator", TaskState::GoneByOperator),
+    ] {
+        numbers.counter(name, core.tasks_ended_in(state));
+    }
+    let messages = &core.messages;
+    for (name, value) in [
+        ("master/slave_registrations", core.slave_registrations),
+        ("master/slave_reregistrations", core.slave_reregistrations),
+        ("master/slave_removals", core.slave_removals),
+        (
+            "master/slave_removals/reason_unhealthy",
+            core.slave_removals_unhealthy,
+        ),
+        (
+            "master/slave_removals/reason_unregistered",
+            core.slave_removals_unregistered,
+        ),
+        ("master/slave_removals/reason_registered", 0),
+        (
+            "master/slave_unreachable_scheduled",
+            core.slave_unreachable_scheduled,
+        ),
+        (
+            "master/slave_unreachable_completed",
+            core.slave_unreachable_completed,
+        ),
+        (
+            "master/slave_unreachable_canceled",
+            core.slave_unreachable_scheduled
+                .saturating_sub(core.slave_unreachable_completed),
+        ),
+        ("master/slave_shutdowns_scheduled", 0),
+        ("master/slave_shutdowns_completed", 0),
+        ("master/slave_shutdowns_canceled", 0),
+        (
+            "master/recovery_slave_removals",
+            core.recovery_slave_removals,
+        ),
+        ("master/dropped_messages", core.dropped_messages),
+        (
+            "master/valid_framework_to_executor_messages",
+            core.valid_framework_to_executor_messages,
+        ),
+        (
+            "master/invalid_framework_to_executor_messages",
+            core.invalid_framework_to_executor_messages,
+        ),
+        (
+            "master/valid_executor_to_framework_messages",
+            core.valid_executor_to_framework_messages,
+        ),
+        (
+            "master/invalid_executor_to_framework_messages",
+            core.invalid_executor_to_framework_messages,
+        ),
+        ("master/valid_status_updates", core.valid_status_updates),
+        ("master/invalid_status_updates", core.invalid_status_updates),
+        (
+            "master/valid_status_update_acknowledgements",
+            core.valid_status_update_acknowledgements,
+        ),
+        (
+            "master/invalid_status_update_acknowledgements",
+            core.invalid_status_update_acknowledgements,
+        ),
+        (
+            "master/messages_register_framework",
+            messages.register_framework,
+        ),
+        (
+            "master/messages_reregister_framework",
+            messages.reregister_framework,
+        ),
+        (
+            "master/messages_unregister_framework",
+            messages.unregister_framework,
+        ),
+        (
+            "master/messages_deactivate_framework",
+            messages.deactivate_framework,
+        ),
+        ("master/messages_kill_task", messages.kill_task),
+        (
+            "master/messages_status_update_acknowledgement",
+            messages.status_update_acknowledgement,
+        ),
+        (
+            "master/messages_resource_request",
+            messages.resource_request,
+        ),
+        ("master/messages_launch_tasks", messages.launch_tasks),
+        ("master/messages_decline_offers", messages.decline_offers),
+        ("master/messages_revive_offers", messages.revive_offers),
+        ("master/messages_suppress_offers", messages.suppress_offers),
+        ("master/messages_reconcile_tasks", messages.reconcile_tasks),
+        (
+            "master/messages_reconcile_operations",
+            messages.reconcile_operations,
+        ),
+        (
+            "master/messages_framework_to_executor",
+            messages.framework_to_executor,
+        ),
+        (
+            "master/messages_executor_to_framework",
+            messages.executor_to_framework,
+        ),
+        (
+            "master/messages_operation_status_update",
+            messages.operation_status_update,
+        ),
+        (
+            "master/messages_operation_status_update_acknowledgement",
+            messages.operation_status_update_acknowledgement,
+        ),
+        ("master/messages_register_slave", messages.register_slave),
+        (
+            "master/messages_reregister_slave",
+            messages.reregister_slave,
+        ),
+        (
+            "master/messages_unregister_slave",
+            messages.unregister_slave,
+        ),
+        ("master/messages_status_update", messages.status_update),
+        ("master/messages_exited_executor", messages.exited_executor),
+        ("master/messages_update_slave", messages.update_slave),
+        ("master/messages_authenticate", 0),
+        ("allocator/mesos/allocation_runs", core.allocation_runs),
+        ("tepui/tasks_launched", core.tasks_launched),
+        ("tepui/offers_sent", core.offers.sent),
+        ("tepui/offers_accepted", core.offers.accepted),
+        ("tepui/offers_declined", core.offers.declined),
+        ("tepui/offers_rescinded", core.offers.rescinded),
+    ] {
+        numbers.counter(name, value);
+    }
+    for ((state, source, reason), count) in &core.task_causes {
+        let (Ok(state), Ok(source), Ok(reason)) = (
+            TaskState::from_number(*state).ok_or(()),
+            task_status::Source::try_from(*source),
+            task_status::Reason::try_from(*reason),
+        ) else {
+            continue;
+        };
+        // The metric's names are older than the words agent and slave changed places.
+        let name = format!(
+            "master/{}/{}/{}",
+            state.name(),
+            source.as_str_name(),
+            reason.as_str_name()
+        );
+        numbers.counter(name.to_lowercase().replace("agent", "slave"), *count);
+    }
+}
+
+fn of_framework(id: &FrameworkId, name: &str, counters: &FrameworkCounters, numbers: &mut Numbers) {
+    let encoded =
+        percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let mut push = |kind, rest: Cow<'static, str>, value: u64| {
+        let full = format!("master/frameworks/{encoded}/{id}/{rest}");
+        let framework = Some((name.to_owned(), id.as_str().to_owned(), rest));
+        numbers.0.push(Number {
+            name: full.into(),
+            kind,
+            value: value as f64,
+            framework,
+        });
+    };
+    push(Kind::Counter, "calls".into(), counters.calls.iter().sum());
+    for (at, count) in counters
+        .calls
+        .iter()
+        .enumerate()
+        .filter(|(_, count)| **count > 0)
+    {
+        if let Some(kind) = i32::try_from(at)
+            .ok()
+            .and_then(|at| call::Type::try_from(at).ok())
+        {
+            push(
+                Kind::Counter,
+                format!("calls/{}", kind.as_str_name().to_lowercase()).into(),
+                *count,
+            );
+        }
+    }
+    push(Kind::Counter, "events".into(), counters.events.iter().sum());
+    for (at, count) in counters
+        .events
+        .iter()
+        .enumerate()
+        .filter(|(_, count)| **count > 0)
+    {
+        if let Some(kind) = i32::try_from(at)
+            .ok()
+            .and_then(|at| event::Type::try_from(at).ok())
+        {
+            push(
+                Kind::Counter,
+                format!("events/{}", kind.as_str_name().to_lowercase()).into(),
+                *count,
+            );
+        }
+    }
+    push(Kind::Counter, "offers/sent".into(), counters.offers.sent);
+    push(
+        Kind::Counter,
+        "offers/accepted".into(),
+        counters.offers.accepted,
+    );
+    push(
+        Kind::Counter,
+        "offers/declined".into(),
+        counters.offers.declined,
+    );
+    push(
+        Kind::Counter,
+        "offers/rescinded".into(),
+        counters.offers.rescinded,
+    );
+    for (list, kind, counts) in [
+        ("active", Kind::Gauge, &counters.tasks_active),
+        ("terminal", Kind::Counter, &counters.tasks_terminal),
+    ] {
+        for (at, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            if let Some(state) = i32::try_from(at)
+                .ok()
+                .and_then(|at| TaskState::from_number(at))
+            {
+                push(
+                    kind,
+                    format!("tasks/{list}/{}", state.name().to_lowercase()).into(),
+                    *count,
+                );
+            }
+        }
+    }
+}
+
+fn of_resources(totals: &Totals, numbers: &mut Numbers) {
+    let names = ["cpus", "gpus", "mem", "disk"];
+    for (suffix, total, used) in [
+        ("", &totals.total, &totals.used),
+        (
+            "_revocable",
+            &totals.revocable_total,
+            &totals.revocable_used,
+        ),
+    ] {
+        for ((name, total), used) in names.iter().zip(total).zip(used) {
+            numbers.gauge(format!("master/{name}{suffix}_total"), *total);
+            numbers.gauge(format!("master/{name}{suffix}_used"), *used);
+            numbers.gauge(
+                format!("master/{name}{suffix}_percent"),
+                if *total > 0.0 { used / total } else { 0.0 },
+            );
+        }
+    }
+    for (((name, total), used), offered) in names
+        .iter()
+        .zip(&totals.total)
+        .zip(&totals.used)
+        .zip(&totals.offered)
+    {
+        if *name != "gpus" {
+            numbers.gauge(format!("allocator/mesos/resources/{name}/total"), *total);
+            numbers.gauge(
+                format!("allocator/mesos/resources/{name}/offered_or_allocated"),
+                used + offered,
+            );
+        }
+    }
+}
+
+fn of_shell(sources: &Sources, shell: &Metrics, numbers: &mut Numbers) {
+    numbers.gauge("master/event_queue_messages", sources.inbox.0 as f64);
+    numbers.gauge("master/event_queue_dispatches", 0.0);
+    numbers.gauge("master/event_queue_http_requests", 0.0);
+    numbers.gauge("allocator/mesos/event_queue_dispatches", 0.0);
+    numbers.gauge("allocator/event_queue_dispatches", 0.0);
+    numbers.gauge(
+        "master/operator_event_stream_subscribers",
+        shell.operator_subscribers.load(Relaxed) as f64,
+    );
+    numbers.counter("master/http_cache_hits", shell.cache_hits.load(Relaxed));
+    numbers.gauge(
+        "registrar/log/recovered",
+        if sources.epoch.is_some() { 1.0 } else { 0.0 },
+    );
+    let writes = shell.store_writes.load(Relaxed);
+    let mean_ms = shell.store_nanos.load(Relaxed) as f64 / 1e6 / writes.max(1) as f64;
+    numbers.gauge("registrar/state_store_ms", mean_ms);
+    numbers.counter("registrar/state_store_ms/count", writes);
+    numbers.gauge("tepui/epoch", sources.epoch.unwrap_or_default() as f64);
+    numbers.gauge("tepui/inbox_bytes", sources.inbox.1 as f64);
+    numbers.counter("tepui/step_batches", shell.batches.load(Relaxed));
+    numbers.counter("tepui/step_inputs", shell.inputs.load(Relaxed));
+    numbers.push(
+        Kind::Counter,
+        "tepui/step_seconds",
+        shell.step_nanos.load(Relaxed) as f64 / 1e9,
+    );
+    numbers.gauge(
+        "tepui/step_seconds_max",
+        shell.step_nanos_max.load(Relaxed) as f64 / 1e9,
+    );
+    numbers.gauge(
+        "tepui/framework_streams",
+        shell.streams.load(Relaxed) as f64,
+    );
+    numbers.gauge("tepui/agent_streams", shell.links.load(Relaxed) as f64);
+    numbers.counter(
+        "tepui/outbox_overflows",
+        shell.outbox_overflows.load(Relaxed),
+    );
+    numbers.counter("tepui/log_lines_lost", shell.log_lines_lost.load(Relaxed));
+    numbers.gauge("tepui/connections", shell.connections.load(Relaxed) as f64);
+    numbers.counter(
+        "tepui/connections_refused",
+        shell.connections_refused.load(Relaxed),
+    );
+    numbers.counter("tepui/http_requests", shell.http_requests.load(Relaxed));
+    for (class, count) in shell.http_answers.iter().enumerate().skip(1) {
+        numbers.counter(format!("tepui/http_answers_{class}xx"), count.load(Relaxed));
+    }
+    numbers.gauge(
+        "tepui/ui_subscribers",
+        shell.ui_subscribers.load(Relaxed) as f64,
+    );
+    numbers.counter(
+        "tepui/subscribers_closed",
+        shell.subscribers_closed.load(Relaxed),
+    );
+    numbers.counter("tepui/proxied_requests", shell.proxied.load(Relaxed));
+    if let Some(bytes) = system::resident_bytes() {
+        numbers.gauge("tepui/process_resident_memory_bytes", bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_there_once_and_prometheus_can_read_them() {
+        let mut numbers = CoreNumbers::default();
+        numbers.counters.task_causes.insert(
+            (
+                TaskState::Lost as i32,
+                0,
+                task_status::Reason::AgentRemoved as i32,
+            ),
+            3,
+        );
+        let id = FrameworkId::new("f-1").expect("an id");
+        numbers
+            .frameworks
+            .push((id.clone(), FrameworkCounters::default()));
+        let sources = Sources {
+            numbers: Some(Box::new(numbers)),
+            totals: Some(Totals::default()),
+            names: [(id, "a \"name\"".to_owned())].into(),
+            per_framework: true,
+            ..Sources::default()
+        };
+        let shell = Metrics::default();
+        let mut names: Vec<_> = snapshot(&sources, &shell).map(|(name, _)| name).collect();
+        for expected in [
+            "master/elected",
+            "master/tasks_running",
+            "master/cpus_percent",
+            "master/task_lost/source_master/reason_slave_removed",
+            "master/frameworks/a%20%22name%22/f%2D1/offers/sent",
+        ] {
+            let expected = expected.replace("f%2D1", "f-1");
+            assert!(names.contains(&expected), "{expected} is missing");
+        }
+        let all = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all);
+        let text = prometheus(&sources, &shell);
+        assert!(text.contains("tepui_master_framework_offers_sent_total{framework=\"a \\\"name\\\"\",framework_id=\"f-1\"} 0\n"));
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let (name, value) = line.rsplit_once(' ').expect("a name and a value");
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+            assert!(
+                name.chars()
+                    .take_while(|c| *c != '{')
+                    .all(|c| c.is_ascii_alphanumeric() || c == '_'),
+                "{line}"
+            );
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! From campaign to leading to stepping down, in one process.
+//!
+//! A *reign* is the time from winning an election to losing it: the recovered registry, a core on its own thread, the registrar and
+//! the view. What the faces see of all this is the [`Standing`].
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tepui_coordination::{Election, HostPort, LeaderInfo, Leadership, SharedStore};
+use tepui_master_core::{LogLevel, Master as Core};
+use tepui_model::Time;
+use tepui_proto::mesos;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::driver::{Driver, Inbox, Line, Outlets, Stopped};
+use crate::metrics::Metrics;
+use crate::registrar::{self, RecoveryError};
+use crate::view::View;
+
+/// What this process is at the moment.
+#[derive(Debug, Clone)]
+pub(crate) enum Standing {
+    /// Nobody is known to lead.
+    Nobody,
+    /// Another master leads.
+    Following(Option<HostPort>),
+    /// This one leads, and reads the registry.
+    Recovering,
+    /// This one leads.
+    Leading(Arc<Reign>),
+}
+
+/// A reign, as the faces see it. They may hold on to it after it has ended: its inbox is closed then, its view stands still.
+pub(crate) struct Reign {
+    pub(crate) epoch: Arc<AtomicU64>,
+    pub(crate) inbox: Inbox,
+    pub(crate) view: Arc<View>,
+    pub(crate) master: mesos::MasterInfo,
+    pub(crate) elected_at: Time,
+    /// Cut off from the other masters for so long that another may lead: nothing new is started.
+    suspended: AtomicBool,
+}
+
+impl Reign {
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn suspended(&self) -> bool {
+        self.suspended.load(Ordering::Relaxed)
+    }
+}
+
+impl std::fmt::Debug for Reign {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "epoch {}", self.epoch())
+    }
+}
+
+/// Who this master is, as long as the process lives.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) id: String,
+    pub(crate) hostname: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) started_at: Time,
+}
+
+/// What Mesos clients are told about the version.
+pub(crate) const MESOS_VERSION: &str = "1.11.0";
+/// What Mesos masters can do, by name.
+pub(crate) const CAPABILITIES: [&str; 3] = ["AGENT_UPDATE", "AGENT_DRAINING", "QUOTA_V2"];
+
+impl Identity {
+    /// What the other masters and everything that detects masters reads.
+    pub(crate) fn leader_info(&self) -> LeaderInfo {
+        LeaderInfo::new(
+            self.id.clone(),
+            self.hostname.clone(),
+            self.address.ip(),
+            self.address.port(),
+        )
+        .with_capabilities(CAPABILITIES)
+        .with_pid_and_version("master", MESOS_VERSION)
+    }
+
+    /// libprocess' name of this master.
+    pub(crate) fn pid(&self) -> String {
+        format!("master@{}", self.address)
+    }
+
+    /// The same as Mesos' clients are told it.
+    pub(crate) fn master_info(&self) -> mesos::MasterInfo {
+        use mesos::master_info::{Capability, capability};
+        let ip = match self.address.ip() {
+            std::net::IpAddr::V4(v4) => u32::from_le_bytes(v4.octets()),
+            std::net::IpAddr::V6(_) => 0,
+        };
+        mesos::MasterInfo {
+            id: self.id.clone(),
+            ip,
+            port: self.address.port().into(),
+            pid: Some(self.pid()),
+            hostname: Some(self.hostname.clone()),
+            version: Some(MESOS_VERSION.to_owned()),
+            address: Some(mesos::Address {
+                hostname: Some(self.hostname.clone()),
+                ip: Some(self.address.ip().to_string()),
+                port: self.address.port().into(),
+            }),
+            capabilities: [
+                capability::Type::AgentUpdate,
+                capability::Type::AgentDraining,
+                capability::Type::QuotaV2,
+            ]
+            .into_iter()
+            .map(|kind| Capability {
+                r#type: Some(kind.into()),
+            })
+            .collect(),
+            ..mesos::MasterInfo::default()
+        }
+    }
+}
+
+/// Everything that outlives a single reign.
+pub(crate) struct Lifecycle {
+    pub(crate) config: Arc<Config>,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) clock: Clock,
+    pub(crate) store: SharedStore,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) standing: watch::Sender<Standing>,
+    pub(crate) lines: mpsc::Sender<Line>,
+}
+
+/// A core at work.
+struct Ruling {
+    reign: Arc<Reign>,
+    stop: CancellationToken,
+    stopped: oneshot::Receiver<Stopped>,
+}
+
+/// Why the process cannot go on. Losing an election is no reason.
+#[derive(Debug, thiserror::Error)]
+pub enum LifecycleError {
+    /// A leader without a registry would admit agents that it must not.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// The core's thread could not be started.
+    #[error("the core's thread cannot be started: {0}")]
+    Thread(std::io::Error),
+    /// An assertion of the core failed: its state cannot be trusted.
+    #[error("the master's core has stopped by itself; its message is in the log")]
+    CoreDied,
+}
+
+impl Lifecycle {
+    /// Campaigns and rules until it is told to stop.
+    pub(crate) async fn run(
+        self,
+        mut election: Election,
+        stop: CancellationToken,
+    ) -> Result<(), LifecycleError> {
+        let mut ruling: Option<Ruling> = None;
+        let mut leadership = election.leadership();
+        let outcome = loop {
+            match &leadership {
+                Leadership::Leading { epoch } => match &ruling {
+                    Some(ruling) => {
+                        ruling.reign.epoch.store(*epoch, Ordering::Relaxed);
+                        ruling.reign.suspended.store(false, Ordering::Relaxed);
+                    }
+                    None => {
+                        let _ = self.standing.send_replace(Standing::Recovering);
+                        tokio::select! {
+                            begun = self.begin(*epoch) => match begun {
+                                Ok(begun) => {
+                                    let _ = self.standing.send_replace(Standing::Leading(begun.reign.clone()));
+                                    ruling = Some(begun);
+                                }
+                                Err(error) => break Err(error),
+                            },
+                            changed = election.changed() => {
+                                leadership = changed;
+                                continue;
+                            }
+                            () = stop.cancelled() => break Ok(()),
+                        }
+                    }
+                },
+                Leadership::Suspended { .. } => {
+                    if let Some(ruling) = &ruling {
+                        warn!(
+                            "cut off from the other masters: nothing new is started until this master leads for sure"
+                        );
+                        ruling.reign.suspended.store(true, Ordering::Relaxed);
+                    }
+                }
+                Leadership::Following { leader } => {
+                    if let Some(ruling) = ruling.take() {
+                        warn!("another master leads: stepping down");
+                        ruling.end();
+                    }
+                    let info = LeaderInfo::from_json(&leader.payload).ok();
+                    let _ = self
+                        .standing
+                        .send_replace(Standing::Following(info.and_then(|info| info.advertised())));
+                }
+                Leadership::Waiting => {
+                    if ruling.is_none() {
+                        let _ = self.standing.send_replace(Standing::Nobody);
+                    }
+                }
+            }
+            tokio::select! {
+                changed = election.changed() => leadership = changed,
+                stopped = until_stopped(&mut ruling) => match stopped {
+                    Some(Stopped::Fenced(reason)) => {
+                        warn!("stepping down: {reason}");
+                        if let Some(ruling) = ruling.take() {
+                            ruling.end();
+                        }
+                        let _ = self.standing.send_replace(Standing::Nobody);
+                        // Another has written as the leader; the election will tell who it is, or that this one leads anew.
+                        tokio::select! {
+                            changed = election.changed() => leadership = changed,
+                            () = stop.cancelled() => break Ok(()),
+                        }
+                    }
+                    Some(Stopped::Asked) | None => break Err(LifecycleError::CoreDied),
+                },
+                () = stop.cancelled() => break Ok(()),
+            }
+        };
+        let _ = self.standing.send_replace(Standing::Nobody);
+        if let Some(ruling) = ruling.take() {
+            ruling.stop.cancel();
+            // What the core had handed to its peers' outboxes is on its way when the thread is gone.
+            let _ = ruling.stopped.await;
+        }
+        election.resign().await;
+        outcome
+    }
+
+    /// Reads the registry and starts a core on it.
+    async fn begin(&self, epoch: u64) -> Result<Ruling, LifecycleError> {
+        let registry =
+            registrar::recover(&self.store, epoch, self.config.registry_fetch_timeout).await?;
+        info!(
+            "leading with epoch {epoch}; {} agents are in the registry",
+            registry.agents.len()
+        );
+        let epoch_now = Arc::new(AtomicU64::new(epoch));
+        let (inbox, inlet) = Inbox::new(self.config.limits.inbox_bytes);
+        let (writes, writes_in) = mpsc::unbounded_channel();
+        let view = View::new(
+            self.config.limits.outbox_messages,
+            self.config.limits.outbox_bytes,
+        );
+        let master = self.identity.master_info();
+        let core = Core::new(
+            self.core_config(master.clone(), epoch),
+            registry,
+            self.clock.now(),
+        );
+        let outlets = Outlets {
+            view: view.clone(),
+            writes,
+            lines: self.lines.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let driver = Driver::new(core, self.clock, outlets);
+        let stop = CancellationToken::new();
+        let (tell, stopped) = oneshot::channel();
+        tokio::spawn(registrar::run(
+            self.store.clone(),
+            epoch_now.clone(),
+            self.config.registry_store_timeout,
+            writes_in,
+            inbox.clone(),
+            self.metrics.clone(),
+        ));
+        tokio::spawn(View::keep_up(Arc::downgrade(&view)));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(LifecycleError::Thread)?;
+        let stopping = stop.clone();
+        std::thread::Builder::new()
+            .name("master-core".to_owned())
+            .spawn(move || {
+                let stopped = runtime.block_on(driver.run(inlet, stopping));
+                // Nobody listens any more when the process is going down.
+                let _ = tell.send(stopped);
+            })
+            .map_err(LifecycleError::Thread)?;
+        let reign = Reign {
+            epoch: epoch_now,
+            inbox,
+            view,
+            master,
+            elected_at: self.clock.now(),
+            suspended: AtomicBool::new(false),
+        };
+        Ok(Ruling {
+            reign: Arc::new(reign),
+            stop,
+            stopped,
+        })
+    }
+
+    fn core_config(&self, master: mesos::MasterInfo, epoch: u64) -> tepui_master_core::Config {
+        let config = &self.config;
+        let seed = u64::from_le_bytes(
+            uuid::Uuid::new_v4().as_bytes()[..8]
+                .try_into()
+                .unwrap_or_default(),
+        );
+        tepui_master_core::Config {
+            roles: config.roles.clone(),
+            weights: config.weights.clone(),
+            root_submissions: config.root_submissions,
+            filter_gpu_resources: config.filter_gpu_resources,
+            allocation_interval: config.allocation_interval,
+            offer_timeout: config.offer_timeout,
+            agent_ping_timeout: config.agent_ping_timeout,
+            max_agent_ping_timeouts: config.max_agent_ping_timeouts,
+            agent_reregister_timeout: config.agent_reregister_timeout,
+            max_completed_frameworks: config.max_completed_frameworks,
+            max_completed_tasks_per_framework: config.max_completed_tasks_per_framework,
+            max_unreachable_tasks_per_framework: config.max_unreachable_tasks_per_framework,
+            ..tepui_master_core::Config::new(master, epoch, seed)
+        }
+    }
+}
+
+impl Ruling {
+    /// Ends it without waiting: the core's thread finishes its batch, and its streams break.
+    fn end(self) {
+        self.stop.cancel();
+    }
+}
+
+/// When the core stops by itself; never without one.
+async fn until_stopped(ruling: &mut Option<Ruling>) -> Option<Stopped> {
+    match ruling {
+        Some(ruling) => (&mut ruling.stopped).await.ok(),
+        None => std::future::pending().await,
+    }
+}
+
+/// Writes the core's lines into the log, beside the core's thread.
+pub(crate) async fn log_lines(mut lines: mpsc::Receiver<Line>) {
+    while let Some(line) = lines.recv().await {
+        match line.level {
+            LogLevel::Info => info!(target: "tepui_master::core", "{}", line.text),
+            LogLevel::Warn => warn!(target: "tepui_master::core", "{}", line.text),
+        }
+    }
+}
+
+/// Puts the end of a lifecycle into the log.
+pub(crate) fn log_end(error: &LifecycleError) {
+    error!("the master stops: {error}");
+}
