@@ -1,0 +1,9 @@
+//! The master's faces, tested on real masters on free ports: what clients send, byte by byte, and what they get.
+
+mod bad_input;
+mod grpc;
+mod operator;
+mod proxy;
+mod reading;
+mod scheduler;
+mod support;
