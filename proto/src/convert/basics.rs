@@ -227,3 +227,94 @@ pub fn quantities_to_wire(
         .map(|(name, amount)| (name.to_string(), scalar(amount)))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids() {
+        let wire = mesos::TaskId {
+            value: "web.1".to_owned(),
+        };
+        let task = model::TaskId::try_from(&wire).expect("it keeps the rules");
+        assert_eq!(mesos::TaskId::from(&task), wire);
+        for bad in ["", ".", "a/b"] {
+            assert!(
+                model::AgentId::try_from(&mesos::AgentId {
+                    value: bad.to_owned()
+                })
+                .is_err(),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn container_ids() {
+        let nested = |depth: usize| {
+            (1..depth).fold(
+                mesos::ContainerId {
+                    value: "0".to_owned(),
+                    parent: None,
+                },
+                |parent, level| mesos::ContainerId {
+                    value: level.to_string(),
+                    parent: Some(Box::new(parent)),
+                },
+            )
+        };
+        let container = model::ContainerId::try_from(&nested(3)).expect("it keeps the rules");
+        assert_eq!(container.to_string(), "0.1.2");
+        assert_eq!(mesos::ContainerId::from(&container), nested(3));
+        assert!(model::ContainerId::try_from(&nested(CONTAINER_DEPTH_LIMIT)).is_ok());
+        let deeper = model::ContainerId::try_from(&nested(CONTAINER_DEPTH_LIMIT + 1));
+        assert_eq!(deeper, Err(ContainerIdError::TooDeep));
+    }
+
+    #[test]
+    fn task_states_have_the_same_names_and_numbers() {
+        for state in model::TaskState::ALL {
+            let wire = mesos::TaskState::from(*state);
+            assert_eq!(
+                (wire.as_str_name(), wire as i32),
+                (state.name(), *state as i32)
+            );
+            assert_eq!(model::TaskState::from(wire), *state);
+        }
+    }
+
+    #[test]
+    fn times_labels_and_quantities() {
+        let time = model::Time::from_nanos(-7);
+        assert_eq!(model::Time::from(&mesos::TimeInfo::from(time)), time);
+        let duration = Duration::from_nanos(7);
+        assert_eq!(
+            Duration::try_from(&mesos::DurationInfo::from(duration)),
+            Ok(duration)
+        );
+        let negative = Duration::try_from(&mesos::DurationInfo { nanoseconds: -1 });
+        assert_eq!(negative, Err(NegativeDuration { nanoseconds: -1 }));
+        assert_eq!(
+            mesos::DurationInfo::from(Duration::MAX).nanoseconds,
+            i64::MAX
+        );
+
+        let label = |value: Option<&str>| mesos::Label {
+            key: "k".to_owned(),
+            value: value.map(str::to_owned),
+        };
+        let labels = mesos::Labels {
+            labels: vec![label(None), label(Some("")), label(Some("v"))],
+        };
+        assert_eq!(mesos::Labels::from(&model::Labels::from(&labels)), labels);
+
+        let map =
+            |value: f64| BTreeMap::from([("cpus".to_owned(), mesos::value::Scalar { value })]);
+        let quantities = quantities_from_wire(&map(1.5)).expect("it is an amount");
+        assert_eq!(quantities_to_wire(&quantities), map(1.5));
+        for bad in [-1.0, f64::NAN, f64::INFINITY] {
+            assert!(quantities_from_wire(&map(bad)).is_err(), "{bad}");
+        }
+    }
+}

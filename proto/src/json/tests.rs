@@ -369,3 +369,32 @@ fn nesting_is_bounded() {
         from_slice::<mesos::ContainerId>(junk.as_bytes()).is_err_and(|error| error.is_syntax())
     );
 }
+
+/// Each line of `golden.txt` is a message's name and its JSON text; written after reading it is the same, byte by byte, also by
+/// the way of protobuf.
+#[test]
+fn golden_texts() {
+    fn check<M: Json + crate::wire::Checked>(line: &str) {
+        let message: M =
+            from_slice(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert_eq!(text(&message), line);
+        let message = crate::wire::decode::<M>(&message.encode_to_vec());
+        assert_eq!(message.map(|message| text(&message)).as_deref(), Ok(line));
+    }
+    for line in include_str!("golden.txt").lines() {
+        let (name, line) = line.split_once(' ').expect("a name and a text");
+        match name {
+            "scheduler.Call" => check::<scheduler::Call>(line),
+            "scheduler.Event" => check::<scheduler::Event>(line),
+            "executor.Call" => check::<executor::Call>(line),
+            "executor.Event" => check::<executor::Event>(line),
+            "master.Call" => check::<master::Call>(line),
+            "master.Response" => check::<master::Response>(line),
+            "master.Event" => check::<master::Event>(line),
+            "agent.Call" => check::<agent::Call>(line),
+            "agent.Response" => check::<agent::Response>(line),
+            "agent.ProcessIO" => check::<agent::ProcessIo>(line),
+            other => panic!("no message is called {other}"),
+        }
+    }
+}
