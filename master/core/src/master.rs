@@ -149,7 +149,7 @@ impl Master {
     pub fn step(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
         self.now = self.now.max(now);
         if self.fenced {
-            return;
+            return refuse_all(&input, out);
         }
         if !self.started {
             self.started = true;
@@ -326,6 +326,18 @@ trait Number {
 impl Number for event::Type {
     fn number(self) -> usize {
         usize::try_from(self as i32).unwrap_or(usize::MAX)
+    }
+}
+
+/// I6: a master that was fenced off answers, and does nothing else.
+fn refuse_all(input: &Input, out: &mut Vec<Output>) {
+    if let Input::Subscribe { reply: token, .. }
+    | Input::Call { reply: token, .. }
+    | Input::Operator { reply: token, .. } = input
+    {
+        let message = "This master leads no more".to_owned();
+        let status = 503;
+        reply(*token, Reply::Refused { status, message }, out);
     }
 }
 

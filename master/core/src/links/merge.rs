@@ -151,6 +151,12 @@ impl Master {
             id: known.info.id.clone(),
             ..register.agent
         };
+        let how = if known.incarnation == register.incarnation {
+            "reconnected"
+        } else {
+            "restarted"
+        };
+        log(LogLevel::Info, format!("agent {} has {how}", known.id), out);
         let new_look = info.attributes != known.info.attributes;
         known.info = Arc::new(info);
         known.version = register.version.into();

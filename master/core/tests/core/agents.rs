@@ -85,6 +85,11 @@ fn a_fenced_master_says_nothing_more() {
         (cluster.told(link), cluster.lines(&scheduler)),
         (vec![], vec![])
     );
+    let refused = tepui_master_core::Reply::Refused {
+        status: 503,
+        message: "This master leads no more".to_owned(),
+    };
+    assert_eq!(cluster.call(&scheduler, r#"{"type":"REVIVE"}"#), refused);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The master core, driven through its one entrance by simple agents and frameworks. What comes out is compared as short lines of text.
 
+#![allow(clippy::unwrap_used, reason = "in tests a panic is a failure")]
+
 mod accepts;
 mod agents;
 mod calls;
@@ -10,3 +12,4 @@ mod offers;
 mod reconciliation;
 mod recovery;
 mod subscriptions;
+mod words;

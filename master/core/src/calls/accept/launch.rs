@@ -102,12 +102,16 @@ impl Master {
             .as_deref()
             .map(|executor| self.check_executor(pool, executor))
             .transpose()?;
-        let mut wanted = resources.clone();
-        if let Some((_, Some(more))) = &executor {
-            wanted += more;
-            task::check_mixture(&wanted)?;
-        }
-        if !pool.left.contains(&wanted) {
+        let with_executor = match &executor {
+            Some((_, Some(more))) => {
+                let wanted = resources.clone() + more;
+                task::check_mixture(&wanted)?;
+                Some(wanted)
+            }
+            _ => None,
+        };
+        let wanted = with_executor.as_ref().unwrap_or(&resources);
+        if !pool.left.contains(wanted) {
             return Err(format!(
                 "Task uses more resources {wanted} than available {}",
                 pool.left
