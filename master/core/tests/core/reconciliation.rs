@@ -45,10 +45,16 @@ fn framework(cluster: &mut Cluster, aware: bool) -> Scheduler {
     scheduler
 }
 
+/// Agents that the new leader still waits for; the agent asked about; the answer for PARTITION_AWARE frameworks.
+type Row = (
+    &'static [&'static str],
+    Option<&'static str>,
+    Option<(&'static str, &'static str)>,
+);
+
 #[test]
 fn explicit() {
-    // Agents that the new leader still waits for; the agent asked about; the answer for PARTITION_AWARE frameworks.
-    let cases: [(&[&str], Option<&str>, Option<(&str, &str)>); 9] = [
+    let cases: [Row; 9] = [
         (&["back"], Some("back"), None),
         (&["back"], None, None),
         (
