@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Marathon, app_state::AppState, records};
+use super::{Marathon, Timer, app_state::AppState, records};
 use crate::{
     definition::App,
     event::EventKind,
@@ -187,8 +187,16 @@ impl Marathon {
             self.waiting.remove(id);
         } else {
             self.waiting.insert(id.clone());
-            if waits_anew && !super::app_state::is_delayed(state.delay, self.now) {
-                self.revive.wanted = true;
+            match state
+                .delay
+                .filter(|_| super::app_state::is_delayed(state.delay, self.now))
+            {
+                // A launch counts the delay anew, so its end may have moved since a timer was set for it.
+                Some(delay) => {
+                    self.timers
+                        .insert((delay.deadline(), Timer::Delay(id.clone())));
+                }
+                None => self.revive.wanted |= waits_anew,
             }
         }
         self.dirty.pending.insert(id.clone());

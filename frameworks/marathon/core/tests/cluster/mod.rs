@@ -178,6 +178,30 @@ impl Cluster {
         self.call(update(id, document, false))
     }
 
+    /// So many inputs, at most.
+    pub fn run_some(&mut self, inputs: usize) {
+        for _ in 0..inputs {
+            let Some(input) = self.inputs.pop_front() else {
+                return;
+            };
+            let mut out = Vec::new();
+            self.core.step(self.now, input, &mut out);
+            self.carry_out(out);
+        }
+    }
+
+    /// The stream to the master breaks: what was under way from it is lost, and a new one is opened later.
+    pub fn disconnect(&mut self) {
+        let from_master = |input: &Input| {
+            matches!(
+                input,
+                Input::TaskUpdate(_) | Input::Offers(_) | Input::Registered { .. }
+            )
+        };
+        self.inputs.retain(|input| !from_master(input));
+        self.inputs.push_back(Input::Disconnected);
+    }
+
     /// Everything that follows without time passing.
     pub fn run(&mut self) {
         for _ in 0..200_000 {

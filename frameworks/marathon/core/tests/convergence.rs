@@ -1,0 +1,351 @@
+//! Whatever is asked and whatever goes wrong: once it stops, every app becomes what its definition says (I5).
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod cluster;
+
+use cluster::{Behaviour, Cluster, delete, update};
+use proptest::prelude::*;
+use tepui_marathon_core::{ApiCall, Origin, view::Embed, view::Query};
+use tepui_proto::mesos::TaskState;
+
+#[derive(Clone, Debug)]
+enum Act {
+    Create {
+        app: u8,
+        instances: u8,
+        checked: bool,
+    },
+    Scale {
+        app: u8,
+        instances: u8,
+        force: bool,
+    },
+    Reconfigure {
+        app: u8,
+        command: u8,
+        strategy: u8,
+        force: bool,
+    },
+    Restart {
+        app: u8,
+    },
+    Delete {
+        app: u8,
+    },
+    KillTask {
+        task: u8,
+        scale: bool,
+        wipe: bool,
+    },
+    Cancel {
+        force: bool,
+    },
+    RollBack {
+        app: u8,
+        version: u8,
+    },
+    Report {
+        task: u8,
+        state: TaskState,
+    },
+    Sicken {
+        task: Option<u8>,
+    },
+    Disconnect,
+    Register,
+    FailOver,
+    Run {
+        inputs: u8,
+    },
+    Pass {
+        seconds: u8,
+    },
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let app = 0..3u8;
+    let states = prop::sample::select(vec![
+        TaskState::TaskFailed,
+        TaskState::TaskFinished,
+        TaskState::TaskLost,
+        TaskState::TaskGone,
+        TaskState::TaskDropped,
+        TaskState::TaskUnreachable,
+        TaskState::TaskRunning,
+        TaskState::TaskStaging,
+    ]);
+    prop_oneof![
+        3 => (app.clone(), 0..4u8, any::<bool>()).prop_map(|(app, instances, checked)| Act::Create { app, instances, checked }),
+        3 => (app.clone(), 0..6u8, any::<bool>()).prop_map(|(app, instances, force)| Act::Scale { app, instances, force }),
+        3 => (app.clone(), 0..4u8, 0..4u8, any::<bool>())
+            .prop_map(|(app, command, strategy, force)| Act::Reconfigure { app, command, strategy, force }),
+        1 => app.clone().prop_map(|app| Act::Restart { app }),
+        1 => app.clone().prop_map(|app| Act::Delete { app }),
+        2 => (any::<u8>(), any::<bool>(), any::<bool>()).prop_map(|(task, scale, wipe)| Act::KillTask { task, scale, wipe }),
+        2 => any::<bool>().prop_map(|force| Act::Cancel { force }),
+        1 => (app, any::<u8>()).prop_map(|(app, version)| Act::RollBack { app, version }),
+        4 => (any::<u8>(), states).prop_map(|(task, state)| Act::Report { task, state }),
+        1 => prop::option::of(any::<u8>()).prop_map(|task| Act::Sicken { task }),
+        1 => Just(Act::Disconnect),
+        1 => Just(Act::Register),
+        1 => Just(Act::FailOver),
+        3 => any::<u8>().prop_map(|inputs| Act::Run { inputs }),
+        3 => (1..8u8).prop_map(|seconds| Act::Pass { seconds }),
+    ]
+}
+
+fn perform(cluster: &mut Cluster, act: &Act) {
+    let task = |cluster: &Cluster, nth: u8| {
+        let ids: Vec<&String> = cluster.tasks.keys().collect();
+        (!ids.is_empty()).then(|| ids[usize::from(nth) % ids.len()].clone())
+    };
+    let name = |app: u8| format!("/group/app{app}");
+    match act {
+        Act::Create {
+            app,
+            instances,
+            checked,
+        } => {
+            let checks = if *checked {
+                r#"[{"intervalSeconds":1,"gracePeriodSeconds":1,"maxConsecutiveFailures":1}]"#
+            } else {
+                "[]"
+            };
+            let body = format!(
+                r#"{{"id":"{}","cmd":"run 0","cpus":0.1,"mem":1,"instances":{instances},"maxLaunchDelaySeconds":4,"healthChecks":{checks}}}"#,
+                name(*app)
+            );
+            cluster.send(ApiCall::CreateApp {
+                body: body.into(),
+                force: false,
+                origin: Origin::default(),
+            });
+        }
+        Act::Scale {
+            app,
+            instances,
+            force,
+        } => {
+            let call = update(
+                &name(*app),
+                &format!(r#"{{"instances":{instances}}}"#),
+                *force,
+            );
+            cluster.send(call);
+        }
+        Act::Reconfigure {
+            app,
+            command,
+            strategy,
+            force,
+        } => {
+            let (minimum, over) =
+                [("1", "1"), ("0.5", "0.2"), ("1", "0"), ("0", "0")][usize::from(*strategy)];
+            let body = format!(
+                r#"{{"cmd":"run {command}","upgradeStrategy":{{"minimumHealthCapacity":{minimum},"maximumOverCapacity":{over}}}}}"#
+            );
+            cluster.send(update(&name(*app), &body, *force));
+        }
+        Act::Restart { app } => {
+            cluster.send(ApiCall::RestartApp {
+                id: name(*app),
+                force: false,
+            });
+        }
+        Act::Delete { app } => {
+            cluster.send(delete(&name(*app)));
+        }
+        Act::KillTask {
+            task: nth,
+            scale,
+            wipe,
+        } => {
+            if let Some(id) = task(cluster, *nth) {
+                let body = serde_json::json!({ "ids": [id] }).to_string().into();
+                cluster.send(ApiCall::KillTasks {
+                    body,
+                    scale: *scale,
+                    wipe: *wipe,
+                    force: false,
+                });
+            }
+        }
+        Act::Cancel { force } => {
+            if let Some(id) = cluster.deployments()[0]["id"].as_str() {
+                cluster.send(ApiCall::CancelDeployment {
+                    id: id.to_owned(),
+                    force: *force,
+                });
+            }
+        }
+        Act::RollBack { app, version } => {
+            let versions = cluster.get(&Query::Versions { id: name(*app) }).1["versions"].clone();
+            if let Some(versions) = versions.as_array().filter(|versions| !versions.is_empty()) {
+                let version = &versions[usize::from(*version) % versions.len()];
+                cluster.send(update(
+                    &name(*app),
+                    &serde_json::json!({ "version": version }).to_string(),
+                    true,
+                ));
+            }
+        }
+        Act::Report { task: nth, state } => {
+            if let Some(id) = task(cluster, *nth) {
+                cluster.report(&id, *state);
+            }
+        }
+        Act::Sicken { task: nth } => cluster.unhealthy = nth.and_then(|nth| task(cluster, nth)),
+        Act::Disconnect => cluster.disconnect(),
+        Act::Register => cluster.register(),
+        Act::FailOver => cluster.fail_over(),
+        Act::Run { inputs } => cluster.run_some(usize::from(*inputs)),
+        Act::Pass { seconds } => cluster.pass(u64::from(*seconds)),
+    }
+}
+
+fn converges(cluster: &mut Cluster) {
+    cluster.unhealthy = None;
+    cluster.behaviour.clear();
+    cluster.register();
+    // Agents that were unreachable are back, and say so when asked.
+    let ids: Vec<String> = cluster.tasks.keys().cloned().collect();
+    for id in ids {
+        cluster.report(&id, TaskState::TaskRunning);
+    }
+    cluster.run();
+    cluster.pass(45);
+    assert_eq!(
+        cluster.deployments(),
+        serde_json::json!([]),
+        "no deployment waits for ever"
+    );
+    let (_, apps) = cluster.get(&Query::Apps {
+        cmd: None,
+        id: None,
+        label: None,
+        embed: Embed {
+            tasks: true,
+            ..Embed::default()
+        },
+    });
+    let mut wanted = 0;
+    for app in apps["apps"].as_array().unwrap() {
+        let id = app["id"].as_str().unwrap();
+        let instances = app["instances"].as_u64().unwrap();
+        wanted += usize::try_from(instances).unwrap();
+        assert_eq!(cluster.running(id).len() as u64, instances, "{id}");
+        assert_eq!(
+            app["tasksRunning"], app["instances"],
+            "{id}: the view agrees"
+        );
+        assert_eq!(
+            app["tasks"].as_array().unwrap().len() as u64,
+            instances,
+            "{id}: {}",
+            app["tasks"]
+        );
+        if !app["healthChecks"].is_null() {
+            assert_eq!(app["tasksHealthy"], app["instances"], "{id}");
+        }
+    }
+    assert_eq!(
+        cluster.tasks.len(),
+        wanted,
+        "nothing runs that nobody wants: {:?}",
+        cluster.tasks.keys().collect::<Vec<_>>()
+    );
+    let stored = cluster
+        .store
+        .keys()
+        .filter(|key| key.starts_with("instance/"))
+        .count();
+    assert_eq!(stored, wanted, "nothing is stored that is not there");
+    assert!(
+        cluster
+            .store
+            .keys()
+            .all(|key| !key.starts_with("deployment/")),
+        "no deployment is stored that has ended"
+    );
+}
+
+/// Sequences that once went wrong.
+#[test]
+fn known_sequences_converge() {
+    let upgrade = Act::Reconfigure {
+        app: 0,
+        command: 1,
+        strategy: 0,
+        force: false,
+    };
+    let create = Act::Create {
+        app: 0,
+        instances: 3,
+        checked: true,
+    };
+    for acts in [
+        vec![
+            create.clone(),
+            Act::Run { inputs: 255 },
+            Act::Pass { seconds: 2 },
+            upgrade.clone(),
+            Act::FailOver,
+        ],
+        vec![
+            create.clone(),
+            Act::Pass { seconds: 2 },
+            upgrade,
+            Act::Cancel { force: true },
+            Act::Delete { app: 0 },
+            create,
+        ],
+    ] {
+        let mut cluster = Cluster::new(3);
+        for act in &acts {
+            perform(&mut cluster, act);
+        }
+        converges(&mut cluster);
+    }
+}
+
+#[test]
+fn a_crashing_app_does_not_keep_others_from_converging() {
+    let mut cluster = Cluster::new(2);
+    cluster
+        .behaviour
+        .insert("run 0".to_owned(), Behaviour::Fails);
+    perform(
+        &mut cluster,
+        &Act::Create {
+            app: 0,
+            instances: 3,
+            checked: true,
+        },
+    );
+    cluster.pass(3);
+    cluster.create(r#"{"id":"/fine","cmd":"fine","cpus":0.1,"mem":1,"instances":2}"#);
+    assert_eq!(cluster.running("/fine").len(), 2);
+    perform(
+        &mut cluster,
+        &Act::Reconfigure {
+            app: 0,
+            command: 1,
+            strategy: 2,
+            force: true,
+        },
+    );
+    converges(&mut cluster);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn after_any_calls_and_faults_every_app_becomes_what_it_is_defined_to_be(acts in prop::collection::vec(act(), 1..60)) {
+        let mut cluster = Cluster::new(3);
+        for act in &acts {
+            perform(&mut cluster, act);
+        }
+        converges(&mut cluster);
+    }
+}
