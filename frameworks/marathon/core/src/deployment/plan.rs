@@ -58,3 +58,107 @@ fn change(old: Option<&App>, new: &App) -> Option<ActionKind> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        definition::tests::app,
+        group::{Changes, RootGroup},
+    };
+
+    /// `id`, `id*2` for two instances, `id!x` for another command, `id<dep` for a dependency.
+    fn parse(text: &str) -> App {
+        let name: String = text.chars().take_while(char::is_ascii_lowercase).collect();
+        let mut app = app(&format!(r#"{{"id":"/{name}","cmd":"sleep 1"}}"#));
+        let mut rest = text[name.len()..].chars();
+        while let (Some(mark), Some(value)) = (rest.next(), rest.next()) {
+            match mark {
+                '*' => app.instances = value.to_digit(10).expect("a digit"),
+                '!' => app.cmd = Some(format!("sleep {value}")),
+                _ => {
+                    app.dependencies.insert(PathId::resolve(&value.to_string()));
+                }
+            }
+        }
+        app
+    }
+
+    #[test]
+    fn golden_plans() {
+        for (before, after, want) in [
+            ("", "a", "Start a; Scale a"),
+            ("a", "", "Stop a"),
+            ("a", "a", ""),
+            ("a", "a*3", "Scale a"),
+            ("a", "a!2", "Restart a"),
+            ("a", "a!2*0", "Scale a"),
+            ("a", "a!2*4", "Restart a"),
+            ("", "a<b b", "Start a,b; Scale b; Scale a"),
+            (
+                "",
+                "a<b b<c c d",
+                "Start a,b,c,d; Scale c,d; Scale b; Scale a",
+            ),
+            (
+                "b c",
+                "a<b b!2 d",
+                "Stop c; Start a,d; Restart b,Scale d; Scale a",
+            ),
+            ("a<b b", "a<b!2 b!3", "Restart b; Restart a"),
+            ("", "a<z", "Start a; Scale a"),
+        ] {
+            let mut root = RootGroup::default();
+            for app in before.split_whitespace().map(parse) {
+                root.set(&app.id.clone(), Some(Arc::new(app)));
+            }
+            let mut changes: Changes = before
+                .split_whitespace()
+                .map(|text| (parse(text).id, None))
+                .collect();
+            changes.extend(
+                after
+                    .split_whitespace()
+                    .map(parse)
+                    .map(|app| (app.id.clone(), Some(Arc::new(app)))),
+            );
+            let show = |action: &Action| {
+                format!(
+                    "{:?} {}",
+                    action.action,
+                    action.app.as_str().trim_start_matches('/')
+                )
+            };
+            let steps = plan(Target {
+                root: &root,
+                changes: &changes,
+            });
+            let steps: Vec<String> = steps
+                .iter()
+                .map(|step| step.actions.iter().map(show).collect::<Vec<_>>().join(","))
+                .map(|step| {
+                    step.replace(",Start ", ",")
+                        .replace("Scale c,Scale d", "Scale c,d")
+                })
+                .collect();
+            assert_eq!(steps.join("; "), want, "{before:?} to {after:?}");
+        }
+    }
+
+    #[test]
+    fn circles_have_no_depths() {
+        let root = RootGroup::default();
+        let apps = ["a<b", "b<c", "c<a"].map(parse);
+        let changes: Changes = apps
+            .into_iter()
+            .map(|app| (app.id.clone(), Some(Arc::new(app))))
+            .collect();
+        let target = Target {
+            root: &root,
+            changes: &changes,
+        };
+        assert!(target.depths().is_none() && target.validate().is_err());
+    }
+}

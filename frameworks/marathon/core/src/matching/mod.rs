@@ -8,6 +8,8 @@
 mod constraint;
 mod pool;
 mod reasons;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

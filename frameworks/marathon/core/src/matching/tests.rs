@@ -1,0 +1,281 @@
+//! Tables: which offers suit which apps, what is taken, and why not.
+
+use tepui_model::Time;
+use tepui_proto::mesos::{
+    AgentId, Attribute, FrameworkId, Offer, OfferId, Resource, resource, value,
+};
+
+use super::{OfferState, Placed, constraint::accepts};
+use crate::{
+    config::Config,
+    definition::{App, tests::app},
+    instance::Agent,
+};
+
+fn scalar(name: &str, role: &str, amount: f64) -> Resource {
+    let reservation = resource::ReservationInfo {
+        role: Some(role.to_owned()),
+        ..resource::ReservationInfo::default()
+    };
+    Resource {
+        name: name.to_owned(),
+        scalar: Some(value::Scalar { value: amount }),
+        reservations: if role == "*" {
+            Vec::new()
+        } else {
+            vec![reservation]
+        },
+        ..Resource::default()
+    }
+}
+
+fn ports(begin: u64, end: u64) -> Resource {
+    Resource {
+        name: "ports".to_owned(),
+        ranges: Some(value::Ranges {
+            range: vec![value::Range { begin, end }],
+        }),
+        ..Resource::default()
+    }
+}
+
+fn offer(resources: Vec<Resource>) -> Offer {
+    let text = |name: &str, text: &str| Attribute {
+        name: name.to_owned(),
+        text: Some(value::Text {
+            value: text.to_owned(),
+        }),
+        ..Attribute::default()
+    };
+    Offer {
+        id: OfferId {
+            value: "o".to_owned(),
+        },
+        framework_id: FrameworkId {
+            value: "f".to_owned(),
+        },
+        agent_id: AgentId {
+            value: "a".to_owned(),
+        },
+        hostname: "host1".to_owned(),
+        resources,
+        attributes: vec![text("rack", "r1")],
+        ..Offer::default()
+    }
+}
+
+fn with(extra: &str) -> App {
+    app(&format!(
+        r#"{{"id":"/dev/x","cmd":"sleep 1","cpus":1,"mem":10{extra}}}"#
+    ))
+}
+
+#[test]
+fn offers_suit_or_are_refused_with_every_reason() {
+    let plenty = || {
+        vec![
+            scalar("cpus", "*", 4.0),
+            scalar("mem", "*", 100.0),
+            ports(100, 103),
+        ]
+    };
+    for (extra, resources, want) in [
+        ("", plenty(), Ok(vec!["cpus 1 *", "mem 10 *", "ports 1 *"])),
+        (
+            r#","portDefinitions":[]"#,
+            plenty(),
+            Ok(vec!["cpus 1 *", "mem 10 *"]),
+        ),
+        (
+            r#","ports":[0,0,0,0]"#,
+            plenty(),
+            Ok(vec!["cpus 1 *", "mem 10 *", "ports 4 *"]),
+        ),
+        (
+            r#","ports":[0,0,0,0,0]"#,
+            plenty(),
+            Err(vec!["InsufficientPorts"]),
+        ),
+        (
+            r#","ports":[101,103],"requirePorts":true"#,
+            plenty(),
+            Ok(vec!["cpus 1 *", "mem 10 *", "ports 2 *"]),
+        ),
+        (
+            r#","ports":[101,104],"requirePorts":true"#,
+            plenty(),
+            Err(vec!["InsufficientPorts"]),
+        ),
+        (r#","disk":1"#, plenty(), Err(vec!["InsufficientDisk"])),
+        (
+            "",
+            vec![scalar("cpus", "*", 0.999), scalar("mem", "*", 9.0)],
+            Err(vec![
+                "InsufficientCpus",
+                "InsufficientMemory",
+                "InsufficientPorts",
+            ]),
+        ),
+        // What is reserved for its role goes first, the rest is unreserved.
+        (
+            r#","role":"dev","ports":[]"#,
+            vec![
+                scalar("cpus", "*", 4.0),
+                scalar("cpus", "dev", 0.25),
+                scalar("mem", "dev", 20.0),
+            ],
+            Ok(vec!["cpus 0.25 dev", "cpus 0.75 *", "mem 10 dev"]),
+        ),
+        (
+            r#","ports":[]"#,
+            vec![scalar("cpus", "dev", 4.0), scalar("mem", "*", 20.0)],
+            Err(vec!["UnfulfilledRole"]),
+        ),
+        (
+            r#","role":"dev","acceptedResourceRoles":["*"],"ports":[]"#,
+            vec![scalar("cpus", "dev", 4.0), scalar("mem", "*", 20.0)],
+            Err(vec!["UnfulfilledRole"]),
+        ),
+        (
+            r#","constraints":[["rack","LIKE","r[0-9]"],["zone","UNLIKE","x"],["hostname","CLUSTER","host1"]]"#,
+            plenty(),
+            Ok(vec!["cpus 1 *", "mem 10 *", "ports 1 *"]),
+        ),
+        (
+            r#","constraints":[["rack","LIKE","r"]]"#,
+            plenty(),
+            Err(vec!["UnfulfilledConstraint"]),
+        ),
+        (
+            r#","constraints":[["zone","UNIQUE"]],"cpus":9"#,
+            plenty(),
+            Err(vec!["UnfulfilledConstraint", "InsufficientCpus"]),
+        ),
+        (
+            "",
+            [plenty(), vec![scalar("gpus", "*", 1.0)]].concat(),
+            Err(vec!["DeclinedScarceResources"]),
+        ),
+    ] {
+        let app = with(extra);
+        let mut state = OfferState::new(offer(resources), &Config::default(), Time::EPOCH);
+        let taken = state.take(&app, &Placed::new(&app), &Config::default(), 7);
+        let shown = taken.map(|taken| {
+            let show = |one: &Resource| {
+                let range = |range: &value::Range| range.end - range.begin + 1;
+                let count = one
+                    .ranges
+                    .as_ref()
+                    .map(|ranges| ranges.range.iter().map(range).sum::<u64>().to_string());
+                let amount =
+                    count.or_else(|| one.scalar.as_ref().map(|scalar| scalar.value.to_string()));
+                let role = one
+                    .reservations
+                    .last()
+                    .map_or("*", |reservation| reservation.role());
+                format!("{} {} {role}", one.name, amount.unwrap_or_default())
+            };
+            taken.resources.iter().map(show).collect::<Vec<_>>()
+        });
+        let want = want.map(|names| names.into_iter().map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(shown.map_err(super::Reasons::names), want, "{extra}");
+    }
+}
+
+#[test]
+fn an_offer_is_used_until_nothing_is_left_and_no_port_twice() {
+    let app = with("");
+    let resources = vec![
+        scalar("cpus", "*", 3.5),
+        scalar("mem", "*", 100.0),
+        ports(100, 102),
+    ];
+    let mut state = OfferState::new(offer(resources), &Config::default(), Time::EPOCH);
+    let mut seen = std::collections::BTreeSet::new();
+    for random in [5, 5, 5] {
+        let taken = state
+            .take(&app, &Placed::new(&app), &Config::default(), random)
+            .expect("there is enough");
+        assert!(
+            taken.ports.iter().all(|port| seen.insert(*port)),
+            "{:?}",
+            taken.ports
+        );
+    }
+    let refused = state
+        .take(&app, &Placed::new(&app), &Config::default(), 5)
+        .expect_err("nothing is left");
+    assert_eq!(refused.names(), ["InsufficientCpus", "InsufficientPorts"]);
+}
+
+#[test]
+fn maintenance_refuses_from_its_beginning_until_its_end() {
+    let app = with("");
+    let window = |start: i64, length: Option<i64>| tepui_proto::mesos::Unavailability {
+        start: tepui_proto::mesos::TimeInfo { nanoseconds: start },
+        duration: length.map(|nanoseconds| tepui_proto::mesos::DurationInfo { nanoseconds }),
+    };
+    for (start, length, refused) in [
+        (50, Some(60), true),
+        (101, None, false),
+        (50, Some(50), false),
+        (50, None, true),
+    ] {
+        let mut offer = offer(vec![
+            scalar("cpus", "*", 3.5),
+            scalar("mem", "*", 100.0),
+            ports(100, 102),
+        ]);
+        offer.unavailability = Some(window(start, length));
+        let mut state = OfferState::new(offer, &Config::default(), Time::from_nanos(100));
+        let taken = state.take(&app, &Placed::new(&app), &Config::default(), 0);
+        assert_eq!(taken.is_err(), refused, "{start} {length:?}");
+    }
+}
+
+#[test]
+fn constraints_judge_a_value_by_what_is_placed() {
+    let agent = |rack: &str| Agent {
+        host: "h".into(),
+        id: "a".into(),
+        region: None,
+        zone: None,
+        attributes: [("rack".to_owned(), rack.into())].into(),
+    };
+    // Placed instances by rack, the rack offered, the answer.
+    for (constraint, placed, value, want) in [
+        (r#"["rack","UNIQUE"]"#, "a", Some("a"), false),
+        (r#"["rack","UNIQUE"]"#, "a", Some("b"), true),
+        (r#"["rack","UNIQUE"]"#, "", None, false),
+        (r#"["rack","CLUSTER","a"]"#, "", Some("b"), false),
+        (r#"["rack","CLUSTER","a"]"#, "", Some("a"), true),
+        (r#"["rack","CLUSTER"]"#, "", Some("b"), true),
+        (r#"["rack","CLUSTER"]"#, "aa", Some("b"), false),
+        (r#"["rack","CLUSTER"]"#, "aa", Some("a"), true),
+        (r#"["rack","GROUP_BY"]"#, "a", Some("b"), true),
+        (r#"["rack","GROUP_BY"]"#, "ab", Some("a"), true),
+        (r#"["rack","GROUP_BY"]"#, "aab", Some("a"), false),
+        (r#"["rack","GROUP_BY","3"]"#, "ab", Some("a"), false),
+        (r#"["rack","GROUP_BY","3"]"#, "abc", Some("a"), true),
+        (r#"["rack","MAX_PER","2"]"#, "a", Some("a"), true),
+        (r#"["rack","MAX_PER","2"]"#, "aa", Some("a"), false),
+        (r#"["rack","LIKE","a|b"]"#, "", Some("ab"), false),
+        (r#"["rack","LIKE","a|b"]"#, "", Some("b"), true),
+        (r#"["rack","LIKE",".*"]"#, "", None, false),
+        (r#"["rack","UNLIKE","a.*"]"#, "", Some("ab"), false),
+        (r#"["rack","UNLIKE","a.*"]"#, "", None, true),
+        (r#"["rack","IS","1.50"]"#, "", Some("1.5"), true),
+        (r#"["rack","IS","x"]"#, "", Some("y"), false),
+    ] {
+        let app = with(&format!(r#","constraints":[{constraint}]"#));
+        let mut counts = Placed::new(&app);
+        for rack in placed.chars() {
+            counts.change(&app, &agent(&rack.to_string()), true);
+        }
+        // One that came and went leaves no trace.
+        counts.change(&app, &agent("gone"), true);
+        counts.change(&app, &agent("gone"), false);
+        let got = accepts(&app.constraints[0], value, counts.counts(0));
+        assert_eq!(got, want, "{constraint} {placed:?} {value:?}");
+    }
+}
