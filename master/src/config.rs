@@ -420,7 +420,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     if !(0.0..=MAX.as_secs_f64()).contains(&seconds) {
         return None;
     }
-    Some(Duration::from_nanos_u128((number * nanos).round() as u128))
+    Some(Duration::from_secs_f64(seconds))
 }
 
 #[cfg(test)]

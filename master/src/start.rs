@@ -97,7 +97,7 @@ impl Master {
         let lifecycle = tokio::spawn(ruling.run(election, stop_ruling.clone()));
         let serving = tokio::spawn(connection::serve(
             listener,
-            faces::Service::new(face),
+            faces::Service::new(&face),
             config.limits.clone(),
             metrics,
             stop.clone(),

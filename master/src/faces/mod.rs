@@ -12,6 +12,11 @@
 //!
 //! Faces hold no state of their own: they read the [`Standing`](crate::reign::Standing), the view, and send requests to the driver.
 
+#![allow(
+    clippy::result_large_err,
+    reason = "a refusal is the answer itself, made once a request"
+)]
+
 mod asked;
 pub(crate) mod connection;
 mod grpc;
@@ -117,7 +122,7 @@ pub(crate) struct Service {
 pub(crate) struct PeerAddress(pub(crate) SocketAddr);
 
 impl Service {
-    pub(crate) fn new(face: Arc<Face>) -> Self {
+    pub(crate) fn new(face: &Arc<Face>) -> Self {
         let metrics = face.metrics.clone();
         let grpc = Grpc::new(
             grpc::routes(face.clone()).map_request(|request: Request<tonic::body::Body>| request),
@@ -169,5 +174,100 @@ impl tower::Service<Request<Incoming>> for Service {
             metrics.answered(answer.status().as_u16());
             Ok(answer.map(|body| body.map_err(Into::into).boxed_unsync()))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tepui_coordination::HostPort;
+
+    use super::*;
+
+    fn face(standing: Standing) -> Face {
+        let clock = Clock::new();
+        let identity = Identity {
+            id: "m".to_owned(),
+            hostname: "here".to_owned(),
+            address: SocketAddr::from(([127, 0, 0, 1], 5050)),
+            started_at: clock.now(),
+        };
+        Face {
+            config: Arc::new(Config::for_tests()),
+            identity: Arc::new(identity),
+            clock,
+            metrics: Arc::default(),
+            standing: watch::channel(standing).1,
+            client: Client::new(),
+            subscribers: Subscribers::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn who_does_not_lead_sends_clients_on() {
+        let other = || Standing::Following(Some(HostPort::new("leader.example", 5050)));
+        for (standing, path, method, status, location) in [
+            (
+                other(),
+                "/api/v1/scheduler?a=b",
+                "POST",
+                307,
+                Some("//leader.example:5050/api/v1/scheduler?a=b"),
+            ),
+            // Leadership is looked at before the method.
+            (
+                other(),
+                "/master/api/v1",
+                "GET",
+                307,
+                Some("//leader.example:5050/master/api/v1"),
+            ),
+            (
+                other(),
+                "/state",
+                "GET",
+                307,
+                Some("//leader.example:5050/state"),
+            ),
+            (
+                other(),
+                "/redirect",
+                "GET",
+                307,
+                Some("//leader.example:5050"),
+            ),
+            (
+                other(),
+                "/service/x/y",
+                "GET",
+                307,
+                Some("//leader.example:5050/service/x/y"),
+            ),
+            (other(), "/health", "GET", 200, None),
+            (other(), "/version", "GET", 200, None),
+            (other(), "/metrics/snapshot", "GET", 200, None),
+            (other(), "/tepui/v1/info", "GET", 200, None),
+            (Standing::Nobody, "/api/v1/scheduler", "POST", 503, None),
+            (Standing::Nobody, "/redirect", "GET", 503, None),
+            (Standing::Following(None), "/state", "GET", 503, None),
+            (Standing::Recovering, "/api/v1", "POST", 503, None),
+            (Standing::Recovering, "/health", "GET", 200, None),
+        ] {
+            let service = warp::service(routes::routes(&Arc::new(face(standing))));
+            let request = Request::builder()
+                .method(method)
+                .uri(path)
+                .body(String::new())
+                .expect("a request");
+            let Ok(answer) = service.oneshot(request).await;
+            let found = answer
+                .headers()
+                .get("location")
+                .and_then(|value| value.to_str().ok());
+            assert_eq!(
+                (answer.status().as_u16(), found),
+                (status, location),
+                "{method} {path}"
+            );
+        }
     }
 }

@@ -151,7 +151,7 @@ fn excluded<'a>(mut parameters: impl Iterator<Item = &'a str>) -> bool {
 mod tests {
     use super::*;
 
-    fn headers(name: http::HeaderName, values: &[&str]) -> HeaderMap {
+    fn headers(name: &http::HeaderName, values: &[&str]) -> HeaderMap {
         values
             .iter()
             .map(|value| (name.clone(), value.parse().expect("a header")))
@@ -179,7 +179,7 @@ mod tests {
             (&["application/recordio"], Err(406)),
             (&["*/*;q=0"], Err(406)),
         ] {
-            let answer = Format::of_answer(&headers(ACCEPT, accept))
+            let answer = Format::of_answer(&headers(&ACCEPT, accept))
                 .map_err(|answer| answer.status().as_u16());
             assert_eq!(answer, expected, "{accept:?}");
         }
@@ -195,7 +195,7 @@ mod tests {
             (&["application/recordio"], Err(415)),
             (&["text/plain"], Err(415)),
         ] {
-            let format = Format::of_body(&headers(CONTENT_TYPE, content_type))
+            let format = Format::of_body(&headers(&CONTENT_TYPE, content_type))
                 .map_err(|answer| answer.status().as_u16());
             assert_eq!(format, expected, "{content_type:?}");
         }
@@ -213,7 +213,7 @@ mod tests {
             (&["identity"], false),
         ] {
             assert_eq!(
-                accepts_gzip(&headers(ACCEPT_ENCODING, value)),
+                accepts_gzip(&headers(&ACCEPT_ENCODING, value)),
                 expected,
                 "{value:?}"
             );

@@ -3,13 +3,14 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use warp::Filter;
 use warp::filters::BoxedFilter;
-use warp::{Filter, Rejection};
 
 use super::asked::{Asked, Response, asked};
 use super::{Face, legacy, operator, proxy, scheduler, tepui, ui};
 
-type Routes = BoxedFilter<(Response,)>;
+/// Any number of routes as one.
+pub(super) type Routes = BoxedFilter<(Response,)>;
 
 /// A route to a handler: `path` matches, whole or (`below`) as a beginning.
 fn route<F, H>(face: &Arc<Face>, path: &'static str, below: bool, handler: H) -> Routes
@@ -32,10 +33,8 @@ where
 }
 
 /// All routes. Those that are asked most come first.
-pub(super) fn routes(
-    face: Arc<Face>,
-) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone {
-    let f = &face;
+pub(super) fn routes(face: &Arc<Face>) -> Routes {
+    let f = face;
     // Mesos lets whatever follows /api/v1/scheduler and /api/v1 pass.
     let api = either([
         route(f, "api/v1/scheduler", true, scheduler::call),

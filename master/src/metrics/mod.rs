@@ -1,5 +1,6 @@
 //! What the shell counts itself; the core's numbers are its own. [`names`] joins both under Mesos' names and Prometheus'.
 
+mod core;
 mod names;
 mod system;
 

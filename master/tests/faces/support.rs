@@ -294,7 +294,8 @@ pub(crate) async fn channel(master: &RunningMaster) -> Channel {
 /// An agent that finishes whatever it is given.
 pub(crate) struct FakeAgent {
     pub(crate) id: String,
-    pub(crate) frames: mpsc::Sender<AgentFrame>,
+    /// Keeps the stream open.
+    _frames: mpsc::Sender<AgentFrame>,
     _task: tokio::task::JoinHandle<()>,
 }
 
@@ -365,7 +366,7 @@ impl FakeAgent {
         });
         Self {
             id,
-            frames,
+            _frames: frames,
             _task: task,
         }
     }

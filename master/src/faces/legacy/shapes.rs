@@ -20,7 +20,7 @@ fn message(message: &impl Json, out: &mut Vec<u8>) {
 
 fn labels(object: &mut Object<'_>, labels: Option<&mesos::Labels>) {
     if let Some(labels) = labels {
-        object.list("labels", &labels.labels, |label, out| message(label, out));
+        object.list("labels", &labels.labels, message);
     }
 }
 
@@ -187,7 +187,7 @@ pub(crate) fn agent_full_members(agent: &AgentSnapshot, object: &mut Object<'_>)
     let total = to_proto(&agent.total);
     object.object("reserved_resources_full", |object| {
         for (role, resources) in by_role(&total) {
-            object.list(role, resources, |resource, out| full(resource, out));
+            object.list(role, resources, full);
         }
     });
     let unreserved = total

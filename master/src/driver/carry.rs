@@ -1,0 +1,140 @@
+//! Carrying out what a batch of steps has decided: first it is published, then answered, then sent, each peer's share in one push.
+
+use tepui_master_core::{Input, LogLevel, Output};
+
+use super::{Driver, Line, Notice, Stopped, ToScheduler, Write, weigh};
+use crate::outbox::{Ending, Full};
+
+impl Driver {
+    /// Flushes the core and carries its outputs out, until peers that overflow (and are told to the core) are no more.
+    pub(super) fn finish_batch(&mut self) -> Option<Stopped> {
+        loop {
+            self.step(Input::Flush);
+            let stopped = self.carry_out();
+            // Whoever is told of something, by event or answer, can read it: what is seen is published before anything is said.
+            if !self.changes.is_empty() {
+                self.outlets.view.publish(std::mem::take(&mut self.changes));
+            }
+            for (caller, reply) in self.answers.drain(..) {
+                // A caller that hung up needs no answer.
+                let _ = caller.send(reply);
+            }
+            let overflowed = self.push_frames();
+            if overflowed.is_empty() || stopped.is_some() {
+                return stopped;
+            }
+            for notice in overflowed {
+                self.step(notice.into());
+            }
+        }
+    }
+
+    fn carry_out(&mut self) -> Option<Stopped> {
+        let mut stopped = None;
+        let mut outputs = std::mem::take(&mut self.outputs);
+        for output in outputs.drain(..) {
+            match output {
+                Output::Event { stream, event } => {
+                    let size = weigh::event(&event);
+                    self.tell_scheduler(stream, ToScheduler::Event(event), size);
+                }
+                Output::ToAgent { link, message } => {
+                    if let Some(peer) = self.links.get_mut(&link) {
+                        if peer.pending.is_empty() {
+                            self.touched_links.push(link);
+                        }
+                        let size = weigh::message(&message);
+                        peer.pending.push((*message, size));
+                    }
+                }
+                Output::Change(change) => self.changes.push(change),
+                Output::Store {
+                    sequence,
+                    operations,
+                } => {
+                    // The registrar lives as long as the reign; without it nothing is answered and this driver is about to stop.
+                    let _ = self.outlets.writes.send(Write {
+                        sequence,
+                        operations,
+                    });
+                }
+                Output::Reply { token, reply } => {
+                    if let Some(waiter) = self.waiting.remove(&token) {
+                        self.answer(waiter, reply);
+                    }
+                }
+                Output::CloseStream { stream, reason } => {
+                    if let Some(peer) = self.streams.remove(&stream) {
+                        self.say(
+                            LogLevel::Info,
+                            format!("closing the stream {} of a framework: {reason}", stream.0),
+                        );
+                        // One message past the bound is better than losing the ERROR that says why.
+                        let _ = peer.outbox.push(peer.pending.into_iter());
+                        peer.outbox.end(Ending::Finished);
+                    }
+                }
+                Output::CloseLink { link, reason } => {
+                    if let Some(peer) = self.links.remove(&link) {
+                        self.say(
+                            LogLevel::Info,
+                            format!("closing the stream {} of an agent: {reason}", link.0),
+                        );
+                        let _ = peer.outbox.push(peer.pending.into_iter());
+                        peer.outbox.end(Ending::Finished);
+                    }
+                }
+                Output::Log { level, line } => self.say(level, line),
+                Output::StepDown { reason } => stopped = Some(Stopped::Fenced(reason)),
+            }
+        }
+        self.outputs = outputs;
+        stopped
+    }
+
+    /// Hands each peer its frame of this batch. Those whose outbox overflowed are forgotten here and returned.
+    fn push_frames(&mut self) -> Vec<Notice> {
+        let mut overflowed = Vec::new();
+        for stream in std::mem::take(&mut self.touched_streams) {
+            if let Some(Err(full)) = self
+                .streams
+                .get_mut(&stream)
+                .map(|peer| peer.outbox.push(peer.pending.drain(..)))
+            {
+                self.streams.remove(&stream);
+                self.overflow("framework", stream.0, &full);
+                overflowed.push(Notice::StreamClosed(stream));
+            }
+        }
+        for link in std::mem::take(&mut self.touched_links) {
+            if let Some(Err(full)) = self
+                .links
+                .get_mut(&link)
+                .map(|peer| peer.outbox.push(peer.pending.drain(..)))
+            {
+                self.links.remove(&link);
+                self.overflow("agent", link.0, &full);
+                overflowed.push(Notice::LinkClosed(link));
+            }
+        }
+        self.outlets
+            .metrics
+            .peers(self.streams.len(), self.links.len());
+        overflowed
+    }
+
+    fn overflow(&self, who: &str, key: u64, full: &Full) {
+        self.outlets.metrics.outbox_overflow();
+        let line = format!(
+            "the stream {key} of a {who} is closed: it did not read {} messages ({} bytes)",
+            full.items, full.bytes
+        );
+        self.say(LogLevel::Warn, line);
+    }
+
+    fn say(&self, level: LogLevel, text: String) {
+        if self.outlets.lines.try_send(Line { level, text }).is_err() {
+            self.outlets.metrics.log_line_lost();
+        }
+    }
+}
