@@ -65,7 +65,7 @@ impl Default for AllocatorConfig {
             filter_gpu_resources: true,
             unshared_names: Vec::new(),
             coalesce: Duration::from_millis(2),
-            agents_per_run: 2_000,
+            agents_per_run: 500,
             seed: 0,
         }
     }

@@ -252,6 +252,9 @@ impl Allocator for HierarchicalDrf {
         let Some(index) = self.resolve_agent(agent) else {
             return;
         };
+        if resources.is_empty() {
+            return;
+        }
         let Some(subscription) = self.find_subscription(framework, role) else {
             return;
         };
