@@ -34,7 +34,9 @@ async fn main() -> Outcome<()> {
         cgroups_root: format!("tepui-bench-{}", std::process::id()),
         lifetime: Lifetime::Ephemeral,
     };
+    let begun = Instant::now();
     let (containerizer, mut events) = Containerizer::start(config)?;
+    println!("start ms: {:.2}", begun.elapsed().as_secs_f64() * 1000.0);
     println!(
         "{}",
         containerizer

@@ -1,7 +1,7 @@
 //! The agent's end of the launcher: starts it, sends it requests, starts another if it is gone.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::io::Interest;
@@ -115,6 +115,23 @@ impl Launcher {
             Some(_) => Ok(()),
             None => Err(failed(io::ErrorKind::BrokenPipe.into())),
         }
+    }
+
+    /// Ends the launcher and waits until it is gone, which is when all that it has forked is.
+    pub(super) async fn stop(&self) -> Result<(), ContainerizerError> {
+        let failed = |source| ContainerizerError::Launcher {
+            action: "stop it",
+            source,
+        };
+        let launcher = Arc::clone(&self.current.lock());
+        shutdown(launcher.socket.as_raw_fd(), Shutdown::Both)
+            .map_err(|errno| failed(errno.into()))?;
+        let ended = tokio::task::spawn_blocking(move || launcher.child.lock().wait()).await;
+        ended
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(failed)
+            .map(drop)
     }
 
     /// Starts another, unless somebody already has.

@@ -427,6 +427,20 @@ impl Containerizer {
         isolators::of_running(&placement).update(limits)
     }
 
+    /// The orderly end of an ephemeral agent: destroys every container and waits until the launcher has cleared the last directory away.
+    /// Durable containers run on, and this does nothing. The event stream must be read, or dropped, meanwhile.
+    pub async fn shut_down(&self) -> Result<(), ContainerizerError> {
+        if self.inner.config.lifetime == Lifetime::Durable {
+            return Ok(());
+        }
+        let containers: Vec<_> = self.inner.containers.lock().keys().cloned().collect();
+        let destroyed =
+            futures::future::join_all(containers.iter().map(|container| self.destroy(container)))
+                .await;
+        self.inner.launcher.stop().await?;
+        destroyed.into_iter().collect()
+    }
+
     fn insert(
         &self,
         container: &ContainerId,

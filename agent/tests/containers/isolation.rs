@@ -148,7 +148,10 @@ async fn a_task_runs_as_its_user() {
     if !is_root() {
         spec.user = Some("root".into());
         let error = room.containerizer.launch(spec).await.unwrap_err();
-        assert!(error.to_string().contains("does not run as root"), "{error}");
+        assert!(
+            error.to_string().contains("does not run as root"),
+            "{error}"
+        );
         return;
     }
     let path = room.folder.path().to_owned();

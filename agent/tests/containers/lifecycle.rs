@@ -210,7 +210,7 @@ async fn a_tree_dies_with_its_daemons() {
     room.start(room.shell(
         "tree",
         &format!(
-            "{} trap 'sleep 0.1; exit 4' TERM; while :; do sleep 0.01; done",
+            "trap 'sleep 0.1; exit 4' TERM; {} while :; do sleep 0.01; done",
             daemon(&tree)
         ),
     ))

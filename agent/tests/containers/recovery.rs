@@ -303,6 +303,26 @@ async fn ephemeral_containers_leave_nothing_after_a_killed_agent() {
 }
 
 #[tokio::test]
+async fn after_an_orderly_end_an_ephemeral_agent_has_left_nothing() {
+    let mut room = Room::new(Lifetime::Ephemeral);
+    let seconds = marker();
+    let text = format!("trap '' TERM; (setsid sleep {seconds} &); sleep {seconds}");
+    for name in ["one", "two", "three"] {
+        room.start(room.shell(name, &text)).await;
+    }
+    room.containerizer.shut_down().await.unwrap();
+    // At once, with no waiting.
+    assert!(!runs(&seconds));
+    assert!(cgroups(&room.cgroups_root).is_empty());
+    assert_eq!(
+        std::fs::read_dir(room.runtime_dir().join("containers"))
+            .unwrap()
+            .count(),
+        0
+    );
+}
+
+#[tokio::test]
 async fn ephemeral_containers_end_with_the_last_handle() {
     let mut room = Room::new(Lifetime::Ephemeral);
     let seconds = marker();
