@@ -386,3 +386,140 @@ impl fmt::Display for Location {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_are_understood() {
+        let fixed = |host: &str, port| Location::Fixed(HostPort::new(host, port));
+        let cases = [
+            ("127.0.0.1:5050", fixed("127.0.0.1", 5050)),
+            ("master.example", fixed("master.example", 5050)),
+            (" master:1 ", fixed("master", 1)),
+            ("[::1]:5051", fixed("::1", 5051)),
+            ("[::1]", fixed("::1", 5050)),
+            ("http://master:6060/", fixed("master", 6060)),
+            (
+                "file:///etc/mesos/zk",
+                Location::File("/etc/mesos/zk".into()),
+            ),
+            ("/etc/mesos/zk", Location::File("/etc/mesos/zk".into())),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(
+                Location::parse(text, Some(5050)).unwrap(),
+                expected,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn zookeeper_urls_are_understood() {
+        let cases = [
+            // text, servers, path, credentials
+            ("zk://a:1,b:2/mesos", "a:1,b:2", "/mesos", None),
+            ("zk://a,b", "a:2181,b:2181", "", None),
+            ("zk://a:1/", "a:1", "", None),
+            ("zk://a:1/x/y/", "a:1", "/x/y", None),
+            ("zk://u:p@a:1/x", "a:1", "/x", Some(("u", "p"))),
+            (
+                "zk://u:p@ss/w:rd@a:1/x",
+                "a:1",
+                "/x",
+                Some(("u", "p@ss/w:rd")),
+            ),
+            ("zk://[::1]:2181/x", "[::1]:2181", "/x", None),
+        ];
+        for (text, servers, path, credentials) in cases {
+            let url: ZooKeeperUrl = text.parse().unwrap();
+            let found = url
+                .credentials
+                .as_ref()
+                .map(|c| (c.user.as_str(), c.password.as_str()));
+            assert_eq!(
+                (url.connect_string().as_str(), url.path.as_str(), found),
+                (servers, path, credentials),
+                "{text}"
+            );
+        }
+        let url: ZooKeeperUrl = "zk://a:1/x".parse().unwrap();
+        assert_eq!(
+            [url.below(""), url.below("y"), url.below("/y/z/")],
+            ["/x", "/x/y", "/x/y/z"]
+        );
+        let root: ZooKeeperUrl = "zk://a:1".parse().unwrap();
+        assert_eq!([root.below(""), root.below("y")], ["/", "/y"]);
+    }
+
+    #[test]
+    fn what_is_no_location_is_refused() {
+        let cases = [
+            ("", "empty"),
+            ("host:", "not a port"),
+            ("host:0", "not a port"),
+            ("host:65536", "not a port"),
+            ("host:+5", "not a port"),
+            (":5050", "not a host"),
+            ("a b:1", "not a host"),
+            ("host", "no port"),
+            ("[::1:5", "not a host"),
+            ("[x]:5", "not a host"),
+            ("zk://", "at least one server"),
+            ("zk:///x", "at least one server"),
+            ("zk://a,,b/x", "at least one server"),
+            ("zk://a:x/p", "not a port"),
+            ("zk://a/x//y", "two slashes"),
+            ("zk://a/x/../y", "not allowed"),
+            ("zk://a/zookeeper/x", "belongs to ZooKeeper"),
+            ("zk://user@a/x", "user:password"),
+            ("zk://:p@a/x", "user:password"),
+            ("ftp://a/x", "not known"),
+            ("file://relative", "not a host"),
+        ];
+        for (text, expected) in cases {
+            let error = Location::parse(text, None).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_never_shown() {
+        let text = "zk://user:secret@a:1/x";
+        let url: ZooKeeperUrl = text.parse().unwrap();
+        assert_eq!(url.to_string(), "zk://user:***@a:1/x");
+        assert!(!format!("{url:?} {:?}", Location::parse(text, None)).contains("secret"));
+    }
+
+    #[test]
+    fn a_file_holds_one_address() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("master");
+        let resolve = |content: &str| {
+            std::fs::write(&path, content).unwrap();
+            Location::parse(&format!("file://{}", path.display()), None)
+                .unwrap()
+                .resolve(Some(5050))
+        };
+        assert_eq!(
+            resolve("host\n").unwrap(),
+            Location::Fixed(HostPort::new("host", 5050))
+        );
+        assert!(matches!(
+            resolve("\n zk://a/x \n").unwrap(),
+            Location::ZooKeeper(_)
+        ));
+        for content in ["", "a\nb", "/etc/other"] {
+            assert!(
+                matches!(resolve(content), Err(LocationError::FileContent { .. })),
+                "{content}"
+            );
+        }
+        assert!(matches!(
+            Location::File("/nonexistent/file".into()).resolve(None),
+            Err(LocationError::File { .. })
+        ));
+    }
+}

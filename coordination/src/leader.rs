@@ -164,3 +164,56 @@ impl LeaderInfo {
         serde_json::from_slice(json)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Mesos writes it.
+    const MESOS: &str = r#"{"address":{"hostname":"h","ip":"10.0.0.1","port":5050},"capabilities":[{"type":"AGENT_UPDATE"},{"type":"AGENT_DRAINING"},{"type":"QUOTA_V2"}],"hostname":"h","id":"0b2c","ip":16777226,"pid":"master@10.0.0.1:5050","port":5050,"version":"1.11.0"}"#;
+
+    #[test]
+    fn it_is_written_as_mesos_writes_it() {
+        let info = LeaderInfo::new("0b2c", "h", IpAddr::from([10, 0, 0, 1]), 5050)
+            .with_capabilities(["AGENT_UPDATE", "AGENT_DRAINING", "QUOTA_V2"])
+            .with_pid_and_version("master", "1.11.0");
+        assert_eq!(String::from_utf8(info.to_json()).unwrap(), MESOS);
+        assert_eq!(LeaderInfo::from_json(MESOS.as_bytes()).unwrap(), info);
+    }
+
+    #[test]
+    fn the_endpoint_is_found_in_old_and_new_forms() {
+        let cases = [
+            (MESOS, Some("10.0.0.1:5050")),
+            (
+                r#"{"ip":16777226,"port":5050,"id":"x","hostname":"h"}"#,
+                Some("10.0.0.1:5050"),
+            ),
+            (
+                r#"{"ip":0,"port":5050,"id":"x","hostname":"h"}"#,
+                Some("h:5050"),
+            ),
+            (
+                r#"{"address":{"hostname":"a","port":1},"hostname":"h","port":2,"ip":16777226,"id":"x"}"#,
+                Some("a:1"),
+            ),
+            (
+                r#"{"address":{"ip":"0.0.0.0","port":1},"hostname":"h","id":"x","unknown":[1]}"#,
+                Some("h:1"),
+            ),
+            (r#"{"address":{"ip":"::1","port":1}}"#, Some("[::1]:1")),
+            (r#"{"ip":0,"port":5050,"id":"x"}"#, None),
+            (r#"{"ip":16777226,"id":"x"}"#, None),
+            (r#"{"ip":16777226,"port":99999}"#, None),
+        ];
+        for (json, expected) in cases {
+            let info = LeaderInfo::from_json(json.as_bytes()).unwrap();
+            assert_eq!(
+                info.endpoint().map(|e| e.to_string()).as_deref(),
+                expected,
+                "{json}"
+            );
+        }
+        assert!(LeaderInfo::from_json(b"\x0a\x0brubbish").is_err());
+    }
+}

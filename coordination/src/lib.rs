@@ -23,5 +23,8 @@ pub use detector::Detector;
 pub use election::{Candidate, Election, Leadership, Member};
 pub use leader::{Leader, LeaderInfo};
 pub use metrics::{Counter, Metrics};
-pub use store::{Entry, Expect, SharedStore, Store, StoreError, Transaction, Version};
-pub use zookeeper::{Connection, ZooKeeper, ZooKeeperOptions};
+pub use store::{
+    EmbeddedStore, Entry, Expect, MemoryStore, Operation, SharedStore, Store, StoreError,
+    Transaction, Version,
+};
+pub use zookeeper::{Connection, ZooKeeper, ZooKeeperOptions, ZooKeeperStore};

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -34,8 +35,28 @@ const LIMITS: BatchLimits = BatchLimits {
 /// A store in one file. Clones share it; the file is closed when the last one is dropped and what was queued is written.
 #[derive(Clone, Debug)]
 pub struct EmbeddedStore {
+    open: Arc<Open>,
+}
+
+/// The open file and its writer.
+#[derive(Debug)]
+struct Open {
     shared: Arc<Shared>,
-    queue: Queue,
+    /// `None` only while it is being dropped.
+    queue: Option<Queue>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // Without an entrance the writer ends when it has written what waits; then the file is closed, and can be opened again.
+        self.queue = None;
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!(path = %self.shared.path.display(), "the store's writer has panicked");
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -75,25 +96,31 @@ impl EmbeddedStore {
         let spawned = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || writer.write(batch));
-        spawned.map_err(|error| failed(&shared.path, &error))?;
-        Ok(Self { shared, queue })
+        let writer = spawned.map_err(|error| failed(&shared.path, &error))?;
+        Ok(Self {
+            open: Arc::new(Open {
+                shared,
+                queue: Some(queue),
+                writer: Some(writer),
+            }),
+        })
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
-        &self.shared.path
+        &self.open.shared.path
     }
 
     async fn read<T: Send + 'static>(
         &self,
         f: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let shared = Arc::clone(&self.shared);
+        let shared = Arc::clone(&self.open.shared);
         let read = tokio::task::spawn_blocking(move || {
             f(&shared.database).map_err(|error| failed(&shared.path, &error))
         });
         read.await
-            .map_err(|error| failed(&self.shared.path, &error))?
+            .map_err(|error| failed(&self.open.shared.path, &error))?
     }
 }
 
@@ -256,7 +283,12 @@ impl Store for EmbeddedStore {
     }
 
     fn commit(&self, transaction: Transaction) -> BoxFuture<'_, Result<Version, StoreError>> {
-        Box::pin(self.queue.submit(transaction))
+        Box::pin(async move {
+            match &self.open.queue {
+                Some(queue) => queue.submit(transaction).await,
+                None => Err(StoreError::Closed),
+            }
+        })
     }
 
     fn epoch(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
@@ -266,6 +298,6 @@ impl Store for EmbeddedStore {
     }
 
     fn metrics(&self) -> &Arc<Metrics> {
-        &self.shared.metrics
+        &self.open.shared.metrics
     }
 }

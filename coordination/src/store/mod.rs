@@ -28,7 +28,7 @@ use futures::future::BoxFuture;
 
 pub use embedded::EmbeddedStore;
 pub use memory::MemoryStore;
-pub(crate) use plan::{Effect, Head, plan};
+pub(crate) use plan::{Effect, Head, Plan, plan};
 pub(crate) use queue::{Batch, BatchLimits, Queue, Submission};
 
 use crate::metrics::Metrics;
@@ -235,7 +235,7 @@ impl Transaction {
 }
 
 /// Checks a key against the rules of [the module](self).
-fn validate_key(key: &str) -> Result<(), StoreError> {
+pub(crate) fn validate_key(key: &str) -> Result<(), StoreError> {
     let refuse = |why| {
         Err(StoreError::Key {
             key: key.to_owned(),
@@ -271,7 +271,7 @@ fn validate_collection(key: &str, collection: &str) -> Result<(), StoreError> {
 }
 
 /// Checks a prefix for [`Store::list`]: empty, or with a whole collection in it. Returns the collection.
-fn validate_prefix(prefix: &str) -> Result<Option<&str>, StoreError> {
+pub(crate) fn validate_prefix(prefix: &str) -> Result<Option<&str>, StoreError> {
     match prefix.split_once('/') {
         None if prefix.is_empty() => Ok(None),
         None => Err(StoreError::Key {

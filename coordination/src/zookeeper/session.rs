@@ -160,6 +160,16 @@ impl ZooKeeper {
         }
     }
 
+    /// The session at hand, by which another client could take it up.
+    #[doc(hidden)]
+    pub fn session(&self) -> Option<SessionInfo> {
+        self.shared
+            .link
+            .borrow()
+            .client()
+            .map(|client| client.session().clone())
+    }
+
     /// Waits until there is a connection. Bound it with a time-out of your own.
     pub async fn connected(&self) {
         let mut link = self.link();

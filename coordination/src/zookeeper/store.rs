@@ -1,1 +1,0 @@
-//! The store below `<path>/tepui/<name>` in ZooKeeper.

@@ -1,0 +1,173 @@
+//! Real ZooKeeper servers for tests: Debian's package, started by hand on free ports, ended with the test.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+const JAR: &str = "/usr/share/java/zookeeper.jar";
+const CONF: &str = "/etc/zookeeper/conf";
+/// Until an ensemble serves.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// One to three servers.
+pub struct Ensemble {
+    _directory: TempDir,
+    servers: Vec<Server>,
+}
+
+struct Server {
+    port: u16,
+    home: PathBuf,
+    process: Option<Child>,
+}
+
+impl Ensemble {
+    /// Starts so many servers and waits until they serve.
+    pub fn start(count: usize) -> Self {
+        assert!(
+            Path::new(JAR).exists() && Command::new("java").arg("-version").output().is_ok(),
+            "these tests need ZooKeeper ({JAR}) and a JRE: run ./test, which installs them"
+        );
+        let directory = tempfile::tempdir().unwrap();
+        // All are bound at once so that they differ.
+        let sockets: Vec<TcpListener> = (0..count * 3)
+            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
+        let ports: Vec<u16> = sockets
+            .iter()
+            .map(|socket| socket.local_addr().unwrap().port())
+            .collect();
+        drop(sockets);
+        let servers: Vec<Server> = (0..count)
+            .map(|n| {
+                let home = directory.path().join(n.to_string());
+                fs::create_dir(&home).unwrap();
+                let mut config = format!(
+                    "tickTime=500\ninitLimit=20\nsyncLimit=10\ndataDir={}\nclientPort={}\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0\n\
+                     admin.enableServer=false\n4lw.commands.whitelist=*\nminSessionTimeout=1000\n",
+                    home.display(),
+                    ports[n]
+                );
+                if count > 1 {
+                    for other in 0..count {
+                        config.push_str(&format!("server.{}=127.0.0.1:{}:{}\n", other + 1, ports[count + other], ports[2 * count + other]));
+                    }
+                    fs::write(home.join("myid"), (n + 1).to_string()).unwrap();
+                }
+                fs::write(home.join("zoo.cfg"), config).unwrap();
+                Server { port: ports[n], home, process: None }
+            })
+            .collect();
+        let mut ensemble = Self {
+            _directory: directory,
+            servers,
+        };
+        ensemble.start_all();
+        ensemble
+    }
+
+    /// `zk://h:p,…` with the path.
+    pub fn url(&self, path: &str) -> String {
+        let servers: Vec<String> = self
+            .servers
+            .iter()
+            .map(|server| format!("127.0.0.1:{}", server.port))
+            .collect();
+        format!("zk://{}{path}", servers.join(","))
+    }
+
+    /// Starts those that do not run, and waits until all serve.
+    pub fn start_all(&mut self) {
+        for server in &mut self.servers {
+            server.start();
+        }
+        let started = Instant::now();
+        for server in &self.servers {
+            while server.mode().is_none() {
+                assert!(
+                    started.elapsed() < START_TIMEOUT,
+                    "ZooKeeper does not serve: {}",
+                    server.log()
+                );
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+
+    /// SIGKILL for all.
+    pub fn kill_all(&mut self) {
+        for server in &mut self.servers {
+            server.kill();
+        }
+    }
+
+    /// SIGKILL for the server that leads the ensemble.
+    pub fn kill_leader(&mut self) {
+        let leader = self
+            .servers
+            .iter_mut()
+            .find(|server| server.mode().as_deref() == Some("leader"));
+        leader.expect("one of the servers leads").kill();
+    }
+}
+
+impl Server {
+    fn start(&mut self) {
+        if self.process.is_some() {
+            return;
+        }
+        let log = fs::File::create(self.home.join("log")).unwrap();
+        let process = Command::new("java")
+            .args([
+                "-Xmx256m",
+                "-XX:TieredStopAtLevel=1",
+                "-XX:+UseSerialGC",
+                "-cp",
+                &format!("{CONF}:{JAR}"),
+            ])
+            .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
+            .arg(self.home.join("zoo.cfg"))
+            .current_dir(&self.home)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.process = Some(process);
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// `leader`, `follower` or `standalone`, when it serves.
+    fn mode(&self) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+        stream.write_all(b"srvr").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer
+            .lines()
+            .find_map(|line| line.strip_prefix("Mode: "))
+            .map(str::to_owned)
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.home.join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
