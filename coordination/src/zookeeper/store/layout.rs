@@ -255,11 +255,11 @@ mod tests {
         };
         assert_eq!(
             layout.node("agents/S1"),
-            "/mesos/tepui/registry/data/agents/cd/S1"
+            "/mesos/tepui/registry/data/agents/e5/S1"
         );
         assert_eq!(
             layout.node("apps/web/blue"),
-            "/mesos/tepui/registry/data/apps/5a/web%2Fblue"
+            "/mesos/tepui/registry/data/apps/e2/web%2Fblue"
         );
         assert_eq!(
             layout.chunk("apps/web", "x", 3),
