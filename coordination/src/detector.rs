@@ -25,6 +25,7 @@ enum Source {
         _sender: watch::Sender<Option<Leader>>,
     },
     Watching(AbortHandle),
+    Elsewhere,
 }
 
 impl Drop for Source {
@@ -79,6 +80,14 @@ impl Detector {
         Self {
             leader,
             _source: Arc::new(Source::Watching(task.abort_handle())),
+        }
+    }
+
+    /// Follows what another source of leaders tells: an election of one's own, a test. When that source ends, its last word stays.
+    pub fn watching(leader: watch::Receiver<Option<Leader>>) -> Self {
+        Self {
+            leader,
+            _source: Arc::new(Source::Elsewhere),
         }
     }
 

@@ -1,5 +1,8 @@
 //! The store's promises, on the embedded file and in memory; what only a file can do.
 
+// Helpers of tests may panic as tests may.
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::sync::Arc;

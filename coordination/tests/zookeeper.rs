@@ -1,5 +1,8 @@
 //! On real ZooKeeper servers: the store's promises, elections, and what becomes of both when servers and sessions go.
 
+// Helpers of tests may panic as tests may.
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::net::IpAddr;
