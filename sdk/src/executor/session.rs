@@ -34,7 +34,9 @@ pub(super) struct Shared {
 struct State {
     ledger: Ledger,
     calls: VecDeque<Call>,
-    /// Whether calls may wait for the subscription at hand; updates always do, in the ledger.
+    /// Calls are kept for the subscription at hand: from the moment on at which it was told of all updates before.
+    collecting: bool,
+    /// The agent has answered.
     subscribed: bool,
     closed: bool,
 }
@@ -55,7 +57,7 @@ impl Shared {
                     waiting: state.ledger.waiting(),
                 });
             }
-            if state.subscribed {
+            if state.collecting {
                 let update = Some(call::Update { status });
                 state.calls.push_back(Call {
                     r#type: Some(call::Type::Update.into()),
@@ -80,7 +82,7 @@ impl Shared {
                     waiting: state.calls.len(),
                 });
             }
-            if state.subscribed {
+            if state.collecting {
                 let message = Some(call::Message { data });
                 state.calls.push_back(Call {
                     r#type: Some(call::Type::Message.into()),
@@ -149,6 +151,7 @@ impl Session {
                         Lost::ShutDown => return None,
                         Lost::Link(reason) => {
                             let was = self.shared.with(|state| {
+                                state.collecting = false;
                                 state.calls.clear();
                                 std::mem::take(&mut state.subscribed)
                             });
@@ -200,7 +203,11 @@ impl Session {
     }
 
     fn subscribe(&self) -> Call {
-        let subscribe = Some(self.shared.with(|state| state.ledger.subscribe()));
+        let subscribe = Some(self.shared.with(|state| {
+            state.calls.clear();
+            state.collecting = true;
+            state.ledger.subscribe()
+        }));
         Call {
             r#type: Some(call::Type::Subscribe.into()),
             subscribe,
