@@ -45,14 +45,15 @@ pub enum Durable {
     },
 }
 
-/// Bounds on what peers can make the master hold. The defaults suit a cluster of 10,000 agents.
+/// Bounds on what peers can make the master hold. The defaults suit a cluster of 10,000 agents, and a framework of 200,000 tasks that
+/// reconciles all of them at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Largest body of a request in bytes, after decompression.
     pub body_bytes: usize,
     /// Connections at one time; more are not accepted until others end.
     pub connections: usize,
-    /// How long a client may take to send the head of a request.
+    /// How long a client may take to send the head of a request, and how long a connection may be idle.
     pub head_timeout: Duration,
     /// How long a client may take none of the bytes that wait for it.
     pub write_timeout: Duration,
@@ -71,10 +72,10 @@ impl Default for Limits {
         Self {
             body_bytes: 32 << 20,
             connections: 16_384,
-            head_timeout: Duration::from_secs(30),
+            head_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(60),
-            outbox_messages: 65_536,
-            outbox_bytes: 64 << 20,
+            outbox_messages: 1 << 18,
+            outbox_bytes: 128 << 20,
             inbox_bytes: 64 << 20,
             ui_subscribers: 256,
         }
@@ -134,6 +135,8 @@ pub struct Config {
     pub log_file: Option<PathBuf>,
     /// What `/flags` tells: name and value.
     pub flags: Vec<(String, String)>,
+    /// Lines for the log at the start: which flags have no effect, and why.
+    pub notices: Vec<String>,
     /// Bounds.
     pub limits: Limits,
 }
@@ -154,6 +157,7 @@ impl Config {
     /// # Errors
     /// The first flag that is refused or whose value does not read.
     pub fn from_flags(flags: &Flags) -> Result<Self, ConfigError> {
+        let mut notices = Vec::new();
         for (flag, value) in flags.given() {
             let asked_for = !flag.switch || value != "false";
             match flag.effect {
@@ -163,7 +167,10 @@ impl Config {
                         why,
                     });
                 }
-                _ => {}
+                Effect::Ignored(why) => {
+                    notices.push(format!("--{} has no effect: {why}", flag.name))
+                }
+                Effect::Refused(_) | Effect::Used => {}
             }
         }
         let read = Reader { flags };
@@ -254,6 +261,7 @@ impl Config {
                 .effective()
                 .map(|(name, value)| (name.to_owned(), shown(name, value)))
                 .collect(),
+            notices,
             limits: Limits::default(),
         })
     }
@@ -508,6 +516,16 @@ mod tests {
             })
         ));
         assert!(with(&[("authenticate_http_readonly", "false"), ("quorum", "2")]).is_ok());
+    }
+
+    #[test]
+    fn flags_without_effect_are_mentioned() {
+        let config = with(&[("quorum", "2"), ("port", "0")]).expect("right flags");
+        assert!(
+            matches!(config.notices.as_slice(), [line] if line.starts_with("--quorum has no effect: ")),
+            "{:?}",
+            config.notices
+        );
     }
 
     #[test]

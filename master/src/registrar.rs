@@ -42,6 +42,20 @@ pub enum RecoveryError {
     },
 }
 
+impl RecoveryError {
+    /// Whether the store may answer otherwise a little later.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Timeout(_) => true,
+            Self::Store(error) => matches!(
+                error,
+                StoreError::Timeout { .. } | StoreError::Failed { .. }
+            ),
+            Self::Entry { .. } => false,
+        }
+    }
+}
+
 /// An admitted agent as it is stored.
 #[derive(Clone, PartialEq, prost::Message)]
 struct StoredAgent {

@@ -6,9 +6,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-use tepui_coordination::{Election, HostPort, LeaderInfo, Leadership, SharedStore};
-use tepui_master_core::{LogLevel, Master as Core};
+use tepui_coordination::zookeeper::ZooKeeperStore;
+use tepui_coordination::{Election, HostPort, LeaderInfo, Leadership, SharedStore, ZooKeeper};
+use tepui_master_core::{LogLevel, Master as Core, Registry};
 use tepui_model::Time;
 use tepui_proto::mesos;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -128,12 +130,34 @@ impl Identity {
     }
 }
 
+/// Where the registry is kept.
+pub(crate) enum Keeping {
+    /// In a store that is open.
+    Open(SharedStore),
+    /// In ZooKeeper, which need not be there before this master leads.
+    ZooKeeper(ZooKeeper),
+}
+
+impl Keeping {
+    async fn open(&self) -> Result<SharedStore, RecoveryError> {
+        match self {
+            Self::Open(store) => Ok(store.clone()),
+            Self::ZooKeeper(zookeeper) => {
+                Ok(Arc::new(ZooKeeperStore::open(zookeeper, "master").await?))
+            }
+        }
+    }
+}
+
+/// Before a registry that could not be read is read again.
+const RECOVERY_PAUSE: Duration = Duration::from_secs(1);
+
 /// Everything that outlives a single reign.
 pub(crate) struct Lifecycle {
     pub(crate) config: Arc<Config>,
     pub(crate) identity: Arc<Identity>,
     pub(crate) clock: Clock,
-    pub(crate) store: SharedStore,
+    pub(crate) keeping: Keeping,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) standing: watch::Sender<Standing>,
     pub(crate) lines: mpsc::Sender<Line>,
@@ -248,10 +272,27 @@ impl Lifecycle {
         outcome
     }
 
+    /// Reads the registry, again and again while the store does not answer: a leader never just exits.
+    async fn recover(&self, epoch: u64) -> Result<(SharedStore, Registry), RecoveryError> {
+        loop {
+            let timeout = self.config.registry_fetch_timeout;
+            let recovery = match self.keeping.open().await {
+                Ok(store) => registrar::recover(&store, epoch, timeout)
+                    .await
+                    .map(|registry| (store, registry)),
+                Err(error) => Err(error),
+            };
+            match recovery {
+                Err(error) if error.may_pass() => warn!("{error}; it is tried again"),
+                done => return done,
+            }
+            tokio::time::sleep(RECOVERY_PAUSE).await;
+        }
+    }
+
     /// Reads the registry and starts a core on it.
     async fn begin(&self, epoch: u64) -> Result<Ruling, LifecycleError> {
-        let registry =
-            registrar::recover(&self.store, epoch, self.config.registry_fetch_timeout).await?;
+        let (store, registry) = self.recover(epoch).await?;
         info!(
             "leading with epoch {epoch}; {} agents are in the registry",
             registry.agents.len()
@@ -279,7 +320,7 @@ impl Lifecycle {
         let stop = CancellationToken::new();
         let (tell, stopped) = oneshot::channel();
         tokio::spawn(registrar::run(
-            self.store.clone(),
+            store,
             epoch_now.clone(),
             self.config.registry_store_timeout,
             writes_in,

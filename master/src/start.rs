@@ -4,7 +4,9 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tepui_coordination::{Election, SharedStore};
+use tepui_coordination::{
+    Candidate, Election, SharedStore, ZooKeeper, ZooKeeperOptions, ZooKeeperUrl,
+};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -15,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Durable};
 use crate::faces::{self, Face, connection};
 use crate::metrics::Metrics;
-use crate::reign::{self, Identity, Lifecycle, LifecycleError, Standing};
+use crate::reign::{self, Identity, Keeping, Lifecycle, LifecycleError, Standing};
 
 /// Why a master did not start.
 #[derive(Debug, thiserror::Error)]
@@ -39,9 +41,9 @@ pub enum StartError {
     /// The registry's store cannot be opened.
     #[error("cannot open the registry: {0}")]
     Store(#[from] tepui_coordination::StoreError),
-    /// The registry cannot be kept in ZooKeeper yet.
-    #[error("--zk is refused: a registry in ZooKeeper is not built yet")]
-    NoZooKeeperStore,
+    /// The ZooKeeper URL does not read.
+    #[error("--zk: {0}")]
+    ZooKeeper(#[from] tepui_coordination::LocationError),
 }
 
 /// A master; see [`Master::start`].
@@ -61,10 +63,13 @@ impl Master {
         };
         let listener = TcpListener::bind(config.listen).await.map_err(wrong)?;
         let bound = listener.local_addr().map_err(wrong)?;
+        for notice in &config.notices {
+            info!("{notice}");
+        }
         let clock = Clock::new();
         let identity = Arc::new(identity(&config, bound, clock));
         let config = Arc::new(config);
-        let (store, election) = durable(&config).await?;
+        let (keeping, election) = durable(&config, &identity).await?;
         if !bound.ip().is_loopback() {
             warn!(
                 "listening on {bound}, which others may reach: this master does not authenticate anybody"
@@ -88,7 +93,7 @@ impl Master {
             config: config.clone(),
             identity,
             clock,
-            store,
+            keeping,
             metrics: metrics.clone(),
             standing,
             lines,
@@ -239,12 +244,12 @@ fn identity(config: &Config, bound: SocketAddr, clock: Clock) -> Identity {
     }
 }
 
-async fn durable(config: &Config) -> Result<(SharedStore, Election), StartError> {
+async fn durable(config: &Config, identity: &Identity) -> Result<(Keeping, Election), StartError> {
     match &config.durable {
         Durable::Memory => {
             let store: SharedStore = Arc::new(tepui_coordination::store::MemoryStore::new());
             let election = Election::standalone(&*store).await?;
-            Ok((store, election))
+            Ok((Keeping::Open(store), election))
         }
         Durable::Directory(path) => {
             std::fs::create_dir_all(path).map_err(|source| StartError::WorkDirectory {
@@ -255,8 +260,21 @@ async fn durable(config: &Config) -> Result<(SharedStore, Election), StartError>
                 path.join("master.redb"),
             )?);
             let election = Election::standalone(&*store).await?;
-            Ok((store, election))
+            Ok((Keeping::Open(store), election))
         }
-        Durable::ZooKeeper { .. } => Err(StartError::NoZooKeeperStore),
+        Durable::ZooKeeper {
+            url,
+            session_timeout,
+        } => {
+            let url: ZooKeeperUrl = url.parse()?;
+            let options = ZooKeeperOptions {
+                session_timeout: *session_timeout,
+                ..ZooKeeperOptions::default()
+            };
+            let zookeeper = ZooKeeper::connect(url, options);
+            let candidate = Candidate::master(&identity.leader_info());
+            let election = Election::zookeeper(&zookeeper, candidate);
+            Ok((Keeping::ZooKeeper(zookeeper), election))
+        }
     }
 }

@@ -129,7 +129,7 @@ fn launch(framework: &str, offer: &mesos::Offer, count: usize) -> Call {
 async fn many_tasks_run_from_offer_to_finished() {
     const TASKS: usize = 1_000;
     let master = master().await;
-    let _agent = FakeAgent::start(&master, 4.0, "127.0.0.1", 5051).await;
+    let _agent = FakeAgent::start(&master, 64.0, "127.0.0.1", 5051).await;
     let mut framework = Framework::connect(&master).await;
     let id = framework.subscribe("grpc").await;
     let offers = framework
