@@ -5,7 +5,9 @@
 
 mod client;
 mod commands;
+mod daemon;
 mod flags;
+mod local;
 mod rollout;
 mod table;
 
@@ -24,13 +26,20 @@ use commands::{CommandError, Context};
     arg_required_else_help = true
 )]
 struct Cli {
-    #[command(flatten)]
-    cluster: ClusterArgs,
     #[command(subcommand)]
     command: Commands,
 }
 
-/// Where the commands find the cluster.
+/// Where a command finds the cluster, and what it does there.
+#[derive(Debug, clap::Args)]
+struct AtCluster<C: Subcommand> {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    #[command(subcommand)]
+    command: C,
+}
+
+/// Where a command finds the cluster.
 #[derive(Debug, clap::Args)]
 struct ClusterArgs {
     /// The master's address.
@@ -58,20 +67,40 @@ struct ClusterArgs {
 
 #[derive(Debug, Subcommand)]
 enum Commands {
+    /// Run the whole platform in this process: master, agents and Marathon.
+    Local(local::LocalArgs),
+    /// Run a master.
+    Master(Box<tepui_master::Flags>),
+    /// Run an agent.
+    Agent(Box<tepui_agent::Flags>),
+    /// Run Marathon, the container framework.
+    Marathon(Box<tepui_marathon::Flags>),
     /// Apps: deploy, list, show, scale, restart, destroy.
-    #[command(subcommand)]
-    App(commands::app::AppCommand),
+    App(AtCluster<commands::app::AppCommand>),
     /// Tasks: list, logs, kill.
-    #[command(subcommand)]
-    Task(commands::task::TaskCommand),
+    Task(AtCluster<commands::task::TaskCommand>),
     /// Agents: list.
-    #[command(subcommand)]
-    Node(commands::node::NodeCommand),
+    Node(AtCluster<commands::node::NodeCommand>),
     /// Frameworks: list.
-    #[command(subcommand)]
-    Framework(commands::framework::FrameworkCommand),
+    Framework(AtCluster<commands::framework::FrameworkCommand>),
     /// Follow the cluster's events.
-    Events(commands::events::EventsCommand),
+    Events {
+        #[command(flatten)]
+        cluster: ClusterArgs,
+        #[command(flatten)]
+        command: commands::events::EventsCommand,
+    },
+    /// Measure.
+    Bench {
+        #[command(subcommand)]
+        command: tepui_bench::BenchCommand,
+        /// A running master to put the load on; otherwise each benchmark starts its own.
+        #[arg(long, global = true, value_name = "HOST:PORT")]
+        master: Option<String>,
+        /// Print the figures as one JSON object.
+        #[arg(long, global = true)]
+        json: bool,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -80,13 +109,16 @@ enum Commands {
 }
 
 fn main() -> ExitCode {
-    let matches = Cli::command().get_matches_from(std::env::args_os());
-    let cli = match Cli::from_arg_matches(&matches) {
+    // Executed under another name this binary is the launcher of containers, and never comes here: see tepui_agent::supervisor.
+    let mut command = Cli::command();
+    command.build();
+    let args = daemon::arguments(&command, std::env::args_os().collect());
+    let cli = match command.try_get_matches_from_mut(args).and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(cli.command) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("tepui: {error}");
             ExitCode::from(error.exit_code())
@@ -94,27 +126,59 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), CommandError> {
-    if let Commands::Completions { shell } = cli.command {
-        clap_complete::generate(shell, &mut Cli::command(), "tepui", &mut std::io::stdout());
-        return Ok(());
+fn run(command: Commands) -> Result<ExitCode, CommandError> {
+    match command {
+        Commands::Local(args) => {
+            log_to_stderr("warn");
+            return local::run(&args);
+        }
+        Commands::Master(flags) => {
+            log_to_stderr("info");
+            daemon::master(*flags)?;
+        }
+        Commands::Agent(flags) => {
+            log_to_stderr("info");
+            daemon::agent(*flags)?;
+        }
+        Commands::Marathon(flags) => {
+            log_to_stderr("info");
+            daemon::marathon(*flags)?;
+        }
+        Commands::Bench { command, master, json } => {
+            tepui_bench::run(command, master, json).map_err(|error| CommandError::Failed(error.to_string()))?;
+        }
+        Commands::Completions { shell } => clap_complete::generate(shell, &mut Cli::command(), "tepui", &mut std::io::stdout()),
+        Commands::App(at) => at_cluster(&at.cluster, async |context| commands::app::run(context, at.command).await)?,
+        Commands::Task(at) => at_cluster(&at.cluster, async |context| commands::task::run(context, at.command).await)?,
+        Commands::Node(at) => at_cluster(&at.cluster, async |context| commands::node::run(context, at.command).await)?,
+        Commands::Framework(at) => at_cluster(&at.cluster, async |context| commands::framework::run(context, at.command).await)?,
+        Commands::Events { cluster, command } => at_cluster(&cluster, async |context| commands::events::run(context, command).await)?,
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a client's command to its end.
+fn at_cluster(args: &ClusterArgs, command: impl AsyncFnOnce(&Context) -> Result<(), CommandError>) -> Result<(), CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| CommandError::Failed(format!("cannot start: {error}")))?;
-    runtime.block_on(async {
-        let context = Context {
-            cluster: client::Cluster::new(&cli.cluster.master, &cli.cluster.marathon),
-            json: cli.cluster.json,
-        };
-        match cli.command {
-            Commands::App(command) => commands::app::run(&context, command).await,
-            Commands::Task(command) => commands::task::run(&context, command).await,
-            Commands::Node(command) => commands::node::run(&context, command).await,
-            Commands::Framework(command) => commands::framework::run(&context, command).await,
-            Commands::Events(command) => commands::events::run(&context, command).await,
-            Commands::Completions { .. } => Ok(()),
-        }
-    })
+    let context = Context { cluster: client::Cluster::new(&args.master, &args.marathon), json: args.json };
+    runtime.block_on(command(&context))
+}
+
+/// Logs go to standard error; `TEPUI_LOG` says which (`debug`, `tepui_agent=trace,info`).
+fn log_to_stderr(default: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TEPUI_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
 }
