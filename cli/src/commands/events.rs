@@ -8,15 +8,15 @@ use crate::client::Events;
 pub(crate) struct EventsCommand {
     /// The master's own events (agents, frameworks, tasks) instead of Marathon's.
     #[arg(long)]
-    master: bool,
+    of_master: bool,
     /// Only Marathon events of this type; may be repeated.
-    #[arg(long = "type", value_name = "EVENT_TYPE", conflicts_with = "master")]
+    #[arg(long = "type", value_name = "EVENT_TYPE", conflicts_with = "of_master")]
     types: Vec<String>,
 }
 
 pub(crate) async fn run(context: &Context, command: EventsCommand) -> Result<(), CommandError> {
     let cluster = &context.cluster;
-    let url = if command.master {
+    let url = if command.of_master {
         format!("{}/tepui/v1/events", cluster.master)
     } else {
         let query: Vec<String> = command
