@@ -5,14 +5,29 @@ use std::{ffi::OsString, path::PathBuf};
 use crate::{commands::CommandError, flags::normalise};
 
 /// The daemons, and the prefixes of the environment variables that carry their flags, the strongest first.
-const DAEMONS: &[(&str, &[&str])] = &[("master", &["TEPUI_", "MESOS_"]), ("agent", &["TEPUI_", "MESOS_"]), ("marathon", &["TEPUI_", "MARATHON_"])];
+const DAEMONS: &[(&str, &[&str])] = &[
+    ("master", &["TEPUI_", "MESOS_"]),
+    ("agent", &["TEPUI_", "MESOS_"]),
+    ("marathon", &["TEPUI_", "MARATHON_"]),
+];
 
 /// Rewrites the command line of a daemon as [`flags`](crate::flags) says; other command lines stay as they are.
 pub(crate) fn arguments(command: &clap::Command, args: Vec<OsString>) -> Vec<OsString> {
-    let Some(name) = args.get(1).and_then(|arg| arg.to_str()) else { return args };
-    let Some((name, prefixes)) = DAEMONS.iter().find(|(known, _)| *known == name) else { return args };
-    let Some(command) = command.get_subcommands().find(|known| known.get_name() == *name) else { return args };
-    let flags = normalise(command, &args[2..], prefixes, |variable| std::env::var_os(variable));
+    let Some(name) = args.get(1).and_then(|arg| arg.to_str()) else {
+        return args;
+    };
+    let Some((name, prefixes)) = DAEMONS.iter().find(|(known, _)| *known == name) else {
+        return args;
+    };
+    let Some(command) = command
+        .get_subcommands()
+        .find(|known| known.get_name() == *name)
+    else {
+        return args;
+    };
+    let flags = normalise(command, &args[2..], prefixes, |variable| {
+        std::env::var_os(variable)
+    });
     args[..2].iter().cloned().chain(flags).collect()
 }
 
@@ -22,7 +37,11 @@ fn default_work_dir(daemon: &str) -> PathBuf {
         return PathBuf::from("/var/lib/tepui").join(daemon);
     }
     let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
-    let home = || std::env::var_os("HOME").map_or_else(std::env::temp_dir, PathBuf::from).join(".local/state");
+    let home = || {
+        std::env::var_os("HOME")
+            .map_or_else(std::env::temp_dir, PathBuf::from)
+            .join(".local/state")
+    };
     state.unwrap_or_else(home).join("tepui").join(daemon)
 }
 
@@ -33,7 +52,10 @@ fn bad(error: &dyn std::error::Error) -> CommandError {
 /// Waits for SIGINT or SIGTERM.
 async fn signalled() {
     use tokio::signal::unix::{SignalKind, signal};
-    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+    match (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) {
         (Ok(mut interrupt), Ok(mut terminate)) => tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
@@ -55,20 +77,30 @@ pub(crate) fn master(mut flags: tepui_master::Flags) -> Result<(), CommandError>
         flags.set("work_dir", default_work_dir("master").display().to_string());
     }
     let config = tepui_master::Config::from_flags(&flags).map_err(|error| bad(&error))?;
-    runtime()?.block_on(tepui_master::run(config, signalled())).map_err(|error| bad(&error))
+    runtime()?
+        .block_on(tepui_master::run(config, signalled()))
+        .map_err(|error| bad(&error))
 }
 
 pub(crate) fn agent(mut flags: tepui_agent::Flags) -> Result<(), CommandError> {
-    flags.work_dir.get_or_insert_with(|| default_work_dir("agent"));
+    flags
+        .work_dir
+        .get_or_insert_with(|| default_work_dir("agent"));
     let config = tepui_agent::Config::from_flags(&flags).map_err(|error| bad(&error))?;
-    runtime()?.block_on(tepui_agent::run(config, signalled())).map_err(|error| bad(&error))
+    runtime()?
+        .block_on(tepui_agent::run(config, signalled()))
+        .map_err(|error| bad(&error))
 }
 
 pub(crate) fn marathon(flags: tepui_marathon::Flags) -> Result<(), CommandError> {
     let seed = uuid::Uuid::new_v4().as_u128();
-    let config = flags.into_config(default_work_dir("marathon"), seed).map_err(|error| bad(&error))?;
+    let config = flags
+        .into_config(default_work_dir("marathon"), seed)
+        .map_err(|error| bad(&error))?;
     runtime()?.block_on(async {
-        let mut marathon = tepui_marathon::Marathon::start(config).await.map_err(|error| bad(&error))?;
+        let mut marathon = tepui_marathon::Marathon::start(config)
+            .await
+            .map_err(|error| bad(&error))?;
         tracing::info!(address = %marathon.address(), "Marathon listens");
         tokio::select! {
             error = marathon.failed() => Err(bad(&error)),

@@ -113,7 +113,10 @@ fn main() -> ExitCode {
     let mut command = Cli::command();
     command.build();
     let args = daemon::arguments(&command, std::env::args_os().collect());
-    let cli = match command.try_get_matches_from_mut(args).and_then(|matches| Cli::from_arg_matches(&matches)) {
+    let cli = match command
+        .try_get_matches_from_mut(args)
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+    {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
@@ -144,33 +147,60 @@ fn run(command: Commands) -> Result<ExitCode, CommandError> {
             log_to_stderr("info");
             daemon::marathon(*flags)?;
         }
-        Commands::Bench { command, master, json } => {
-            tepui_bench::run(command, master, json).map_err(|error| CommandError::Failed(error.to_string()))?;
+        Commands::Bench {
+            command,
+            master,
+            json,
+        } => {
+            tepui_bench::run(command, master, json)
+                .map_err(|error| CommandError::Failed(error.to_string()))?;
         }
-        Commands::Completions { shell } => clap_complete::generate(shell, &mut Cli::command(), "tepui", &mut std::io::stdout()),
-        Commands::App(at) => at_cluster(&at.cluster, async |context| commands::app::run(context, at.command).await)?,
-        Commands::Task(at) => at_cluster(&at.cluster, async |context| commands::task::run(context, at.command).await)?,
-        Commands::Node(at) => at_cluster(&at.cluster, async |context| commands::node::run(context, at.command).await)?,
-        Commands::Framework(at) => at_cluster(&at.cluster, async |context| commands::framework::run(context, at.command).await)?,
-        Commands::Events { cluster, command } => at_cluster(&cluster, async |context| commands::events::run(context, command).await)?,
+        Commands::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "tepui", &mut std::io::stdout())
+        }
+        Commands::App(at) => at_cluster(&at.cluster, async |context| {
+            commands::app::run(context, at.command).await
+        })?,
+        Commands::Task(at) => at_cluster(&at.cluster, async |context| {
+            commands::task::run(context, at.command).await
+        })?,
+        Commands::Node(at) => at_cluster(&at.cluster, async |context| {
+            commands::node::run(context, at.command).await
+        })?,
+        Commands::Framework(at) => at_cluster(&at.cluster, async |context| {
+            commands::framework::run(context, at.command).await
+        })?,
+        Commands::Events { cluster, command } => at_cluster(&cluster, async |context| {
+            commands::events::run(context, command).await
+        })?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Runs a client's command to its end.
-fn at_cluster(args: &ClusterArgs, command: impl AsyncFnOnce(&Context) -> Result<(), CommandError>) -> Result<(), CommandError> {
+fn at_cluster(
+    args: &ClusterArgs,
+    command: impl AsyncFnOnce(&Context) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| CommandError::Failed(format!("cannot start: {error}")))?;
-    let context = Context { cluster: client::Cluster::new(&args.master, &args.marathon), json: args.json };
+    let context = Context {
+        cluster: client::Cluster::new(&args.master, &args.marathon),
+        json: args.json,
+    };
     runtime.block_on(command(&context))
 }
 
 /// Logs go to standard error; `TEPUI_LOG` says which (`debug`, `tepui_agent=trace,info`).
 fn log_to_stderr(default: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("TEPUI_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TEPUI_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
 }
 
 #[cfg(test)]

@@ -71,10 +71,21 @@ pub(crate) fn run(args: &LocalArgs) -> Result<ExitCode, CommandError> {
 }
 
 /// From the last daemon's start to eternity: says what is there, deploys, and says what came of it.
-async fn live(args: &LocalArgs, definitions: Option<Vec<serde_json::Value>>, started: Instant) -> Result<(), CommandError> {
-    let cluster = Cluster::new(&format!("127.0.0.1:{}", args.port), &format!("127.0.0.1:{}", args.marathon_port));
+async fn live(
+    args: &LocalArgs,
+    definitions: Option<Vec<serde_json::Value>>,
+    started: Instant,
+) -> Result<(), CommandError> {
+    let cluster = Cluster::new(
+        &format!("127.0.0.1:{}", args.port),
+        &format!("127.0.0.1:{}", args.marathon_port),
+    );
     platform::until_ready(&cluster, args.agents).await?;
-    println!("Tepui is up: a master, {} agents and Marathon, in {} ms", args.agents, started.elapsed().as_millis());
+    println!(
+        "Tepui is up: a master, {} agents and Marathon, in {} ms",
+        args.agents,
+        started.elapsed().as_millis()
+    );
     println!("  UI        {}/", cluster.master);
     println!("  API       {}/v2/apps", cluster.marathon);
     if let Some(definitions) = definitions {
@@ -86,26 +97,55 @@ async fn live(args: &LocalArgs, definitions: Option<Vec<serde_json::Value>>, sta
     std::future::pending().await
 }
 
-async fn deploy(cluster: &Cluster, definitions: Vec<serde_json::Value>, started: Instant) -> Result<(), CommandError> {
+async fn deploy(
+    cluster: &Cluster,
+    definitions: Vec<serde_json::Value>,
+    started: Instant,
+) -> Result<(), CommandError> {
     let ids = ids(&definitions);
     let watch = rollout::Watch::begin(cluster, &ids).await?;
-    let answer = cluster.marathon_send(http::Method::PUT, "/v2/apps?partialUpdate=false&force=true", Some(&definitions.into())).await;
+    let answer = cluster
+        .marathon_send(
+            http::Method::PUT,
+            "/v2/apps?partialUpdate=false&force=true",
+            Some(&definitions.into()),
+        )
+        .await;
     let answer = match answer {
-        Err(error) if error.status().is_some_and(|status| status.is_client_error()) => {
-            return Err(CommandError::Input { path: "the app definition".into(), reason: format!("was refused: {error}") });
+        Err(error)
+            if error
+                .status()
+                .is_some_and(|status| status.is_client_error()) =>
+        {
+            return Err(CommandError::Input {
+                path: "the app definition".into(),
+                reason: format!("was refused: {error}"),
+            });
         }
         answer => answer?,
     };
-    watch.until_done(crate::commands::text(&answer, "deploymentId"), false).await?;
+    watch
+        .until_done(crate::commands::text(&answer, "deploymentId"), false)
+        .await?;
     for id in &ids {
         let document = cluster.marathon_get(&crate::client::app_path(id)).await?;
         for task in crate::commands::items(&document["app"], "tasks") {
             let host = crate::commands::text(task, "host");
-            let urls: Vec<String> = crate::commands::items(task, "ports").iter().map(|port| format!("http://{host}:{port}/")).collect();
-            println!("  instance  {:<32} {}", urls.join(" "), crate::commands::text(task, "id"));
+            let urls: Vec<String> = crate::commands::items(task, "ports")
+                .iter()
+                .map(|port| format!("http://{host}:{port}/"))
+                .collect();
+            println!(
+                "  instance  {:<32} {}",
+                urls.join(" "),
+                crate::commands::text(task, "id")
+            );
         }
     }
-    println!("All instances are there, {:.1} s after the start.", started.elapsed().as_secs_f64());
+    println!(
+        "All instances are there, {:.1} s after the start.",
+        started.elapsed().as_secs_f64()
+    );
     Ok(())
 }
 
@@ -119,7 +159,10 @@ impl Signals {
     fn new() -> Result<Self, CommandError> {
         use tokio::signal::unix::{SignalKind, signal};
         let cannot = |error| CommandError::Failed(format!("cannot listen to signals: {error}"));
-        Ok(Self { interrupt: signal(SignalKind::interrupt()).map_err(cannot)?, terminate: signal(SignalKind::terminate()).map_err(cannot)? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(cannot)?,
+            terminate: signal(SignalKind::terminate()).map_err(cannot)?,
+        })
     }
 
     async fn next(&mut self) {

@@ -33,17 +33,46 @@ impl Place {
             Some(folder) => (folder.to_path_buf(), false),
             None => {
                 sweep(&std::env::temp_dir());
-                (std::env::temp_dir().join(format!("{PREFIX}{}", uuid::Uuid::new_v4().simple())), true)
+                (
+                    std::env::temp_dir().join(format!("{PREFIX}{}", uuid::Uuid::new_v4().simple())),
+                    true,
+                )
             }
         };
-        let unusable = |reason: String| CommandError::Input { path: folder.display().to_string(), reason };
-        fs::create_dir_all(&folder).map_err(|error| unusable(format!("cannot be made: {error}; choose another --work-dir")))?;
-        let folder = folder.canonicalize().map_err(|error| unusable(error.to_string()))?;
-        let file = File::options().create(true).truncate(false).write(true).open(folder.join(LOCK));
-        let file = file.map_err(|error| unusable(format!("cannot be written to: {error}; choose another --work-dir")))?;
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
-            .map_err(|_| unusable("is in use by another `tepui local`; choose another --work-dir, or stop the other".into()))?;
-        let place = Self { cgroups_root: cgroups_root(&folder)?, folder, temporary, _lock: lock };
+        let unusable = |reason: String| CommandError::Input {
+            path: folder.display().to_string(),
+            reason,
+        };
+        fs::create_dir_all(&folder).map_err(|error| {
+            unusable(format!(
+                "cannot be made: {error}; choose another --work-dir"
+            ))
+        })?;
+        let folder = folder
+            .canonicalize()
+            .map_err(|error| unusable(error.to_string()))?;
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(folder.join(LOCK));
+        let file = file.map_err(|error| {
+            unusable(format!(
+                "cannot be written to: {error}; choose another --work-dir"
+            ))
+        })?;
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
+            unusable(
+                "is in use by another `tepui local`; choose another --work-dir, or stop the other"
+                    .into(),
+            )
+        })?;
+        let place = Self {
+            cgroups_root: cgroups_root(&folder)?,
+            folder,
+            temporary,
+            _lock: lock,
+        };
         if !temporary {
             // What a platform that was killed has left; its tasks have died with it.
             place.sweep_agents();
@@ -75,7 +104,10 @@ fn cgroups_root(folder: &Path) -> Result<String, CommandError> {
     if let Ok(name) = fs::read_to_string(&file) {
         return Ok(name);
     }
-    let name = format!("tepui-local-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
+    let name = format!(
+        "tepui-local-{}",
+        &uuid::Uuid::new_v4().simple().to_string()[..12]
+    );
     fs::write(&file, &name).map_err(|error| CommandError::Input {
         path: file.display().to_string(),
         reason: format!("cannot be written: {error}; choose another --work-dir"),
@@ -87,8 +119,16 @@ fn cgroups_root(folder: &Path) -> Result<String, CommandError> {
 fn sweep(temporary: &Path) {
     for entry in fs::read_dir(temporary).into_iter().flatten().flatten() {
         let folder = entry.path();
-        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-        let Some(file) = ours.then(|| File::options().write(true).open(folder.join(LOCK)).ok()).flatten() else { continue };
+        let ours = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with(PREFIX));
+        let Some(file) = ours
+            .then(|| File::options().write(true).open(folder.join(LOCK)).ok())
+            .flatten()
+        else {
+            continue;
+        };
         if Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok() {
             if let Ok(cgroups_root) = fs::read_to_string(folder.join(CGROUPS)) {
                 sweep_agents(&folder, &cgroups_root);
@@ -100,7 +140,11 @@ fn sweep(temporary: &Path) {
 
 fn sweep_agents(folder: &Path, cgroups_root: &str) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(|name| name.starts_with("agent-")) {
+        if entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with("agent-"))
+        {
             tepui_agent::containerizer::sweep(&entry.path().join("run"), cgroups_root);
         }
     }
@@ -115,11 +159,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let place = Place::prepare(Some(folder.path())).unwrap();
         let error = Place::prepare(Some(folder.path())).unwrap_err();
-        assert!(error.to_string().contains("is in use by another"), "{error}");
+        assert!(
+            error.to_string().contains("is in use by another"),
+            "{error}"
+        );
         assert_eq!(error.exit_code(), 2);
         let cgroups_root = place.cgroups_root.clone();
         place.leave();
-        assert_eq!(Place::prepare(Some(folder.path())).unwrap().cgroups_root, cgroups_root);
+        assert_eq!(
+            Place::prepare(Some(folder.path())).unwrap().cgroups_root,
+            cgroups_root
+        );
     }
 
     #[test]
@@ -144,7 +194,10 @@ mod tests {
         let held = Flock::lock(make("tepui-local-alive"), FlockArg::LockExclusiveNonblock).unwrap();
         drop(make("other"));
         sweep(temporary.path());
-        let mut left: Vec<_> = fs::read_dir(temporary.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut left: Vec<_> = fs::read_dir(temporary.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         left.sort();
         assert_eq!(left, ["other", "tepui-local-alive"]);
         drop(held);

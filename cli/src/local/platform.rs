@@ -34,13 +34,23 @@ fn agent_address(args: &LocalArgs, number: u16) -> SocketAddr {
 /// Refuses ports that are taken, before anything starts.
 pub(super) fn check_ports(args: &LocalArgs) -> Result<(), CommandError> {
     let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let master = ("the master", "--port", SocketAddr::new(localhost, args.port));
-    let marathon = ("Marathon", "--marathon-port", SocketAddr::new(localhost, args.marathon_port));
+    let master = (
+        "the master",
+        "--port",
+        SocketAddr::new(localhost, args.port),
+    );
+    let marathon = (
+        "Marathon",
+        "--marathon-port",
+        SocketAddr::new(localhost, args.marathon_port),
+    );
     let agents = (0..args.agents).map(|number| ("an agent", "--port", agent_address(args, number)));
     for (who, flag, address) in [master, marathon].into_iter().chain(agents) {
         TcpListener::bind(address).map_err(|error| CommandError::Input {
             path: address.to_string(),
-            reason: format!("{who} cannot listen there: {error}; choose another {flag}, or stop what uses it"),
+            reason: format!(
+                "{who} cannot listen there: {error}; choose another {flag}, or stop what uses it"
+            ),
         })?;
     }
     Ok(())
@@ -57,33 +67,56 @@ pub(super) struct Platform {
 impl Platform {
     /// Starts the master, and as soon as it leads everything else.
     pub(super) async fn start(args: &LocalArgs, place: &Place) -> Result<Self, CommandError> {
-        let failed = |who: &'static str| move |error: &dyn std::error::Error| CommandError::Failed(format!("{who} cannot start: {error}"));
-        let master = Master::start(master_config(args, place)?).await.map_err(|error| failed("the master")(&error))?;
+        let failed = |who: &'static str| {
+            move |error: &dyn std::error::Error| {
+                CommandError::Failed(format!("{who} cannot start: {error}"))
+            }
+        };
+        let master = Master::start(master_config(args, place)?)
+            .await
+            .map_err(|error| failed("the master")(&error))?;
         master.until_leading().await;
         let mut agents = Vec::new();
         for number in 0..args.agents {
             let config = agent_config(args, place, number, master.addr())?;
-            agents.push(Agent::start(config).await.map_err(|error| failed("an agent")(&error))?);
+            agents.push(
+                Agent::start(config)
+                    .await
+                    .map_err(|error| failed("an agent")(&error))?,
+            );
         }
-        let marathon = Marathon::start(marathon_config(args, place, master.addr())).await.map_err(|error| failed("Marathon")(&error))?;
-        Ok(Self { master, agents, marathon })
+        let marathon = Marathon::start(marathon_config(args, place, master.addr()))
+            .await
+            .map_err(|error| failed("Marathon")(&error))?;
+        Ok(Self {
+            master,
+            agents,
+            marathon,
+        })
     }
 
     /// Waits until a daemon ends, which none should.
     pub(super) async fn failed(&mut self) -> CommandError {
-        let agents = futures::future::select_all(self.agents.iter_mut().map(|agent| Box::pin(agent.ended())));
+        let agents = futures::future::select_all(
+            self.agents.iter_mut().map(|agent| Box::pin(agent.ended())),
+        );
         let (who, why) = tokio::select! {
             ended = self.master.until_ended() => ("the master", ended.err().map(|error| error.to_string())),
             (ended, _, _) = agents => ("an agent", ended.err().map(|error| error.to_string())),
             error = self.marathon.failed() => ("Marathon", Some(error.to_string())),
         };
-        CommandError::Failed(format!("{who} has ended: {}", why.unwrap_or_else(|| "no reason is known".into())))
+        CommandError::Failed(format!(
+            "{who} has ended: {}",
+            why.unwrap_or_else(|| "no reason is known".into())
+        ))
     }
 
     /// Stops everything, Marathon first, so that it does not replace what is stopped.
     pub(super) async fn stop(self) {
         drop(self.marathon);
-        for stopped in futures::future::join_all(self.agents.into_iter().map(RunningAgent::shutdown)).await {
+        for stopped in
+            futures::future::join_all(self.agents.into_iter().map(RunningAgent::shutdown)).await
+        {
             if let Err(error) = stopped {
                 tracing::warn!(%error, "an agent did not stop cleanly");
             }
@@ -102,12 +135,19 @@ fn master_config(args: &LocalArgs, place: &Place) -> Result<tepui_master::Config
     ] {
         flags.set(name, value);
     }
-    tepui_master::Config::from_flags(&flags).map_err(|error| CommandError::Failed(error.to_string()))
+    tepui_master::Config::from_flags(&flags)
+        .map_err(|error| CommandError::Failed(error.to_string()))
 }
 
-fn agent_config(args: &LocalArgs, place: &Place, number: u16, master: SocketAddr) -> Result<tepui_agent::Config, CommandError> {
+fn agent_config(
+    args: &LocalArgs,
+    place: &Place,
+    number: u16,
+    master: SocketAddr,
+) -> Result<tepui_agent::Config, CommandError> {
     let address = agent_address(args, number);
-    let mut config = tepui_agent::Config::for_master_at(master, place.of(&format!("agent-{}", number + 1)));
+    let mut config =
+        tepui_agent::Config::for_master_at(master, place.of(&format!("agent-{}", number + 1)));
     config.ip = address.ip();
     config.port = address.port();
     config.hostname = address.ip().to_string();
@@ -118,9 +158,18 @@ fn agent_config(args: &LocalArgs, place: &Place, number: u16, master: SocketAddr
 }
 
 /// An agent's part of the machine: an equal share of every amount, and ports of its own.
-fn share(all: &[tepui_proto::mesos::Resource], agents: u16, number: u16) -> Result<Vec<tepui_proto::mesos::Resource>, CommandError> {
+fn share(
+    all: &[tepui_proto::mesos::Resource],
+    agents: u16,
+    number: u16,
+) -> Result<Vec<tepui_proto::mesos::Resource>, CommandError> {
     let amount = |name: &str| {
-        let total: f64 = all.iter().filter(|resource| resource.name == name).filter_map(|r| r.scalar.as_ref()).map(|scalar| scalar.value).sum();
+        let total: f64 = all
+            .iter()
+            .filter(|resource| resource.name == name)
+            .filter_map(|r| r.scalar.as_ref())
+            .map(|scalar| scalar.value)
+            .sum();
         (total / f64::from(agents) * 1000.0).floor() / 1000.0
     };
     let first = FIRST_TASK_PORT + number * PORTS_PER_AGENT;
@@ -146,11 +195,17 @@ pub(super) async fn until_ready(cluster: &Cluster, agents: u16) -> Result<(), Co
     let ready = async {
         loop {
             let registered = match cluster.master_get("/slaves").await {
-                Ok(document) => items(&document, "slaves").iter().filter(|agent| agent["active"] == true).count(),
+                Ok(document) => items(&document, "slaves")
+                    .iter()
+                    .filter(|agent| agent["active"] == true)
+                    .count(),
                 Err(_) => 0,
             };
             let subscribed = registered >= usize::from(agents)
-                && cluster.marathon_get("/v2/info").await.is_ok_and(|info| info["frameworkId"].is_string());
+                && cluster
+                    .marathon_get("/v2/info")
+                    .await
+                    .is_ok_and(|info| info["frameworkId"].is_string());
             if subscribed {
                 return;
             }
@@ -159,5 +214,10 @@ pub(super) async fn until_ready(cluster: &Cluster, agents: u16) -> Result<(), Co
     };
     tokio::time::timeout(READY_TIMEOUT, ready)
         .await
-        .map_err(|_| CommandError::Failed(format!("the daemons did not find each other within {} s; the log above says why", READY_TIMEOUT.as_secs())))
+        .map_err(|_| {
+            CommandError::Failed(format!(
+                "the daemons did not find each other within {} s; the log above says why",
+                READY_TIMEOUT.as_secs()
+            ))
+        })
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tepui_coordination::{
     Candidate, Election, Leadership, Location, Member, SharedStore, ZooKeeper, ZooKeeperOptions,
-    store::EmbeddedStore,
+    ZooKeeperStore, store::EmbeddedStore,
 };
 use tokio::{
     runtime::Handle,
@@ -50,8 +50,9 @@ impl Coordination {
                 ..Default::default()
             };
             let zookeeper = ZooKeeper::connect(url, options);
+            let store = ZooKeeperStore::open(&zookeeper, "marathon").await?;
             return Ok(Self {
-                store: Arc::new(tepui_coordination::store::MemoryStore::default()),
+                store: Arc::new(store),
                 zookeeper: Some(zookeeper),
             });
         }

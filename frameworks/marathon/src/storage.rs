@@ -6,12 +6,21 @@ use tokio::sync::mpsc;
 
 use crate::engine::{EngineHandle, Write};
 
-/// The collections that hold Marathon's records are below this prefix, so that they never meet somebody else's.
-const PREFIX: &str = "marathon-";
+/// The collection of records that stand alone, and with a dash the beginning of the names of all others, so that they never meet somebody else's.
+const COLLECTION: &str = "marathon";
 
-/// Key of the store for a key of the core: `app/x` is `marathon-app/x`.
+/// Key of the store for a key of the core: `app/x` is in collection `marathon-app`, and `framework` in `marathon`.
 fn store_key(key: &str) -> String {
-    format!("{PREFIX}{key}")
+    if key.contains('/') {
+        format!("{COLLECTION}-{key}")
+    } else {
+        format!("{COLLECTION}/{key}")
+    }
+}
+
+/// The key of the core for a key of the store, if it is one.
+fn core_key(key: &str) -> Option<&str> {
+    key.strip_prefix(COLLECTION)?.strip_prefix(['/', '-'])
 }
 
 /// Reads everything that Marathon has stored. The epoch is made known first: from then on a predecessor can write no more.
@@ -22,7 +31,7 @@ pub(crate) async fn load(store: &SharedStore, epoch: u64) -> Result<Vec<Record>,
         .into_iter()
         .filter_map(|(key, entry)| {
             Some(Record {
-                key: key.strip_prefix(PREFIX)?.to_owned(),
+                key: core_key(&key)?.to_owned(),
                 value: entry.value,
             })
         })
@@ -82,4 +91,21 @@ fn add(transaction: &mut Transaction, mutations: Vec<Mutation>) {
             Mutation::Put { key, value } => transaction.put(store_key(&key), value),
             Mutation::Delete { key } => transaction.delete(store_key(&key)),
         });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_back_as_they_went() {
+        for (key, stored) in [
+            ("framework", "marathon/framework"),
+            ("app/%2Fweb/2015", "marathon-app/%2Fweb/2015"),
+        ] {
+            assert_eq!(store_key(key), stored);
+            assert_eq!(core_key(stored), Some(key));
+        }
+        assert_eq!(core_key("agents/x"), None);
+    }
 }
