@@ -217,6 +217,16 @@ async fn play_agent(role: &str) -> ! {
     std::future::pending().await
 }
 
+/// An agent process that does not outlive a test that fails.
+struct Agent(Child);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// An agent process that has been SIGKILLed while its container ran.
 async fn killed_agent(test: &str, folder: &Path, root: &str, lifetime: &str, seconds: &str) {
     let role = format!("{} {root} {lifetime} {seconds}", folder.display());
@@ -226,11 +236,11 @@ async fn killed_agent(test: &str, folder: &Path, root: &str, lifetime: &str, sec
         .env(ROLE, role)
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    let mut agent: Child = command.spawn().unwrap();
+    let mut agent = Agent(command.spawn().unwrap());
     until("the agent has launched", || folder.join("started").exists()).await;
     until("the task sleeps", || runs(&format!("sleep\0{seconds}"))).await;
-    agent.kill().unwrap();
-    agent.wait().unwrap();
+    agent.0.kill().unwrap();
+    agent.0.wait().unwrap();
 }
 
 #[tokio::test]
