@@ -316,7 +316,7 @@ impl Lifecycle {
             lines: self.lines.clone(),
             metrics: self.metrics.clone(),
         };
-        let driver = Driver::new(core, self.clock, outlets);
+        let driver = Driver::new(core, self.clock, outlets).primed();
         let stop = CancellationToken::new();
         let (tell, stopped) = oneshot::channel();
         tokio::spawn(registrar::run(

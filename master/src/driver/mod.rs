@@ -102,6 +102,8 @@ pub(crate) struct Driver {
     answers: Vec<(oneshot::Sender<Reply>, Reply)>,
     outputs: Vec<Output>,
     changes: Vec<Change>,
+    /// It stopped before it ran.
+    stopped: Option<Stopped>,
 }
 
 impl Driver {
@@ -120,15 +122,21 @@ impl Driver {
             answers: Vec::new(),
             outputs: Vec::new(),
             changes: Vec::new(),
+            stopped: None,
         }
+    }
+
+    /// Carries out what a new core has to say by itself: the recovered registry is published before anybody can ask for it.
+    pub(crate) fn primed(mut self) -> Self {
+        self.stopped = self.finish_batch();
+        self
     }
 
     /// Drives the core until it is told to stop, is fenced off, or nobody can reach it any more.
     pub(crate) async fn run(mut self, mut inlet: Inlet, stop: CancellationToken) -> Stopped {
         let mut requests = Vec::with_capacity(BATCH);
         let mut notices = Vec::new();
-        // What a new core has to say (the recovered registry) comes with the first flush.
-        if let Some(stopped) = self.finish_batch() {
+        if let Some(stopped) = self.stopped.take() {
             return stopped;
         }
         loop {

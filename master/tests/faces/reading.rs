@@ -335,3 +335,22 @@ async fn the_root_is_a_page() {
     assert_eq!(page.header("cache-control"), Some("no-cache"));
     master.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_master_started_again_remembers_its_agents_before_they_return() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let durable = || tepui_master::Durable::Directory(directory.path().to_owned());
+    let first = master_with(|config| config.durable = durable()).await;
+    let agent = FakeAgent::start(&first, 4.0, "agent.example", 5051).await;
+    first.shutdown().await;
+    let second = master_with(|config| config.durable = durable()).await;
+    let slaves = get(&second, "/slaves").await.json();
+    assert_eq!(slaves["slaves"], json!([]));
+    assert_eq!(slaves["recovered_slaves"][0]["id"], agent.id.as_str());
+    assert_eq!(
+        get(&second, "/tepui/v1/info").await.json()["epoch"],
+        2,
+        "each leader has an epoch of its own"
+    );
+    second.shutdown().await;
+}

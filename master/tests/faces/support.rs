@@ -347,7 +347,7 @@ impl FakeAgent {
             .expect("in time")
             .expect("a frame")
             .expect("open");
-        assert!(first.epoch >= 1, "every frame carries the epoch");
+        assert_eq!(first.epoch, 1, "every frame carries the epoch");
         let id = match &first.messages[0].message {
             Some(master_message::Message::Registered(registered)) => {
                 registered.agent_id.value.clone()
