@@ -393,9 +393,8 @@ impl Agent {
         }
         let status = Arc::new(status);
         task.remember(&status, state);
-        let record = if framework.shutting_down {
-            None
-        } else {
+        let nobody_listens = framework.shutting_down;
+        if !nobody_listens {
             let uuid = status.uuid.clone().unwrap_or_default();
             task.updates.push(Update {
                 status: Arc::clone(&status),
@@ -405,16 +404,15 @@ impl Agent {
                 durable: false,
                 from_executor,
             });
-            Some(Record::Update(Box::new(UpdateRecord {
-                framework_id: key.framework.as_str().to_owned(),
-                status: Some(TaskStatus::clone(&status)),
-                from_executor,
-                acknowledged: false,
-            })))
+        }
+        let record = UpdateRecord {
+            framework_id: key.framework.as_str().to_owned(),
+            status: Some(TaskStatus::clone(&status)),
+            from_executor,
+            acknowledged: nobody_listens,
         };
-        let nobody_listens = record.is_none();
-        if let Some(record) = record {
-            let sequence = self.checkpoint(record, out);
+        let sequence = self.checkpoint(Record::Update(Box::new(record)), out);
+        if !nobody_listens {
             self.unsynced.push_back((sequence, key.clone()));
         }
         self.show_task(key, out);

@@ -98,6 +98,14 @@ impl Agent {
         message: impl Into<String>,
         out: &mut Vec<Output>,
     ) {
+        // Of a framework that is being removed nobody wants to know.
+        if self
+            .frameworks
+            .get(&key.framework)
+            .is_some_and(|known| known.shutting_down)
+        {
+            return;
+        }
         self.add_task(key, info, None, false, out);
         self.update(key, state, Source::Agent, Some(reason), message, out);
     }

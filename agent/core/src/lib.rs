@@ -40,3 +40,6 @@ pub use input::{
 };
 pub use output::{Launch, Limits, Output, Probe, ProbeKind, Refusal};
 pub use record::{Entry, Record};
+
+#[cfg(test)]
+mod tests;

@@ -49,6 +49,7 @@ impl Agent {
             let state = facts.swap_remove(&container);
             agent.recover_executor(&framework, &executor, &container, state, out);
         }
+        agent.end_orphaned_tasks(out);
         for (container, state) in facts {
             if matches!(state, ContainerState::Running { .. }) {
                 agent.orphans.insert(container.clone());
@@ -324,6 +325,7 @@ impl Agent {
             task.updates.acknowledge(&uuid);
             task.forwarded = Some((state, uuid));
         }
+        let over = record.acknowledged && state.is_terminal();
         if state.is_terminal()
             && let Some(executor) = task
                 .executor
@@ -332,6 +334,9 @@ impl Agent {
             && executor.live.swap_remove(&key.task)
         {
             executor.used = executor.used.minus(messages::amount(&task.info.resources));
+        }
+        if over && framework.tasks.swap_remove(&key.task).is_some() {
+            self.tasks -= 1;
         }
     }
 
@@ -513,6 +518,43 @@ impl Agent {
             .map(|longest| messages::duration(longest).saturating_sub(ran));
         self.start_probes(key);
         self.limit_completion(key, left);
+    }
+
+    /// Tasks whose executor was noted as gone, or never noted, before their terminal update was.
+    fn end_orphaned_tasks(&mut self, out: &mut Vec<Output>) {
+        let orphaned = |known: &Framework, task: &crate::task::Task| {
+            !task.state.is_terminal()
+                && task
+                    .executor
+                    .as_ref()
+                    .is_none_or(|id| !known.executors.contains_key(id))
+        };
+        let keys: Vec<TaskKey> = self
+            .frameworks
+            .iter()
+            .flat_map(|(id, known)| {
+                known
+                    .tasks
+                    .iter()
+                    .map(move |(task, held)| (id, known, task, held))
+            })
+            .filter(|(_, known, _, held)| orphaned(known, held))
+            .map(|(id, _, task, _)| TaskKey {
+                framework: id.clone(),
+                task: task.clone(),
+            })
+            .collect();
+        for key in keys {
+            let message = "the agent restarted before it had noted the task's end";
+            self.update(
+                &key,
+                TaskState::Dropped,
+                Source::Agent,
+                Some(Reason::AgentRestarted),
+                message,
+                out,
+            );
+        }
     }
 
     /// Tasks of a container that is not there and that never got beyond its start.
