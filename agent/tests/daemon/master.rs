@@ -1,0 +1,188 @@
+//! A master as far as an agent can tell: it takes registrations over real gRPC, and does what the test says.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::Stream;
+use tepui_grpc::agent_link_server::{AgentLink, AgentLinkServer};
+use tepui_proto::mesos::v1 as mesos;
+use tepui_proto::tepui::v1::agent_message::Message as FromAgent;
+use tepui_proto::tepui::v1::master_message::Message;
+use tepui_proto::tepui::v1::{
+    AcknowledgeTask, AgentFrame, Framework, KillTask, MasterFrame, MasterMessage, Register,
+    Registered, RunTask,
+};
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, mpsc};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+type ToAgent = mpsc::Sender<Result<MasterFrame, Status>>;
+
+#[derive(Clone)]
+struct Door {
+    news: mpsc::UnboundedSender<FromAgent>,
+    agent: Arc<Mutex<Option<ToAgent>>>,
+}
+
+#[tonic::async_trait]
+impl AgentLink for Door {
+    type ConnectStream = Pin<Box<dyn Stream<Item = Result<MasterFrame, Status>> + Send>>;
+
+    async fn connect(
+        &self,
+        request: Request<Streaming<AgentFrame>>,
+    ) -> Result<Response<Self::ConnectStream>, Status> {
+        let (to_agent, frames) = mpsc::channel(1024);
+        *self.agent.lock().await = Some(to_agent);
+        let news = self.news.clone();
+        tokio::spawn(async move {
+            let mut frames = request.into_inner();
+            while let Some(Ok(frame)) = frames.next().await {
+                for message in frame
+                    .messages
+                    .into_iter()
+                    .filter_map(|message| message.message)
+                {
+                    let _ = news.send(message);
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(frames))))
+    }
+}
+
+pub(crate) struct Master {
+    pub(crate) addr: SocketAddr,
+    news: mpsc::UnboundedReceiver<FromAgent>,
+    agent: Arc<Mutex<Option<ToAgent>>>,
+    /// Updates that were not asked about yet.
+    updates: VecDeque<mesos::TaskStatus>,
+}
+
+impl Master {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (sender, news) = mpsc::unbounded_channel();
+        let door = Door {
+            news: sender,
+            agent: Arc::default(),
+        };
+        let agent = Arc::clone(&door.agent);
+        let server = tonic::transport::Server::builder().add_service(AgentLinkServer::new(door));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        Self {
+            addr,
+            news,
+            agent,
+            updates: VecDeque::new(),
+        }
+    }
+
+    async fn send(&self, message: Message) {
+        let frame = MasterFrame {
+            messages: vec![MasterMessage {
+                message: Some(message),
+            }],
+            epoch: 1,
+        };
+        self.agent
+            .lock()
+            .await
+            .as_ref()
+            .expect("an agent")
+            .send(Ok(frame))
+            .await
+            .unwrap();
+    }
+
+    async fn next(&mut self) -> FromAgent {
+        tokio::time::timeout(PATIENCE, self.news.recv())
+            .await
+            .expect("news in time")
+            .expect("a server")
+    }
+
+    /// Waits for the agent, takes it in, and tells it of framework `f`.
+    pub(crate) async fn admit(&mut self) -> Register {
+        let register = loop {
+            if let FromAgent::Register(register) = self.next().await {
+                break *register;
+            }
+        };
+        self.send(Message::Registered(Box::new(Registered {
+            protocol: 1,
+            agent_id: mesos::AgentId {
+                value: "S0".to_owned(),
+            },
+            ping_timeout_ms: 75_000,
+            master: None,
+        })))
+        .await;
+        let info = mesos::FrameworkInfo {
+            id: Some(mesos::FrameworkId {
+                value: "f".to_owned(),
+            }),
+            name: "test".to_owned(),
+            ..Default::default()
+        };
+        self.send(Message::Framework(Framework { info })).await;
+        register
+    }
+
+    pub(crate) async fn run(&self, task: mesos::TaskInfo) {
+        self.send(Message::RunTask(RunTask {
+            framework_id: mesos::FrameworkId {
+                value: "f".to_owned(),
+            },
+            task,
+        }))
+        .await;
+    }
+
+    pub(crate) async fn kill(&self, task: &str) {
+        self.send(Message::KillTask(KillTask {
+            framework_id: mesos::FrameworkId {
+                value: "f".to_owned(),
+            },
+            task_id: mesos::TaskId {
+                value: task.to_owned(),
+            },
+            kill_policy: None,
+        }))
+        .await;
+    }
+
+    /// Acknowledges updates until one of the task in this state comes, and gives it.
+    pub(crate) async fn until(&mut self, task: &str, state: mesos::TaskState) -> mesos::TaskStatus {
+        loop {
+            let found = self
+                .updates
+                .iter()
+                .position(|status| status.task_id.value == task && status.state() == state);
+            if let Some(status) = found.and_then(|at| self.updates.remove(at)) {
+                return status;
+            }
+            let FromAgent::TaskUpdate(update) = self.next().await else {
+                continue;
+            };
+            let status = update.status;
+            self.send(Message::AcknowledgeTask(AcknowledgeTask {
+                framework_id: mesos::FrameworkId {
+                    value: "f".to_owned(),
+                },
+                task_id: status.task_id.clone(),
+                uuid: status.uuid.clone().unwrap(),
+            }))
+            .await;
+            self.updates.push_back(status);
+        }
+    }
+}
