@@ -76,7 +76,7 @@ impl Agent {
                 }
                 Record::ExecutorGone(gone) => {
                     containers
-                        .swap_remove(&(gone.framework_id.as_str(), gone.executor_id.as_str()));
+                        .shift_remove(&(gone.framework_id.as_str(), gone.executor_id.as_str()));
                 }
                 Record::FrameworkGone(id) => containers.retain(|(framework, _), _| framework != id),
                 _ => {}

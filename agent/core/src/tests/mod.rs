@@ -38,6 +38,8 @@ struct World {
     log: Vec<String>,
     /// False: nothing becomes durable.
     disk: bool,
+    /// Which life of the agent this is, and its incarnation.
+    life: u8,
 }
 
 fn config() -> Config {
@@ -136,6 +138,7 @@ impl World {
             containers: Vec::new(),
             log: Vec::new(),
             disk: true,
+            life: 7,
         }
     }
 
@@ -143,7 +146,8 @@ impl World {
     fn restart(self, facts: Vec<ContainerFact>) -> World {
         let mut out = Vec::new();
         let config = Config {
-            incarnation: [8; 16],
+            // A process never has the incarnation of an earlier one.
+            incarnation: [self.life.wrapping_add(1); 16],
             ..config()
         };
         let agent = Agent::recover(config, self.journal.clone(), facts, self.now, &mut out);
@@ -151,6 +155,7 @@ impl World {
             now: self.now,
             journal: self.journal,
             containers: self.containers,
+            life: self.life.wrapping_add(1),
             ..World::unregistered(agent)
         };
         world.carry_out(out);
