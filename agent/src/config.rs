@@ -374,13 +374,11 @@ fn default_work_dir(root: bool) -> Option<PathBuf> {
 }
 
 fn hostname(lookup: bool, ip: IpAddr) -> String {
-    if lookup && !ip.is_loopback() {
-        if let Some(name) = nix::unistd::gethostname()
-            .ok()
-            .and_then(|name| name.into_string().ok())
-        {
-            return name;
-        }
+    if lookup
+        && !ip.is_loopback()
+        && let Ok(Ok(name)) = nix::unistd::gethostname().map(std::ffi::OsString::into_string)
+    {
+        return name;
     }
     ip.to_string()
 }

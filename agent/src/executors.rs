@@ -31,11 +31,14 @@ struct Stream {
     waiting: Arc<AtomicUsize>,
 }
 
+/// Where the answer to a call goes.
+type Answering = oneshot::Sender<Result<(), Refusal>>;
+
 /// The calls that wait for an answer and the streams that stand.
 #[derive(Clone)]
 pub(crate) struct Executors {
     inputs: Inputs,
-    answers: Arc<Mutex<HashMap<u64, oneshot::Sender<Result<(), Refusal>>>>>,
+    answers: Arc<Mutex<HashMap<u64, Answering>>>,
     streams: Arc<Mutex<HashMap<u64, Stream>>>,
     next: Arc<AtomicU64>,
 }

@@ -280,8 +280,9 @@ fn disk_mib(path: &Path) -> u64 {
         .ancestors()
         .find(|ancestor| ancestor.exists())
         .unwrap_or(Path::new("/"));
-    nix::sys::statvfs::statvfs(existing)
-        .map_or(20 * 1024, |disk| disk.blocks() * disk.fragment_size() >> 20)
+    nix::sys::statvfs::statvfs(existing).map_or(20 * 1024, |disk| {
+        (disk.blocks() * disk.fragment_size()) >> 20
+    })
 }
 
 #[cfg(test)]

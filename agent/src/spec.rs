@@ -111,10 +111,9 @@ impl Surroundings {
         );
         set("MESOS_HTTP_COMMAND_EXECUTOR", "0".to_owned());
         set("LIBPROCESS_PORT", "0".to_owned());
-        if let Some(task) = &launch.task {
-            if let Some(role) = allocation_role(&task.resources) {
-                set("MESOS_ALLOCATION_ROLE", role.to_owned());
-            }
+        let task = launch.task.as_ref();
+        if let Some(role) = task.and_then(|task| allocation_role(&task.resources)) {
+            set("MESOS_ALLOCATION_ROLE", role.to_owned());
         }
         all.extend(variables(command.environment.as_ref()));
         all.into_iter().collect()

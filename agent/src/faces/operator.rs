@@ -273,7 +273,7 @@ fn containers(face: &Face) -> response::GetContainers {
                 parent: None,
             },
             container_status: Some(status(face, state)),
-            resource_statistics: statistics(face, state, *cpus).map(Into::into),
+            resource_statistics: statistics(face, state, *cpus),
         }
     };
     response::GetContainers {

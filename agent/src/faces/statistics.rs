@@ -117,10 +117,10 @@ pub(super) fn all(face: &Face) -> Value {
 pub(super) fn containers(face: &Face, asked: &Asked) -> Response {
     let [container, framework, executor] =
         ["container_id", "framework_id", "executor_id"].map(|name| asked.parameter(name));
-    let legal = match (container, framework, executor) {
-        (_, None, None) | (None, Some(_), _) => true,
-        _ => false,
-    };
+    let legal = matches!(
+        (container, framework, executor),
+        (_, None, None) | (None, Some(_), _)
+    );
     if !legal {
         return text(
             StatusCode::BAD_REQUEST,

@@ -198,7 +198,7 @@ impl World {
                 Output::Forget { container } => {
                     self.log.push(format!("forget {}", self.index(&container)))
                 }
-                Output::ToMaster { message, .. } => self.to_master(message.message),
+                Output::ToMaster { message, .. } => self.master_hears(message.message),
                 Output::CloseStream { stream, reason } => {
                     self.log.push(format!("close {stream}: {reason}"))
                 }
@@ -237,7 +237,7 @@ impl World {
         }
     }
 
-    fn to_master(&mut self, message: Option<Message>) {
+    fn master_hears(&mut self, message: Option<Message>) {
         match message {
             Some(Message::TaskUpdate(update)) => {
                 let status = update.status;
