@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use support::servers::Ensemble;
+use tepui_tests::zookeeper::Ensemble;
 use tepui_coordination::{
     Candidate, Connection, Detector, Election, LeaderInfo, Leadership, Store, StoreError,
     Transaction, ZooKeeper, ZooKeeperOptions, ZooKeeperStore,

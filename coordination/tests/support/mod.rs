@@ -3,8 +3,6 @@
 // Each test program uses its part of this.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
-pub mod servers;
-
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -15,11 +15,13 @@ const CONF: &str = "/etc/zookeeper/conf";
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One to three servers.
+#[derive(Debug)]
 pub struct Ensemble {
     _directory: TempDir,
     servers: Vec<Server>,
 }
 
+#[derive(Debug)]
 struct Server {
     port: u16,
     home: PathBuf,
@@ -28,25 +30,36 @@ struct Server {
 
 impl Ensemble {
     /// Starts so many servers and waits until they serve.
+    ///
+    /// # Panics
+    /// ZooKeeper is not installed, or does not serve in time.
+    #[must_use]
     pub fn start(count: usize) -> Self {
         assert!(
             Path::new(JAR).exists() && Command::new("java").arg("-version").output().is_ok(),
             "these tests need ZooKeeper ({JAR}) and a JRE: run ./test, which installs them"
         );
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().expect("ZooKeeper's files, ports and processes");
         // All are bound at once so that they differ.
         let sockets: Vec<TcpListener> = (0..count * 3)
-            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .map(|_| {
+                TcpListener::bind("127.0.0.1:0").expect("ZooKeeper's files, ports and processes")
+            })
             .collect();
         let ports: Vec<u16> = sockets
             .iter()
-            .map(|socket| socket.local_addr().unwrap().port())
+            .map(|socket| {
+                socket
+                    .local_addr()
+                    .expect("ZooKeeper's files, ports and processes")
+                    .port()
+            })
             .collect();
         drop(sockets);
         let servers: Vec<Server> = (0..count)
             .map(|n| {
                 let home = directory.path().join(n.to_string());
-                fs::create_dir(&home).unwrap();
+                fs::create_dir(&home).expect("ZooKeeper's files, ports and processes");
                 let mut config = format!(
                     "tickTime=500\ninitLimit=20\nsyncLimit=10\ndataDir={}\nclientPort={}\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0\n\
                      admin.enableServer=false\n4lw.commands.whitelist=*\nminSessionTimeout=1000\n",
@@ -57,9 +70,9 @@ impl Ensemble {
                     for other in 0..count {
                         config.push_str(&format!("server.{}=127.0.0.1:{}:{}\n", other + 1, ports[count + other], ports[2 * count + other]));
                     }
-                    fs::write(home.join("myid"), (n + 1).to_string()).unwrap();
+                    fs::write(home.join("myid"), (n + 1).to_string()).expect("ZooKeeper's files, ports and processes");
                 }
-                fs::write(home.join("zoo.cfg"), config).unwrap();
+                fs::write(home.join("zoo.cfg"), config).expect("ZooKeeper's files, ports and processes");
                 Server { port: ports[n], home, process: None }
             })
             .collect();
@@ -121,7 +134,8 @@ impl Server {
         if self.process.is_some() {
             return;
         }
-        let log = fs::File::create(self.home.join("log")).unwrap();
+        let log = fs::File::create(self.home.join("log"))
+            .expect("ZooKeeper's files, ports and processes");
         let process = Command::new("java")
             .args([
                 "-Xmx256m",
@@ -134,17 +148,24 @@ impl Server {
             .arg(self.home.join("zoo.cfg"))
             .current_dir(&self.home)
             .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
+            .stdout(
+                log.try_clone()
+                    .expect("ZooKeeper's files, ports and processes"),
+            )
             .stderr(log)
             .spawn()
-            .unwrap();
+            .expect("ZooKeeper's files, ports and processes");
         self.process = Some(process);
     }
 
     fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
-            process.kill().unwrap();
-            process.wait().unwrap();
+            process
+                .kill()
+                .expect("ZooKeeper's files, ports and processes");
+            process
+                .wait()
+                .expect("ZooKeeper's files, ports and processes");
         }
     }
 
