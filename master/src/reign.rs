@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tepui_coordination::zookeeper::ZooKeeperStore;
@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::driver::{Driver, Inbox, Line, Outlets, Stopped};
+use crate::driver::{Driver, Inbox, Line, Notice, Outlets, Stopped};
 use crate::metrics::Metrics;
 use crate::registrar::{self, RecoveryError};
 use crate::view::View;
@@ -44,17 +44,11 @@ pub(crate) struct Reign {
     pub(crate) view: Arc<View>,
     pub(crate) master: mesos::MasterInfo,
     pub(crate) elected_at: Time,
-    /// Cut off from the other masters for so long that another may lead: nothing new is started.
-    suspended: AtomicBool,
 }
 
 impl Reign {
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn suspended(&self) -> bool {
-        self.suspended.load(Ordering::Relaxed)
     }
 }
 
@@ -198,7 +192,7 @@ impl Lifecycle {
                 Leadership::Leading { epoch } => match &ruling {
                     Some(ruling) => {
                         ruling.reign.epoch.store(*epoch, Ordering::Relaxed);
-                        ruling.reign.suspended.store(false, Ordering::Relaxed);
+                        ruling.reign.inbox.notify(Notice::Suspended(false));
                     }
                     None => {
                         let _ = self.standing.send_replace(Standing::Recovering);
@@ -223,7 +217,7 @@ impl Lifecycle {
                         warn!(
                             "cut off from the other masters: nothing new is started until this master leads for sure"
                         );
-                        ruling.reign.suspended.store(true, Ordering::Relaxed);
+                        ruling.reign.inbox.notify(Notice::Suspended(true));
                     }
                 }
                 Leadership::Following { leader } => {
@@ -347,7 +341,6 @@ impl Lifecycle {
             view,
             master,
             elected_at: self.clock.now(),
-            suspended: AtomicBool::new(false),
         };
         Ok(Ruling {
             reign: Arc::new(reign),

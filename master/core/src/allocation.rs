@@ -253,6 +253,11 @@ impl Master {
 
     /// Offer what can be offered.
     pub(crate) fn allocate(&mut self, out: &mut Vec<Output>) {
+        if self.suspended {
+            // The flush after the end of the suspension looks again.
+            self.timers.cancel(Timer::Allocate);
+            return;
+        }
         let allocator = &mut self.allocation.allocator;
         if allocator.has_work() || allocator.next_deadline().is_some_and(|at| at <= self.now) {
             self.counters.allocation_runs += 1;

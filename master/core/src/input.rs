@@ -105,6 +105,9 @@ pub enum Input {
         /// Who waits.
         reply: Option<ReplyToken>,
     },
+    /// Whether this master is cut off from the other masters for so long that another may lead (I6). While it is, nothing new is started:
+    /// no offers are made, and the tasks of an ACCEPT are dropped, so that their framework tries again. What runs goes on.
+    Suspended(bool),
     /// The time of `Master::next_deadline` has come. Harmless earlier.
     Tick,
     /// What was drained together has been stepped: allocate what was freed, make the offers and publish what changed. A shell

@@ -46,6 +46,8 @@ pub struct Master {
     pub(crate) id: MasterId,
     pub(crate) now: Time,
     pub(crate) fenced: bool,
+    /// Another master may lead: nothing new is started.
+    pub(crate) suspended: bool,
     pub(crate) frameworks: Slab<Framework>,
     pub(crate) framework_ids: HashMap<FrameworkId, FrameworkIx>,
     /// Their ids may not return while they are remembered; oldest first.
@@ -96,6 +98,7 @@ impl Master {
             id,
             now,
             fenced: false,
+            suspended: false,
             frameworks: Slab::default(),
             framework_ids: HashMap::with_hasher(hash.clone()),
             completed_frameworks: IndexSet::with_hasher(hash.clone()),
@@ -189,6 +192,7 @@ impl Master {
             Input::Stored { sequence, result } => self.stored(sequence, result, out),
             Input::Operator { call, reply } => self.operator(call, reply, out),
             Input::Tick => self.tick(out),
+            Input::Suspended(suspended) => self.suspended = suspended,
             Input::Flush => self.flush(out),
         }
     }

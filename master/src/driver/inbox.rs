@@ -49,12 +49,11 @@ pub(crate) enum Request {
         call: Box<scheduler::Call>,
         waiter: Waiter,
     },
-    /// Calls on the stream that subscribed; `first` counts the first of them. While suspended, none of them starts anything.
+    /// Calls on the stream that subscribed; `first` counts the first of them.
     StreamCalls {
         stream: StreamKey,
         first: u64,
         calls: Vec<scheduler::Call>,
-        suspended: bool,
     },
     /// An agent's new stream.
     LinkOpened {
@@ -79,6 +78,8 @@ pub(crate) enum Notice {
     StreamClosed(StreamKey),
     /// An agent's stream ended.
     LinkClosed(LinkKey),
+    /// Whether nothing new may be started.
+    Suspended(bool),
     /// The store has answered.
     Stored(u64, Result<(), StoreError>),
 }
@@ -88,6 +89,7 @@ impl From<Notice> for Input {
         match notice {
             Notice::StreamClosed(stream) => Self::StreamClosed { stream },
             Notice::LinkClosed(link) => Self::LinkClosed { link },
+            Notice::Suspended(suspended) => Self::Suspended(suspended),
             Notice::Stored(sequence, result) => Self::Stored { sequence, result },
         }
     }

@@ -32,9 +32,6 @@ use crate::view::View;
 /// Requests taken at once; more only raise the time until the first of them is answered.
 const BATCH: usize = 256;
 
-/// What a call that would start something is answered with while another master may lead.
-pub(crate) const SUSPENDED: &str = "This master is cut off from the others and starts nothing new";
-
 /// What a framework's stream carries.
 #[derive(Debug)]
 pub(crate) enum ToScheduler {
@@ -228,17 +225,8 @@ impl Driver {
                 stream,
                 first,
                 calls,
-                suspended,
             } => {
                 for (nth, call) in (first..).zip(calls) {
-                    if suspended && call.r#type() == scheduler::call::Type::Accept {
-                        let reply = Reply::Refused {
-                            status: 503,
-                            message: SUSPENDED.to_owned(),
-                        };
-                        self.answer(Waiter::Stream { stream, call: nth }, reply);
-                        continue;
-                    }
                     let reply = Some(self.token(Waiter::Stream { stream, call: nth }));
                     self.step(Input::Call {
                         origin: CallOrigin::Stream(stream),
@@ -324,7 +312,7 @@ impl Driver {
             Notice::LinkClosed(link) => {
                 self.links.remove(link);
             }
-            Notice::Stored(..) => {}
+            Notice::Stored(..) | Notice::Suspended(_) => {}
         }
         self.step(notice.into());
     }

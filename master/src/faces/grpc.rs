@@ -158,7 +158,6 @@ async fn read_calls(
             stream,
             first,
             calls: frame.calls,
-            suspended: reign.suspended(),
         };
         if inbox.send(request, bytes).await.is_err() {
             return;

@@ -15,7 +15,7 @@ use super::asked::{Asked, Response, empty, not_allowed, streaming, text};
 use super::negotiate::Format;
 use super::streams::SchedulerRecords;
 use super::{Face, gone};
-use crate::driver::{Notice, Request, SUSPENDED, Waiter};
+use crate::driver::{Notice, Request, Waiter};
 use crate::outbox::outbox;
 use crate::reign::Reign;
 
@@ -53,9 +53,6 @@ pub(super) async fn call(face: Arc<Face>, mut asked: Asked) -> Response {
                 && let Err(refusal) = Format::of_answer(&asked.headers)
             {
                 return refusal;
-            }
-            if kind == call::Type::Accept && reign.suspended() {
-                return text(StatusCode::SERVICE_UNAVAILABLE, SUSPENDED);
             }
             let (waiter, answer) = oneshot::channel();
             let stream_id = asked

@@ -1,6 +1,6 @@
 //! ACCEPT: what becomes of good tasks, of bad ones, and of offers that may not be used.
 
-use tepui_master_core::{Reply, TaskList};
+use tepui_master_core::{Input, Reply, TaskList};
 use tepui_model::TaskState;
 
 use crate::cluster::{Cluster, Scheduler, accept_json, offered, task_json, task_json_with, uuid};
@@ -133,6 +133,25 @@ fn invalid_offers_fail_the_whole_call() {
         assert_eq!(mine_and_others, left, "{offers:?}");
         assert_eq!(cluster.listed(TaskList::Active), [""; 0]);
     }
+}
+
+#[test]
+fn a_suspended_master_starts_nothing_and_says_so() {
+    let mut cluster = Cluster::new();
+    let scheduler = cluster.subscribe(r#"{"user":"u","name":"n"}"#);
+    cluster.agent(AGENT);
+    let offer = cluster.offer(&scheduler);
+    cluster.lines(&scheduler);
+    cluster.send(Input::Suspended(true));
+    cluster.launch(&scheduler, &offer, &["t"]);
+    let expected = "UPDATE t TASK_LOST REASON_INVALID_OFFERS: Task launched with invalid offers: this master is cut off from the others and starts \
+                    nothing new";
+    assert_eq!(cluster.lines(&scheduler), [expected]);
+    // Afterwards what was free is offered again.
+    cluster.send(Input::Suspended(false));
+    let again = cluster.offer(&scheduler);
+    assert_ne!(again.id, offer.id);
+    assert_eq!(again.resources, offer.resources);
 }
 
 #[test]

@@ -26,6 +26,8 @@ use crate::master::Master;
 use crate::output::Output;
 use crate::state::{AgentIx, FrameworkIx};
 
+const CUT_OFF: &str = "this master is cut off from the others and starts nothing new";
+
 /// What the operations of one call work on.
 pub(crate) struct Pool {
     pub(crate) framework: FrameworkIx,
@@ -49,6 +51,14 @@ impl Master {
             Ok(pool) => pool,
             Err(error) => return self.accept_failed(framework, operations, &error, out),
         };
+        if self.suspended && !operations.is_empty() {
+            // Another master may lead and count on what is free here (I6). The framework hears of it as of any offer that is void.
+            let Pool {
+                agent, role, left, ..
+            } = pool;
+            self.recover(agent, framework, &role, &left, Recovery::Freed);
+            return self.accept_failed(framework, operations, CUT_OFF, out);
+        }
         for operation in operations {
             self.operate(&mut pool, operation, out);
         }
