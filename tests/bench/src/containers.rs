@@ -42,7 +42,7 @@ pub(crate) async fn run(
     let (daemon, named) = match master {
         Some(address) => (None, address),
         None => (
-            Some(Daemon::start(&["master"], &work_dir.path().join("master")).await?),
+            Some(Daemon::start(&["master"], &work_dir.path().join("master"), "/slaves").await?),
             String::new(),
         ),
     };
@@ -58,6 +58,7 @@ pub(crate) async fn run(
             "--resources=cpus:64;mem:65536;disk:65536",
         ],
         &work_dir.path().join("agent"),
+        "/state",
     )
     .await?;
     let timeout = Duration::from_secs(args.timeout);

@@ -24,8 +24,8 @@ pub struct LaunchArgs {
     /// How many tasks fit on an agent at once.
     #[arg(long, default_value_t = 16)]
     tasks_per_agent: u32,
-    /// At most this many tasks are launched and not finished at any time.
-    #[arg(long, default_value_t = 2_000)]
+    /// At most this many tasks are launched and not finished at any time: more is more throughput and more latency.
+    #[arg(long, default_value_t = 200)]
     in_flight: u64,
     /// How the framework speaks to the master.
     #[arg(long, value_enum, default_value = "grpc")]
@@ -44,7 +44,7 @@ pub(crate) async fn run(
     let (daemon, named) = match master {
         Some(address) => (None, address),
         None => (
-            Some(Daemon::start(&["master"], work_dir.path()).await?),
+            Some(Daemon::start(&["master"], work_dir.path(), "/slaves").await?),
             String::new(),
         ),
     };

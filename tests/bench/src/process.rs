@@ -19,8 +19,13 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts `tepui <args> --ip=127.0.0.1 --port=<free>` with this very binary and waits until it accepts connections.
-    pub(crate) async fn start(args: &[&str], work_dir: &Path) -> Result<Self, BenchError> {
+    /// Starts `tepui <args> --ip=127.0.0.1 --port=<free>` with this very binary and waits until `ready`, a path of its HTTP API, is answered
+    /// with 200.
+    pub(crate) async fn start(
+        args: &[&str],
+        work_dir: &Path,
+        ready: &str,
+    ) -> Result<Self, BenchError> {
         let address = free_address().map_err(BenchError::Start)?;
         let binary = std::env::current_exe().map_err(BenchError::Start)?;
         let mut command = Command::new(binary);
@@ -29,12 +34,13 @@ impl Daemon {
             .arg("--ip=127.0.0.1")
             .arg(format!("--port={}", address.port()))
             .arg(format!("--work_dir={}", work_dir.display()))
+            .env("TEPUI_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::null());
         let child = command.spawn().map_err(BenchError::Start)?;
         let daemon = Self { child, address };
         let started = Instant::now();
-        while tokio::net::TcpStream::connect(address).await.is_err() {
+        while !answers(address, ready).await {
             if started.elapsed() > UP_TIMEOUT {
                 return Err(BenchError::NotUp {
                     command: format!("tepui {}", args.join(" ")),
@@ -69,6 +75,21 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether a path is answered with 200.
+async fn answers(address: SocketAddr, path: &str) -> bool {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let ask = async {
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await?;
+        std::io::Result::Ok(status)
+    };
+    matches!(ask.await, Ok(status) if &status == b"HTTP/1.1 200")
 }
 
 fn free_address() -> std::io::Result<SocketAddr> {

@@ -1,7 +1,8 @@
 //! The load over the Mesos v1 HTTP API: one connection holds the subscription, a few more carry the calls.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::{
@@ -10,11 +11,15 @@ use hyper_util::{
 };
 use prost::Message as _;
 use tepui_proto::{json, mesos::v1::scheduler, recordio};
+use tokio::{
+    sync::{Mutex, mpsc},
+    task::JoinSet,
+};
 
 use crate::BenchError;
 
-/// How many calls are under way at once.
-const PARALLEL_CALLS: usize = 16;
+/// How many connections carry calls.
+const PARALLEL_CALLS: usize = 32;
 /// The longest event that is taken.
 const MAX_EVENT_BYTES: usize = 64 << 20;
 
@@ -36,8 +41,8 @@ impl Format {
 pub(super) struct Connection {
     url: String,
     format: Format,
-    client: Client<HttpConnector, Full<Bytes>>,
-    stream_id: http::HeaderValue,
+    calls: mpsc::Sender<scheduler::Call>,
+    carriers: JoinSet<Result<(), BenchError>>,
     body: Incoming,
     decoder: recordio::Decoder,
 }
@@ -60,11 +65,23 @@ impl Connection {
             .get("Mesos-Stream-Id")
             .cloned()
             .ok_or_else(missing)?;
+        let (calls, receiver) = mpsc::channel(4 * PARALLEL_CALLS);
+        let receiver = Arc::new(Mutex::new(receiver));
+        let mut carriers = JoinSet::new();
+        for _ in 0..PARALLEL_CALLS {
+            carriers.spawn(carry(
+                client.clone(),
+                url.clone(),
+                format,
+                stream_id.clone(),
+                Arc::clone(&receiver),
+            ));
+        }
         Ok(Self {
             url,
             format,
-            client,
-            stream_id,
+            calls,
+            carriers,
             body: answer.into_body(),
             decoder: recordio::Decoder::new(MAX_EVENT_BYTES),
         })
@@ -107,21 +124,41 @@ impl Connection {
         Ok(events)
     }
 
+    /// Hands calls to the connections that carry them; a refusal shows with a later call.
     pub(super) async fn send(&mut self, calls: Vec<scheduler::Call>) -> Result<(), BenchError> {
-        stream::iter(calls)
-            .map(|call| {
-                let (client, url, format, stream_id) =
-                    (&self.client, &self.url, self.format, &self.stream_id);
-                async move {
-                    let answer = request(client, url, format, Some(stream_id), &call).await?;
-                    // Read to its end, so that the connection serves the next call.
-                    let _ = answer.into_body().collect().await;
-                    Ok(())
-                }
-            })
-            .buffer_unordered(PARALLEL_CALLS)
-            .try_collect()
-            .await
+        for call in calls {
+            if self.calls.send(call).await.is_err() {
+                // A carrier has ended, and with it the others: it says why.
+                return match self.carriers.join_next().await {
+                    Some(Ok(Err(error))) => Err(error),
+                    _ => Err(self.broken("the calls' connections have ended".into())),
+                };
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Carries calls, one after the other, on a connection of its own.
+async fn carry(
+    client: Client<HttpConnector, Full<Bytes>>,
+    url: String,
+    format: Format,
+    stream_id: http::HeaderValue,
+    calls: Arc<Mutex<mpsc::Receiver<scheduler::Call>>>,
+) -> Result<(), BenchError> {
+    loop {
+        let call = calls.lock().await.recv().await;
+        let Some(call) = call else { return Ok(()) };
+        let answer = match request(&client, &url, format, Some(&stream_id), &call).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                calls.lock().await.close();
+                return Err(error);
+            }
+        };
+        // Read to its end, so that the connection serves the next call.
+        let _ = answer.into_body().collect().await;
     }
 }
 
