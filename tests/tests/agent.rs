@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 use tepui_tests::{
@@ -144,8 +147,13 @@ fn an_agent_comes_back_with_a_hundred_tasks() {
         (active_agents(&master.url) == 0).then_some(())
     });
     agent.restart();
+    let restarted = Instant::now();
     until("the agent", Duration::from_secs(20), || {
         (active_agents(&master.url) == 1).then_some(())
     });
+    println!(
+        "registered with 100 tasks {:?} after the restart",
+        restarted.elapsed()
+    );
     assert_eq!(running(&marathon.url, "/many", 100), tasks);
 }
