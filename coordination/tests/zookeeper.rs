@@ -9,11 +9,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tepui_tests::zookeeper::Ensemble;
 use tepui_coordination::{
     Candidate, Connection, Detector, Election, LeaderInfo, Leadership, Store, StoreError,
     Transaction, ZooKeeper, ZooKeeperOptions, ZooKeeperStore,
 };
+use tepui_tests::zookeeper::Ensemble;
 use zookeeper_client::{Acls, Client, CreateMode};
 
 const SESSION: Duration = Duration::from_secs(2);

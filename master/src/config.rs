@@ -4,6 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tepui_model::Quantities;
+use tepui_model::resources::{Name, Scalar};
+
 use crate::flags::{Effect, Flags};
 
 /// A flag that cannot be obeyed. Each sentence names the flag and says what would be right.
@@ -111,8 +114,8 @@ pub struct Config {
     pub allocation_interval: Duration,
     /// Age at which an offer is rescinded if somebody else wants its resources; `None`: never.
     pub offer_timeout: Option<Duration>,
-    /// Alternatives of (cpus in thousandths, mem in thousandths of MiB): less than all of them is not offered.
-    pub min_allocatable: Vec<Vec<(String, f64)>>,
+    /// Alternatives: an offer has to hold one of them. An empty list lets everything pass.
+    pub min_allocatable: Vec<Quantities>,
     /// Offer agents with GPUs only to frameworks that can use them.
     pub filter_gpu_resources: bool,
     /// The only roles frameworks may use; `None`: any.
@@ -372,17 +375,21 @@ impl Reader<'_> {
             .collect()
     }
 
-    fn min_allocatable(&self) -> Result<Vec<Vec<(String, f64)>>, ConfigError> {
+    fn min_allocatable(&self) -> Result<Vec<Quantities>, ConfigError> {
         let value = self
             .flags
             .get("min_allocatable_resources")
             .unwrap_or_default();
-        let wrong = || {
-            invalid(
-                "min_allocatable_resources",
-                value,
-                "alternatives such as cpus:0.01|mem:32",
-            )
+        let amounts = |alternative: &str| {
+            alternative
+                .split(';')
+                .try_fold(Quantities::new(), |amounts, one| {
+                    let (name, amount) = one.split_once(':')?;
+                    let (name, amount) =
+                        (name.trim(), Scalar::from_f64(amount.trim().parse().ok()?)?);
+                    let sound = !name.is_empty() && amount.thousandths() >= 0;
+                    sound.then(|| amounts.with(&Name::from(name), amount))
+                })
         };
         if value.trim().is_empty() {
             return Ok(Vec::new());
@@ -390,17 +397,13 @@ impl Reader<'_> {
         value
             .split('|')
             .map(|alternative| {
-                alternative
-                    .split(';')
-                    .map(|one| {
-                        let (name, amount) = one.split_once(':').ok_or_else(wrong)?;
-                        let amount: f64 = amount.trim().parse().map_err(|_| wrong())?;
-                        if name.trim().is_empty() || !amount.is_finite() || amount < 0.0 {
-                            return Err(wrong());
-                        }
-                        Ok((name.trim().to_owned(), amount))
-                    })
-                    .collect()
+                amounts(alternative).ok_or_else(|| {
+                    invalid(
+                        "min_allocatable_resources",
+                        value,
+                        "alternatives such as cpus:0.01|mem:32",
+                    )
+                })
             })
             .collect()
     }

@@ -361,6 +361,7 @@ impl Lifecycle {
             weights: config.weights.clone(),
             root_submissions: config.root_submissions,
             filter_gpu_resources: config.filter_gpu_resources,
+            min_allocatable: config.min_allocatable.clone(),
             allocation_interval: config.allocation_interval,
             offer_timeout: config.offer_timeout,
             agent_ping_timeout: config.agent_ping_timeout,

@@ -32,6 +32,7 @@ impl Allocation {
         let mut allocator = HierarchicalDrf::new(AllocatorConfig {
             allocation_interval: config.allocation_interval,
             filter_gpu_resources: config.filter_gpu_resources,
+            min_allocatable: config.min_allocatable.clone(),
             coalesce: config.crumb_delay,
             seed: config.seed,
             ..AllocatorConfig::default()

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use tepui_model::Quantities;
 use tepui_proto::mesos::MasterInfo;
+
+use crate::allocator::AllocatorConfig;
 
 /// Settings of a master core. `Config::new` has Mesos' defaults, but for those that decisions.md changes.
 #[derive(Debug, Clone)]
@@ -19,6 +22,8 @@ pub struct Config {
     pub weights: Vec<(String, f64)>,
     /// `--root_submissions`.
     pub root_submissions: bool,
+    /// `--min_allocatable_resources`: an offer has to hold one of these. An empty list lets everything pass.
+    pub min_allocatable: Vec<Quantities>,
     /// `--filter_gpu_resources`.
     pub filter_gpu_resources: bool,
     /// `--allocation_interval`: how long what was declined for 0 s stays away from who declined it.
@@ -64,6 +69,7 @@ impl Config {
             roles: None,
             weights: Vec::new(),
             root_submissions: true,
+            min_allocatable: AllocatorConfig::default().min_allocatable,
             filter_gpu_resources: true,
             allocation_interval: Duration::from_secs(1),
             crumb_delay: Duration::from_millis(2),

@@ -159,6 +159,7 @@ fn refused_documents_and_the_exact_answer() {
     let unreadable = "Invalid JSON";
     let invalid = "Object is not valid";
     let unsupported = |what: &str| format!("{what} is not supported by this release of Tepui");
+    let long = format!(r#"{{"id":"/{}"}}"#, "a/".repeat(95) + "a");
     for (document, message, path, error) in [
         (r#"{"id":null}"#, unreadable, "/id", "error.path.missing"),
         (r#"{"id":1}"#, unreadable, "/id", "error.expected.jsstring"),
@@ -259,6 +260,12 @@ fn refused_documents_and_the_exact_answer() {
             "error.unknown.enum.literal",
         ),
         (r#"{"id":"/A"}"#, invalid, "/id", SEGMENT),
+        (
+            long.as_str(),
+            invalid,
+            "/id",
+            "must not be longer than 190 bytes",
+        ),
         (r#"{"id":"/a_b"}"#, invalid, "/id", SEGMENT),
         (r#"{"id":"/a-"}"#, invalid, "/id", SEGMENT),
         (r#"{"id":"/a..b"}"#, invalid, "/id", SEGMENT),

@@ -7,6 +7,8 @@ use crate::path::PathId;
 
 /// Each segment of a path.
 const SEGMENT: &str = r"^(([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])\.)*([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])|(\.|\.\.)$";
+/// The longest id, in bytes: task ids are made of it, and Mesos takes no more than 255 for those.
+const MAX_ID_BYTES: usize = 190;
 /// Last segments that would hide sub-resources of the REST API.
 const RESERVED: [&str; 3] = ["restart", "tasks", "versions"];
 /// Only one instance of such an app may ever run.
@@ -91,6 +93,12 @@ pub(crate) fn validate(app: &App, old_role: Option<&str>, default_role: &str, fa
 /// The rules for an id.
 fn id(id: &PathId, path: &str, faults: &mut Faults) {
     segments(id, path, faults);
+    if id.as_str().len() > MAX_ID_BYTES {
+        faults.add(
+            path,
+            format!("must not be longer than {MAX_ID_BYTES} bytes"),
+        );
+    }
     if id
         .segments()
         .next_back()
