@@ -1,0 +1,170 @@
+//! Containers: they start, fail, run, are killed, and live on when their agent does not.
+
+use tepui_agent_core::{ContainerState, Exit, Input, Launch, Limitation};
+use tepui_model::ContainerId;
+
+use crate::invariants::Invariant;
+use crate::world::{Happening, Simulation, trace};
+
+const SIGTERM: i32 = 15;
+
+/// A container on its machine.
+#[derive(Debug)]
+pub(crate) struct Container {
+    cpus_milli: u64,
+    mem_bytes: u64,
+    pub(crate) stubborn: bool,
+    out_of_memory: bool,
+    pub(crate) state: Stage,
+}
+
+/// How far a container is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Stage {
+    Preparing,
+    Running,
+    Over(ContainerState),
+}
+
+impl Container {
+    pub(crate) fn lives(&self) -> bool {
+        !matches!(self.state, Stage::Over(_))
+    }
+}
+
+impl Simulation {
+    pub(crate) fn launch_container(&mut self, agent: usize, launch: &Launch) {
+        trace!(
+            self,
+            "agent {agent} launches {} for {}", launch.container, launch.executor.executor_id.value
+        );
+        let container = Container {
+            cpus_milli: launch.limits.cpus_milli,
+            mem_bytes: launch.limits.mem_bytes,
+            stubborn: self.random.percent(20),
+            out_of_memory: self.random.percent(5),
+            state: Stage::Preparing,
+        };
+        let machine = &mut self.machines[agent];
+        if machine
+            .containers
+            .insert(launch.container.clone(), container)
+            .is_some()
+        {
+            self.breach(
+                Invariant::Converges,
+                format!(
+                    "agent {agent} launches container {} twice",
+                    launch.container
+                ),
+            );
+        }
+        let machine = &self.machines[agent];
+        let (cpus, mem) = machine
+            .containers
+            .values()
+            .filter(|container| container.lives())
+            .fold((0, 0), |(cpus, mem), container| {
+                (cpus + container.cpus_milli, mem + container.mem_bytes)
+            });
+        if cpus > machine.cpus * 1_000 || mem > machine.mem_mib << 20 {
+            let what = format!(
+                "agent {agent} has {} cpus and {} MiB, and its containers {cpus} thousandths and {} MiB",
+                machine.cpus,
+                machine.mem_mib,
+                mem >> 20
+            );
+            self.breach(Invariant::NoOvercommit, what);
+        }
+        self.after(
+            1,
+            300,
+            Happening::ContainerRuns {
+                agent,
+                container: launch.container.clone(),
+            },
+        );
+    }
+
+    pub(crate) fn container_runs(&mut self, agent: usize, id: &ContainerId) {
+        let fails = self.random.percent(4);
+        let Some(container) = self.machines[agent]
+            .containers
+            .get_mut(id)
+            .filter(|known| known.state == Stage::Preparing)
+        else {
+            return;
+        };
+        if fails {
+            let reason = "no such image".to_owned();
+            return self.container_over(agent, id, ContainerState::LaunchFailed { reason });
+        }
+        container.state = Stage::Running;
+        trace!(self, "container {id} runs");
+        if self.random.percent(80) {
+            let status = if self.random.percent(70) { 0 } else { 3 << 8 };
+            let container = id.clone();
+            self.after(
+                1,
+                40_000,
+                Happening::ContainerEnds {
+                    agent,
+                    container,
+                    status,
+                },
+            );
+        }
+        self.agent_step(
+            agent,
+            Input::Launched {
+                container: id.clone(),
+                pid: Some(7),
+            },
+        );
+    }
+
+    pub(crate) fn container_ends(&mut self, agent: usize, id: &ContainerId, status: i32) {
+        let Some(container) = self.machines[agent]
+            .containers
+            .get(id)
+            .filter(|known| known.lives())
+        else {
+            return;
+        };
+        let limitation = (container.out_of_memory && status == 0).then(|| Limitation::Memory {
+            message: "Memory limit exceeded".to_owned(),
+            resources: Vec::new(),
+        });
+        let state = if container.state == Stage::Preparing {
+            if status == SIGTERM {
+                return;
+            }
+            ContainerState::LaunchFailed {
+                reason: "destroyed".to_owned(),
+            }
+        } else {
+            ContainerState::Exited(Exit {
+                status: Some(status),
+                limitation,
+            })
+        };
+        self.container_over(agent, id, state);
+    }
+
+    pub(crate) fn container_over(&mut self, agent: usize, id: &ContainerId, state: ContainerState) {
+        trace!(self, "container {id} is over: {state:?}");
+        if let Some(container) = self.machines[agent].containers.get_mut(id) {
+            container.state = Stage::Over(state.clone());
+        }
+        let container = id.clone();
+        match state {
+            ContainerState::Exited(exit) => {
+                self.agent_step(agent, Input::Exited { container, exit })
+            }
+            ContainerState::LaunchFailed { reason } => {
+                self.agent_step(agent, Input::LaunchFailed { container, reason })
+            }
+            ContainerState::Running { .. } | ContainerState::Lost => {}
+        }
+    }
+}

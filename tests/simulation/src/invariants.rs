@@ -1,0 +1,49 @@
+//! The invariants of ARCHITECTURE.md by name, and what a breach says.
+
+use std::fmt;
+
+use tepui_model::Time;
+
+/// The invariants, as ARCHITECTURE.md numbers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Invariant {
+    /// I1: neither what the master gave away nor what really runs on a machine exceeds what the machine has.
+    NoOvercommit,
+    /// I2: no two terminal updates of one task ever leave agents.
+    OneTerminal,
+    /// I3: every terminal update that left an agent has reached its framework in the end.
+    TerminalDelivered,
+    /// I4: an offer ends once.
+    OfferOnce,
+    /// I5: in the end all agree, and nothing is left over.
+    Converges,
+    /// I6: nobody obeys a leader after having obeyed its successor.
+    Epoch,
+}
+
+impl fmt::Display for Invariant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Invariant::NoOvercommit => "I1 no-overcommit",
+            Invariant::OneTerminal => "I2 one-terminal",
+            Invariant::TerminalDelivered => "I3 terminal-delivered",
+            Invariant::OfferOnce => "I4 offer-once",
+            Invariant::Converges => "I5 converges",
+            Invariant::Epoch => "I6 epoch",
+        })
+    }
+}
+
+/// An invariant did not hold.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(
+    "seed {seed}, at {at:?}: {what}\n  replay: cargo run -p tepui-simulation --release -- --seed {seed} --trace"
+)]
+pub struct Breach {
+    /// Which run.
+    pub seed: u64,
+    /// When, in simulated time.
+    pub at: Time,
+    /// The invariant, and what was seen.
+    pub what: String,
+}

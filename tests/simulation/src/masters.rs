@@ -1,0 +1,382 @@
+//! Leaders: the shell around each master core, the store, and the election.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use tepui_master_core::{
+    AdmittedAgent, AgentSnapshot, CallOrigin, Change, Config, Input, Master, OfferKey, Output,
+    Registry, RegistryOperation, StoreError, StreamKey, TaskKey, TaskList, TaskSnapshot,
+};
+use tepui_model::{AgentId, Time};
+use tepui_proto::mesos::scheduler::{self, call::Type};
+
+use crate::invariants::Invariant;
+use crate::network::{Host, Payload, Way};
+use crate::world::{Happening, Simulation, trace};
+
+/// A master's process.
+pub(crate) struct MasterProcess {
+    core: Master,
+    pub(crate) epoch: u64,
+    pub(crate) alive: bool,
+    stepped_down: bool,
+    flush_comes: bool,
+    tick: Option<Time>,
+    writes: VecDeque<(u64, Vec<RegistryOperation>)>,
+    last_answer: Time,
+    /// What operators see.
+    pub(crate) agents: BTreeMap<AgentId, Arc<AgentSnapshot>>,
+    pub(crate) tasks: BTreeMap<TaskKey, Arc<TaskSnapshot>>,
+    offers: BTreeMap<OfferKey, bool>,
+}
+
+/// What the store holds.
+#[derive(Default)]
+pub(crate) struct Stored {
+    epoch: u64,
+    agents: BTreeMap<AgentId, AdmittedAgent>,
+    unreachable: Vec<(AgentId, Time)>,
+    gone: Vec<(AgentId, Time)>,
+}
+
+impl Stored {
+    fn apply(&mut self, operation: RegistryOperation) {
+        match operation {
+            RegistryOperation::Admit(agent) => {
+                let id = agent.info.id.as_ref().map(|id| AgentId::new(&id.value));
+                if let Some(Ok(id)) = id {
+                    self.unreachable.retain(|(known, _)| *known != id);
+                    self.agents.insert(id, *agent);
+                }
+            }
+            RegistryOperation::MarkUnreachable { agent, at } => {
+                self.agents.remove(&agent);
+                self.unreachable.retain(|(known, _)| *known != agent);
+                self.unreachable.push((agent, at));
+            }
+            RegistryOperation::Remove { agent } => {
+                self.agents.remove(&agent);
+            }
+            RegistryOperation::MarkGone { agent, at } => {
+                self.agents.remove(&agent);
+                self.unreachable.retain(|(known, _)| *known != agent);
+                self.gone.push((agent, at));
+            }
+            RegistryOperation::Prune { agents } => {
+                self.unreachable
+                    .retain(|(known, _)| !agents.contains(known));
+                self.gone.retain(|(known, _)| !agents.contains(known));
+            }
+        }
+    }
+}
+
+impl Simulation {
+    /// A new leader takes what the store has; from now on the store refuses its predecessors.
+    pub(crate) fn elect(&mut self) {
+        if self.masters.get(self.leader).is_some_and(|leader| {
+            leader.alive
+                && leader.epoch == self.stored.epoch
+                && !self
+                    .partitions
+                    .cuts((Host::Master(self.leader), Host::Store))
+        }) {
+            return;
+        }
+        self.stored.epoch += 1;
+        let epoch = self.stored.epoch;
+        let index = self.masters.len();
+        let name = format!("m{index}");
+        let info = tepui_proto::convert::master_info::new(
+            &name,
+            [10, 0, 1, 1].into(),
+            5050,
+            &name,
+            "1.11.0",
+        );
+        let config = Config {
+            agent_ping_timeout: std::time::Duration::from_secs(4),
+            max_agent_ping_timeouts: 3,
+            agent_reregister_timeout: std::time::Duration::from_secs(30),
+            offer_timeout: Some(std::time::Duration::from_secs(20)),
+            ..Config::new(info, epoch, self.seed)
+        };
+        let registry = Registry {
+            agents: self.stored.agents.values().cloned().collect(),
+            unreachable: self.stored.unreachable.clone(),
+            gone: self.stored.gone.clone(),
+        };
+        trace!(
+            self,
+            "master {index} leads with epoch {epoch}, {} agents in the registry",
+            registry.agents.len()
+        );
+        self.masters.push(MasterProcess {
+            core: Master::new(config, registry, self.now),
+            epoch,
+            alive: true,
+            stepped_down: false,
+            flush_comes: false,
+            tick: None,
+            writes: VecDeque::new(),
+            last_answer: self.now,
+            agents: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            offers: BTreeMap::new(),
+        });
+        self.leader = index;
+        self.master_step(index, Input::Tick);
+        for agent in 0..self.machines.len() {
+            self.after(1, 3_000, Happening::LeaderSeen(Host::Agent(agent)));
+        }
+        for framework in 0..self.schedulers.len() {
+            self.after(1, 3_000, Happening::LeaderSeen(Host::Framework(framework)));
+        }
+    }
+
+    /// The process ends: it died, or it has understood that another leads.
+    pub(crate) fn depose(&mut self, master: usize) {
+        if std::mem::replace(&mut self.masters[master].alive, false) {
+            trace!(self, "master {master} ends");
+            self.break_wires_of(Host::Master(master));
+        }
+    }
+
+    pub(crate) fn master_tick(&mut self, master: usize) {
+        let process = &mut self.masters[master];
+        if process.tick.is_none_or(|tick| tick > self.now) {
+            return;
+        }
+        process.tick = None;
+        self.master_step(master, Input::Tick);
+    }
+
+    pub(crate) fn master_flush(&mut self, master: usize) {
+        self.masters[master].flush_comes = false;
+        self.master_step(master, Input::Flush);
+    }
+
+    pub(crate) fn take_call(&mut self, wire: usize, master: usize, call: Box<scheduler::Call>) {
+        trace!(self, "framework -> master {master} on {wire}: {call:?}");
+        let stream = StreamKey(wire as u64);
+        let input = if call.r#type() == Type::Subscribe {
+            Input::Subscribe {
+                stream,
+                http_stream_id: None,
+                call,
+                principal: None,
+                reply: None,
+            }
+        } else {
+            Input::Call {
+                origin: CallOrigin::Stream(stream),
+                call,
+                principal: None,
+                reply: None,
+            }
+        };
+        self.master_step(master, input);
+    }
+
+    pub(crate) fn master_step(&mut self, master: usize, input: Input) {
+        let now = self.now;
+        let process = &mut self.masters[master];
+        if !process.alive {
+            return;
+        }
+        let flush = matches!(input, Input::Flush);
+        let mut outputs = Vec::new();
+        process.core.step(now, input, &mut outputs);
+        let over = process.stepped_down;
+        let broken = if over {
+            None
+        } else {
+            process.core.check_invariants().err()
+        };
+        let flush_due = !flush && !std::mem::replace(&mut process.flush_comes, true);
+        let deadline = process.core.next_deadline();
+        let wanted = deadline.filter(|at| process.tick.is_none_or(|tick| *at < tick));
+        if let Some(at) = wanted {
+            process.tick = Some(at);
+            self.at(at, Happening::MasterTick(master));
+        }
+        if flush_due {
+            // A shell flushes after each batch: often at once, sometimes after more has come.
+            let batch = self.random.percent(30);
+            self.after(
+                0,
+                if batch { 20 } else { 1 },
+                Happening::MasterFlush(master),
+            );
+        }
+        if let Some(what) = broken {
+            let invariant = if what.starts_with("I4") {
+                Invariant::OfferOnce
+            } else {
+                Invariant::NoOvercommit
+            };
+            self.breach(invariant, format!("master {master}: {what}"));
+        }
+        for output in outputs {
+            if over && !matches!(output, Output::Reply { .. }) {
+                self.breach(
+                    Invariant::Epoch,
+                    format!("master {master} acts after it was fenced: {output:?}"),
+                );
+            }
+            self.carry_out_for_master(master, output);
+        }
+    }
+
+    fn carry_out_for_master(&mut self, master: usize, output: Output) {
+        match output {
+            Output::Event { stream, event } => {
+                trace!(
+                    self,
+                    "master {master} -> framework on {}: {event:?}", stream.0
+                );
+                self.send(wire(stream.0), Way::Down, Payload::Event(event));
+            }
+            Output::CloseStream { stream, reason } => {
+                trace!(self, "master {master} closes {}: {reason}", stream.0);
+                self.close(wire(stream.0), Way::Down);
+            }
+            Output::ToAgent { link, message } => {
+                trace!(self, "master {master} -> agent on {}: {message:?}", link.0);
+                let epoch = self.masters[master].epoch;
+                self.send(wire(link.0), Way::Down, Payload::ToAgent { epoch, message });
+            }
+            Output::CloseLink { link, reason } => {
+                trace!(self, "master {master} closes {}: {reason}", link.0);
+                self.close(wire(link.0), Way::Down);
+            }
+            Output::Reply { .. } => {}
+            Output::Store {
+                sequence,
+                operations,
+            } => {
+                trace!(self, "master {master} stores {sequence}: {operations:?}");
+                let slow = if self.trouble() && self.random.percent(10) {
+                    5_000
+                } else {
+                    20
+                };
+                let at =
+                    (self.now + self.random.millis(1, slow)).max(self.masters[master].last_answer);
+                self.masters[master].last_answer = at;
+                self.masters[master]
+                    .writes
+                    .push_back((sequence, operations));
+                self.at(at, Happening::StoreAnswers(master));
+            }
+            Output::Change(change) => self.see(master, change),
+            Output::Log { line, .. } => trace!(self, "master {master}: {line}"),
+            Output::StepDown { reason } => {
+                trace!(self, "master {master} steps down: {reason}");
+                self.masters[master].stepped_down = true;
+                self.after(1, 1_000, Happening::Depose(master));
+            }
+        }
+    }
+
+    pub(crate) fn store_answers(&mut self, master: usize) {
+        if !self.masters[master].alive {
+            return;
+        }
+        if self.partitions.cuts((Host::Master(master), Host::Store)) {
+            let again = self.now + std::time::Duration::from_millis(300);
+            return self.at(again, Happening::StoreAnswers(master));
+        }
+        let Some((sequence, operations)) = self.masters[master].writes.pop_front() else {
+            return;
+        };
+        let failing = if self.trouble() {
+            self.scenario.failing_stores_percent
+        } else {
+            0
+        };
+        let result = if self.masters[master].epoch < self.stored.epoch {
+            Err(StoreError::Fenced(format!(
+                "epoch {} leads",
+                self.stored.epoch
+            )))
+        } else if self.random.percent(failing) {
+            Err(StoreError::Failed("the store is in trouble".to_owned()))
+        } else {
+            Ok(())
+        };
+        // An answer may be lost after the write was done.
+        let done = match &result {
+            Ok(()) => true,
+            Err(StoreError::Failed(_)) => self.random.percent(30),
+            Err(StoreError::Fenced(_)) => false,
+        };
+        if done {
+            for operation in operations {
+                self.stored.apply(operation);
+            }
+        }
+        trace!(
+            self,
+            "store -> master {master}: {sequence} {result:?}, written: {done}"
+        );
+        self.master_step(master, Input::Stored { sequence, result });
+    }
+
+    /// A view, as operators have it; every change must fit what came before.
+    fn see(&mut self, master: usize, change: Change) {
+        let process = &mut self.masters[master];
+        match change {
+            Change::AgentAdded(agent) | Change::AgentUpdated(agent) => {
+                process.agents.insert(agent.id.clone(), agent);
+            }
+            Change::AgentRemoved { id, .. } => {
+                process.agents.remove(&id);
+            }
+            Change::TaskAdded(task) => {
+                process.tasks.insert(task.key, task);
+            }
+            Change::TaskUpdated { task, .. } => {
+                process.tasks.insert(task.key, task);
+            }
+            Change::TaskForgotten(key) => {
+                process.tasks.remove(&key);
+            }
+            Change::OfferAdded(offer) => {
+                if process.offers.insert(offer.key, true).is_some() {
+                    self.breach(
+                        Invariant::OfferOnce,
+                        format!("master {master}: offer {:?} was made twice", offer.key),
+                    );
+                }
+            }
+            Change::OfferRemoved(key) => {
+                if process.offers.insert(key, false) != Some(true) {
+                    self.breach(
+                        Invariant::OfferOnce,
+                        format!("master {master}: offer {key:?} ended twice"),
+                    );
+                }
+            }
+            Change::AgentRecovered(_)
+            | Change::FrameworkAdded(_)
+            | Change::FrameworkUpdated { .. }
+            | Change::FrameworkCompleted(_)
+            | Change::FrameworkForgotten(_)
+            | Change::ExecutorAdded(_)
+            | Change::ExecutorRemoved { .. } => {}
+        }
+    }
+
+    /// Tasks that the leader believes to be there.
+    pub(crate) fn active_tasks(&self) -> impl Iterator<Item = &Arc<TaskSnapshot>> {
+        self.masters[self.leader]
+            .tasks
+            .values()
+            .filter(|task| task.list == TaskList::Active)
+    }
+}
+
+fn wire(key: u64) -> usize {
+    usize::try_from(key).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,80 @@
+//! What a run is made of: how many of each, how long, and which faults how often. Drawn from the seed, or given.
+
+use std::time::Duration;
+
+use crate::random::Random;
+
+/// What a run is made of.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// Machines, each with an agent.
+    pub agents: usize,
+    /// Schedulers.
+    pub frameworks: usize,
+    /// Tasks that each framework launches, at most.
+    pub tasks_per_framework: usize,
+    /// Faults happen, and tasks are launched, for so long; then the cluster is left in peace.
+    pub trouble: Duration,
+    /// A fault about that often.
+    pub fault_every: Duration,
+    /// A message takes at most so long when nothing is wrong, in milliseconds.
+    pub latency_ms: u64,
+    /// Writes to the registry that fail in times of trouble, in percent.
+    pub failing_stores_percent: u32,
+    /// Acknowledgements that frameworks forget to send in times of trouble, in percent.
+    pub lost_acknowledgements_percent: u32,
+    /// How likely each fault is, compared to the others.
+    pub faults: Vec<(Fault, u32)>,
+}
+
+/// What can go wrong. Whatever is broken mends after a random time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// One stream breaks; of what was under way on it any part is lost.
+    Break,
+    /// Some hosts do not hear each other, in one or in both directions.
+    Partition,
+    /// An agent's process dies. What it wrote stays; its containers run on, end unseen, or were never started.
+    AgentCrash,
+    /// An agent's machine dies: containers too, and what was not synchronised.
+    AgentReboot,
+    /// The leader dies, and another is elected.
+    MasterCrash,
+    /// The leader is cut off from the store (and from some of the others), lives on, and another is elected.
+    MasterIsolated,
+    /// A framework's process dies and comes back with its id.
+    FrameworkCrash,
+    /// Another instance of a framework subscribes with its id while the old stream stands.
+    FrameworkTakeover,
+}
+
+impl Scenario {
+    /// The scenario of a seed.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        let mut random = Random::new(!seed);
+        let every = [600, 2_000, 6_000, 20_000][random.below(4)];
+        let kinds = [
+            (Fault::Break, 6),
+            (Fault::Partition, 5),
+            (Fault::AgentCrash, 5),
+            (Fault::AgentReboot, 2),
+            (Fault::MasterCrash, 2),
+            (Fault::MasterIsolated, 2),
+            (Fault::FrameworkCrash, 3),
+            (Fault::FrameworkTakeover, 1),
+        ];
+        Self {
+            agents: 1 + random.below(4),
+            frameworks: 1 + random.below(3),
+            tasks_per_framework: 20 + random.below(180),
+            trouble: Duration::from_secs(30 + random.below(270) as u64),
+            fault_every: Duration::from_millis(every),
+            latency_ms: [1, 5, 50, 500][random.below(4)],
+            failing_stores_percent: [0, 10, 30][random.below(3)],
+            lost_acknowledgements_percent: [0, 5, 30][random.below(3)],
+            // Each kind of fault is left out of some runs, so that the others are met undisturbed.
+            faults: kinds.into_iter().filter(|_| random.percent(70)).collect(),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! A thousand clusters and their faults; `TEPUI_SIMULATION_SEEDS` says how many, or which (`A..B`).
+
+use tepui_simulation::{Trace, run_seed, run_seeds};
+
+/// Seeds that found something once.
+const REGRESSIONS: &[u64] = &[];
+
+fn told(breaches: &[tepui_simulation::Breach]) -> String {
+    let lines: Vec<String> = breaches.iter().take(20).map(ToString::to_string).collect();
+    format!("{} seeds failed:\n{}", breaches.len(), lines.join("\n"))
+}
+
+#[test]
+fn the_invariants_hold_for_every_seed() {
+    let wanted = std::env::var("TEPUI_SIMULATION_SEEDS").unwrap_or_else(|_| "1000".to_owned());
+    let (from, to) = wanted.split_once("..").unwrap_or(("0", &wanted));
+    let seeds = from.parse().unwrap()..to.parse().unwrap();
+    let breaches = run_seeds(seeds, |done, all| eprintln!("{done} of {all} seeds"));
+    assert!(breaches.is_empty(), "{}", told(&breaches));
+}
+
+#[test]
+fn what_was_fixed_stays_fixed() {
+    let breaches: Vec<_> = REGRESSIONS
+        .iter()
+        .filter_map(|seed| run_seed(*seed, Trace::Off).err())
+        .collect();
+    assert!(breaches.is_empty(), "{}", told(&breaches));
+}
+
+#[test]
+fn a_seed_tells_one_story() {
+    for seed in 0..8 {
+        let runs = [0, 1].map(|_| run_seed(seed, Trace::Digest).unwrap());
+        assert_eq!(runs[0], runs[1], "seed {seed}");
+        assert!(runs[0].steps > 0);
+    }
+}
