@@ -15,7 +15,7 @@ export interface AppTask {
   state: string;
   stagedAt?: string;
   startedAt?: string;
-  version: string;
+  version?: string;
   healthCheckResults?: { alive: boolean; consecutiveFailures: number; lastFailureCause?: string }[];
 }
 

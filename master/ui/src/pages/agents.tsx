@@ -79,7 +79,7 @@ export function AgentPage({ id }: { id: string }) {
         <section class="card">
           <h2>About</h2>
           <Facts facts={[
-            ["Id", <Id id={agent.id} most={40} />],
+            ["Id", <Id id={agent.id} most={80} />],
             ["Version", agent.version],
             ["Registered", <Ago at={agent.registered} />],
             ["Ports", more?.unreserved_resources?.ports ? String(more.unreserved_resources.ports) : "–"],

@@ -116,20 +116,23 @@ function Progress({ app }: { app: App }) {
   );
 }
 
+/** What tells instances of one app apart: the instance, and how often it was started. */
+const instanceName = (task: string): string => task.replace(/^[^.]*\.instance-/, "").replace(/\._app\./, " #");
+
 function Instances({ app }: { app: App }) {
   const framework = frameworkId();
   const health = (task: AppTask): boolean | undefined => (task.healthCheckResults?.length ? task.healthCheckResults.every((result) => result.alive) : undefined);
   return (
     <Table label="Instances" rows={app.tasks ?? []} keyOf={(task) => task.id} first="-Started" empty="No instance runs."
       columns={[
-        { name: "Instance", by: (task) => task.id, cell: (task) => <a class="mono cut instance" title={task.id} href={taskLink({ framework, id: task.id })}>{task.id.replace(/^.*\.(instance-)?/, "").length < 8 ? task.id.replace(/^[^.]*\.instance-/, "").replace(/\._app\./, " #") : task.id}</a> },
+        { name: "Instance", by: (task) => task.id, cell: (task) => <a class="mono cut instance" title={task.id} href={taskLink({ framework, id: task.id })}>{instanceName(task.id)}</a> },
         { name: "State", by: (task) => task.state, cell: (task) => <State state={task.state} healthy={health(task)} /> },
         { name: "Health", wide: true, cell: (task) => {
           const alive = health(task);
           return alive === undefined ? <span class="dim">not checked</span> : alive ? <Badge tone="good">Healthy</Badge> : <Badge tone="bad" title={task.healthCheckResults?.[0]?.lastFailureCause}>Unhealthy</Badge>;
         } },
         { name: "Address", by: (task) => task.host, cell: (task) => task.ports?.length ? task.ports.map((port) => <a key={port} class="listed" href={`http://${task.host}:${port}/`} target="_blank" rel="noreferrer">{task.host}:{port}</a>) : task.host },
-        { name: "Version", wide: true, by: (task) => task.version, cell: (task) => <>{task.version === app.version ? "current" : <Badge tone="warn">older</Badge>}</> },
+        { name: "Version", wide: true, by: (task) => task.version ?? "", cell: (task) => <>{!task.version ? "–" : task.version === app.version ? "current" : <Badge tone="warn">older</Badge>}</> },
         { name: "Started", wide: true, align: "end", by: (task) => task.startedAt ?? task.stagedAt ?? "", cell: (task) => <Ago at={seconds(task.startedAt ?? task.stagedAt)} /> },
       ]} />
   );

@@ -61,7 +61,7 @@ export function FrameworkPage({ id }: { id: string }) {
         <section class="card">
           <h2>About</h2>
           <Facts facts={[
-            ["Id", <Id id={framework.id} most={44} />],
+            ["Id", <Id id={framework.id} most={80} />],
             ["Roles", framework.roles.map((role) => <code key={role}>{role} </code>)],
             ["User", framework.user || "–"],
             ["Principal", framework.principal ?? "–"],

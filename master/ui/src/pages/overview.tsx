@@ -7,7 +7,7 @@ import { totals, type Task } from "../live/cluster";
 import { appState } from "../live/marathon";
 import { useTopics } from "../live/store";
 import { Chart } from "../parts/chart";
-import { Ago, Badge, Dot, Empty, Head, ResourceBars, State } from "../parts/small";
+import { Ago, Badge, Dot, Empty, Head, Middle, ResourceBars, State } from "../parts/small";
 import { taskLink } from "../parts/tasklist";
 import { appLink, link } from "../router";
 
@@ -21,7 +21,7 @@ export function Overview() {
   const lost = picture.agents.size - sum.active;
   return (
     <>
-      <Head title={info?.cluster ?? "Overview"} note={info?.leader && <>led by <b>{info.leader}</b>{info.elected ? <> since <Ago at={info.elected} /></> : null}</>} />
+      <Head title={info?.cluster ?? "Overview"} note={info?.leader && <>led by <b>{info.leader}</b>{info.elected ? <>, elected <Ago at={info.elected} /></> : null}</>} />
       <div class="tiles">
         <Tile name="Agents" href={link("agents")} value={sum.active} note={lost > 0 ? <Badge tone="warn">{lost} not active</Badge> : <Badge tone="good">all active</Badge>} />
         <Tile name="Frameworks" href={link("frameworks")} value={frameworks.length}
@@ -61,7 +61,7 @@ export function Overview() {
           { column: "cpusOffered", on: "cpus", label: "offered", colour: "--offered" },
           { column: "cpus", label: "allocated", colour: "--accent", fill: true },
         ]} />
-        <Chart label="Memory" text={mebibytes} lines={[
+        <Chart label="Memory" text={mebibytes} binary lines={[
           { column: "memTotal", label: "total", colour: "--dim", dashed: true },
           { column: "memOffered", on: "mem", label: "offered", colour: "--offered" },
           { column: "mem", label: "allocated", colour: "--accent", fill: true },
@@ -112,9 +112,9 @@ function Attention() {
     let words: ComponentChildren = null;
     if (state === "delayed") words = <>keeps failing{failure ? `: ${failure.message}` : ""}; next try in {duration(queued?.delay.timeLeftSeconds ?? 0)}</>;
     else if (state === "waiting") words = <>waits for an offer that fits: {app.tasksRunning} of {app.instances} run</>;
-    else if (state === "deploying") words = <>is being deployed: {app.tasksRunning} of {app.instances} run</>;
+    else if (state === "deploying") words = <>is being deployed: {app.tasksRunning} of {app.instances} run{app.tasksUnhealthy > 0 && `, ${app.tasksUnhealthy} unhealthy`}</>;
     else if (app.tasksUnhealthy > 0) words = <>has {plural(app.tasksUnhealthy, "unhealthy instance")}</>;
-    if (words) lines.push({ key: app.id, what: <><Dot tone={state === "deploying" ? "busy" : state === "waiting" ? "warn" : "bad"} /><span><a href={appLink(app.id)}>{app.id}</a> {words}</span></> });
+    if (words) lines.push({ key: app.id, what: <><Dot tone={state === "deploying" && app.tasksUnhealthy === 0 ? "busy" : state === "waiting" ? "warn" : "bad"} /><span><a href={appLink(app.id)}>{app.id}</a> {words}</span></> });
   }
   return (
     <section class="card">
@@ -162,7 +162,7 @@ function Recent() {
             <li key={task.key}>
               <span class="dim recent-time"><Ago at={task.updated} /></span>
               <State state={task.state} healthy={task.healthy} />
-              <a class="mono cut" href={taskLink(task)} title={task.id}>{task.id}</a>
+              <a class="mono cut" href={taskLink(task)} title={task.id}><Middle text={task.id} /></a>
               <span class="dim cut wide-only">{task.message}</span>
             </li>
           ))}

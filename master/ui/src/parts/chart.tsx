@@ -5,6 +5,15 @@ import uPlot from "uplot";
 import { history } from "../live";
 import { KEPT_S, type Column } from "../live/history";
 
+/** A short past fills the chart as well as a long one. */
+function span(): [number, number] {
+  const now = Date.now() / 1000;
+  const first = history.column("time")[0] ?? now;
+  return [Math.min(Math.max(first, now - KEPT_S), now - 60), now];
+}
+
+const POWERS = Array.from({ length: 40 }, (_, power) => 2 ** power);
+
 export interface Line {
   column: Column;
   label: string;
@@ -16,7 +25,7 @@ export interface Line {
   dashed?: boolean;
 }
 
-export function Chart({ label, lines, text, floor = 1 }: { label: string; lines: Line[]; text: (value: number) => string; floor?: number }) {
+export function Chart({ label, lines, text, floor = 1, binary = false }: { label: string; lines: Line[]; text: (value: number) => string; floor?: number; /** Marks at powers of two. */ binary?: boolean }) {
   const place = useRef<HTMLDivElement>(null);
   useEffect(() => {
     const element = place.current;
@@ -40,14 +49,14 @@ export function Chart({ label, lines, text, floor = 1 }: { label: string; lines:
           height: 110,
           legend: { show: false },
           cursor: { show: false },
-          padding: [8, 4, 0, 0],
+          padding: [8, 10, 0, 0],
           scales: {
-            x: { time: true, range: () => [Date.now() / 1000 - KEPT_S, Date.now() / 1000] },
+            x: { time: true, range: () => span() },
             y: { range: (_, __, most) => [0, Math.max(floor, (most ?? 0) * 1.08)] },
           },
           axes: [
-            { ...axis, space: 70, size: 22, values: (_, marks) => marks.map((mark) => new Date(mark * 1000).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" })) },
-            { ...axis, size: 54, space: 34, values: (_, marks) => marks.map(text) },
+            { ...axis, space: 70, size: 22, incrs: [10, 30, 60, 120, 300], values: (_, marks) => marks.map((mark) => new Date(mark * 1000).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", ...(mark % 60 ? { second: "2-digit" } : {}), hourCycle: "h23" })) },
+            { ...axis, size: 54, space: 34, values: (_, marks) => marks.map(text), ...(binary ? { incrs: POWERS } : {}) },
           ],
           series: [
             {},

@@ -35,6 +35,17 @@ export function Id({ id, href, most }: { id: string; href?: string | undefined; 
   );
 }
 
+/** A long name that loses its middle, not its end, where there is no room. */
+export function Middle({ text, tail = 12 }: { text: string; tail?: number }) {
+  const cut = Math.max(0, text.length - tail);
+  return (
+    <span class="middle">
+      <span>{text.slice(0, cut)}</span>
+      <span>{text.slice(cut)}</span>
+    </span>
+  );
+}
+
 export function Copy({ text, label = "Copy" }: { text: string; label?: string }) {
   const [done, set] = useState(false);
   useEffect(() => {

@@ -7,7 +7,7 @@ import { mebibytes, number } from "../format";
 import { cluster } from "../live";
 import type { Task } from "../live/cluster";
 import { go, link } from "../router";
-import { Ago, State } from "./small";
+import { Ago, Middle, State } from "./small";
 
 const ROW_PX = 34;
 const BEYOND = 8;
@@ -94,7 +94,7 @@ export function TaskList({ tasks, order, onOrder, brief }: { tasks: Task[]; orde
           <div key={task.key} role="row" aria-rowindex={first + index + 2} class={`vrow ${task.key === chosen ? "chosen" : ""}`} style={{ top: `${(first + index) * ROW_PX}px` }}>
             <span role="cell" class="mono cut">
               <a href={taskLink(task)} title={task.id} tabIndex={-1}>
-                {task.id}
+                <Middle text={task.id} />
               </a>
             </span>
             <span role="cell">

@@ -1,0 +1,114 @@
+// Tables of cases for what needs no browser.
+import { describe, expect, test } from "vitest";
+import { appPath, refusal } from "../src/api";
+import { ago, bytes, duration, mebibytes, number, percent, short, stateName } from "../src/format";
+import { lineOf, lines } from "../src/json-lines";
+import { Cluster, type StateEvent, type Task } from "../src/live/cluster";
+import { aboutApp, appState, type App, type Queued } from "../src/live/marathon";
+import { whole } from "../src/log";
+import { link, parse } from "../src/router";
+
+describe("format", () => {
+  test.each([
+    [duration(0), "0 s"],
+    [duration(59.4), "59 s"],
+    [duration(60), "1 min"],
+    [duration(3600), "1 h"],
+    [duration(3 * 3600 + 720), "3 h 12 min"],
+    [duration(90_000), "1 day"],
+    [ago(100, 101), "now"],
+    [ago(100, 108), "8 s ago"],
+    [number(0.30000000000000004), "0.3"],
+    [number(-0.0001), "0"],
+    [number(1234.5), "1,235"],
+    [mebibytes(32), "32 MiB"],
+    [mebibytes(11540), "11.3 GiB"],
+    [bytes(12), "12 B"],
+    [bytes(70_000), "68.4 KiB"],
+    [percent(0, 0), "–"],
+    [percent(0.001, 10), "<1 %"],
+    [percent(1, 4), "25 %"],
+    [short("short"), "short"],
+    [short("a-very-long-identifier-of-many-letters-0001"), "a-very-lon…ters-0001"],
+    [stateName("TASK_GONE_BY_OPERATOR"), "Gone by operator"],
+  ])("%s is %s", (shown, expected) => expect(shown).toBe(expected));
+});
+
+test("routes decode what links encode", () => {
+  for (const segments of [["apps", "shop", "clock"], ["tasks", "f", "a/b c?d#e%"]]) expect(parse(link(...segments)).path).toEqual(segments);
+  expect(parse("#/tasks?state=TASK_FAILED&text=a%20b").query.get("text")).toBe("a b");
+  expect(parse("#/tasks/%zz").path).toEqual(["tasks", "%zz"]);
+  expect(appPath("/shop/a b")).toBe("shop/a%20b");
+});
+
+describe("lines of paths", () => {
+  const text = '{\n  "id": "/x",\n  "portDefinitions": [\n    {"port": 1},\n    {\n      "port": -5\n    }\n  ],\n  "env": {"A": "}"},\n  "cpus": -1\n}';
+  test.each([
+    ["/", 1], ["/id", 2], ["/portDefinitions", 3], ["/portDefinitions(0)/port", 4], ["/portDefinitions(1)/port", 6], ["/portDefinitions(1)/name", 5],
+    ["/env/A", 9], ["/cpus", 10], ["/mem", 1],
+  ])("%s is in line %d", (path, line) => expect(lineOf(lines(text), path)).toBe(line));
+  test.each(["", "{", '{"a', '{"a":', "[[[[", '{"a":[1,}', `${"[".repeat(10_000)}`])("half a text %# does no harm", (half) => expect(lines(half).get("/")).toBe(1));
+});
+
+const task = (key: number, state: string, more: Partial<Task> = {}): Task => ({
+  key, id: `t${key}`, name: "t", framework: "F", agent: "A", list: state === "TASK_RUNNING" ? "active" : "completed", state, resources: [0.1, 0, 32, 0], ...more,
+});
+
+describe("the cluster", () => {
+  const fed = (...events: StateEvent[]): Cluster => {
+    const cluster = new Cluster();
+    for (const event of events) cluster.take(event);
+    return cluster;
+  };
+  const snapshot: StateEvent = { reset: true, tasks: [task(1, "TASK_RUNNING"), task(2, "TASK_RUNNING"), task(3, "TASK_FAILED")], ready: true };
+
+  test("counts follow every change", () => {
+    const cluster = fed(snapshot, { tasks: [task(1, "TASK_FINISHED")] }, { tasks_gone: [3] });
+    expect(cluster.now.count("TASK_RUNNING")).toBe(1);
+    expect(cluster.now.count("TASK_FINISHED")).toBe(1);
+    expect(cluster.now.count("TASK_FAILED")).toBe(0);
+    expect(cluster.now.loadOf("A")).toEqual({ active: 1, running: 1, amounts: [0.1, 0, 32, 0] });
+    expect(cluster.now.changes).toBe(1);
+  });
+  test("nothing weighs exactly nothing", () => {
+    expect(fed(snapshot, { tasks: [task(1, "TASK_FINISHED"), task(2, "TASK_FINISHED")] }).now.loadOf("F").amounts).toEqual([0, 0, 0, 0]);
+  });
+  test("a new snapshot replaces the old one only when it is whole", () => {
+    const cluster = fed(snapshot, { reset: true, tasks: [task(9, "TASK_RUNNING")] });
+    expect([...cluster.now.tasks.keys()]).toEqual([1, 2, 3]);
+    expect(cluster.take({ ready: true })).toBe(true);
+    expect([...cluster.now.tasks.keys()]).toEqual([9]);
+  });
+});
+
+describe("apps", () => {
+  const app = (running: number, instances: number, deploying = false): App =>
+    ({ id: "/a", instances, tasksRunning: running, tasksStaged: 0, deployments: deploying ? [{ id: "d" }] : [] }) as unknown as App;
+  const queued = (overdue: boolean): Queued => ({ count: 1, delay: { timeLeftSeconds: 3, overdue }, since: "" });
+  test.each([
+    [app(3, 3), undefined, "running"],
+    [app(1, 3, true), undefined, "deploying"],
+    [app(0, 0), undefined, "suspended"],
+    [app(0, 2), queued(false), "delayed"],
+    [app(0, 2, true), queued(true), "waiting"],
+    [app(2, 2), queued(true), "running"],
+  ])("case %#", (one, entry, expected) => expect(appState(one, entry)).toBe(expected));
+  test("events name their app in three ways", () => {
+    const event = (more: object) => ({ eventType: "x", timestamp: "", ...more });
+    expect([event({ appId: "/a" }), event({ runSpecId: "/b" }), event({ appDefinition: { id: "/c" } }), event({})].map(aboutApp)).toEqual(["/a", "/b", "/c", null]);
+  });
+});
+
+test("refusals keep the server's words", () => {
+  expect(refusal(422, '{"message":"Invalid JSON","details":[{"path":"/cpus","errors":["error.min"]}]}').details).toEqual([{ path: "/cpus", errors: ["error.min"] }]);
+  expect(refusal(400, '{"message":"Invalid JSON","details":"EOF at line 1"}').message).toBe("Invalid JSON: EOF at line 1");
+  expect(refusal(404, "There is no such task").message).toBe("There is no such task");
+  expect(refusal(500, "").message).toContain("500");
+});
+
+test("a piece of a log is cut before half a character", () => {
+  expect(whole("abc", 3)).toEqual({ text: "abc", bytes: 3 });
+  expect(whole("é\uFFFD", 3)).toEqual({ text: "é", bytes: 2 });
+  expect(whole("\uFFFD", 1)).toEqual({ text: "\uFFFD", bytes: 1 });
+  expect(whole("\uFFFDx\uFFFD", 3).bytes).toBe(3);
+});
