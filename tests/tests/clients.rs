@@ -67,3 +67,24 @@ fn marathon_python_makes_every_call() {
     let _ = marathon.get("/v2/info");
     assert!(script("marathon_client.py", &[&marathon.url]).contains("all calls work"));
 }
+
+#[test]
+fn the_example_of_the_sdk_runs_its_tasks() {
+    let (cluster, _master, _agent) = cluster();
+    let binary = tepui_tests::process::tepui();
+    let example = binary.with_file_name("examples").join("hello");
+    assert!(
+        example.exists(),
+        "{} is not there: run ./test, or `cargo build --release --examples`",
+        example.display()
+    );
+    let mut command = Command::new(example);
+    command.args([cluster.location(), "5", "echo hello"]);
+    let mut process = Process::start("hello", command);
+    assert!(process.ended(PATIENCE).success());
+    assert!(
+        process.log().contains("5 tasks have finished"),
+        "{}",
+        process.log()
+    );
+}

@@ -1,0 +1,266 @@
+//! What Marathon answers to what should not have been sent, over HTTP: the status and the body of the reference, and nothing changes.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+use serde_json::json;
+use tepui_tests::{
+    PATIENCE,
+    client::{get, get_json, post},
+    cluster::{Cluster, active_agents, deploy, running, sleeper},
+    until,
+};
+
+/// One request on a connection of its own; status and body.
+fn raw(port: u16, method: &str, target: &str, headers: &str, body: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let request = format!(
+        "{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or_else(|| panic!("no status: {answer}"));
+    (
+        status,
+        answer
+            .split_once("\r\n\r\n")
+            .map_or(String::new(), |(_, body)| body.to_owned()),
+    )
+}
+
+#[test]
+fn bad_requests_get_their_answer_and_change_nothing() {
+    let mut cluster = Cluster::standalone();
+    let master = cluster.master(&[]);
+    let _agent = cluster.agent(&[]);
+    let marathon = cluster.marathon(&[]);
+    until("the agent", PATIENCE, || {
+        (active_agents(&master.url) == 1).then_some(())
+    });
+    let tasks = deploy(&marathon.url, &sleeper("/web", 2), 2);
+    until("the end of the deployment", PATIENCE, || {
+        (get_json(&format!("{}/v2/deployments", marathon.url))? == json!([])).then_some(())
+    });
+    let before = get_json(&format!("{}/v2/apps", marathon.url)).unwrap();
+    let json_type = "Content-Type: application/json\r\n";
+    let long = format!("{{\"id\": \"/{}\", \"cmd\": \"true\"}}", "a".repeat(4000));
+    let deep = format!(
+        "{{\"id\": \"/deep\", \"labels\": {}{}}}",
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    );
+    for (method, target, headers, body, status, text) in [
+        ("POST", "/v2/apps", json_type, "{", 400, "Invalid JSON"),
+        (
+            "POST",
+            "/v2/apps",
+            json_type,
+            "[]",
+            422,
+            "error.expected.jsobject",
+        ),
+        ("POST", "/v2/apps", json_type, &deep, 400, "Invalid JSON"),
+        (
+            "POST",
+            "/v2/apps",
+            "Content-Type: text/plain\r\n",
+            "{}",
+            415,
+            "Unsupported Media Type",
+        ),
+        (
+            "POST",
+            "/v2/apps",
+            json_type,
+            r#"{"cmd":"true"}"#,
+            422,
+            "error.path.missing",
+        ),
+        (
+            "POST",
+            "/v2/apps",
+            json_type,
+            r#"{"id":"/x","cmd":"true","cpus":-1}"#,
+            422,
+            "/cpus",
+        ),
+        (
+            "POST",
+            "/v2/apps",
+            json_type,
+            r#"{"id":"/x y","cmd":"true"}"#,
+            422,
+            "Object is not valid",
+        ),
+        (
+            "POST",
+            "/v2/apps",
+            json_type,
+            &long,
+            422,
+            "must not be longer than",
+        ),
+        (
+            "POST",
+            "/v2/apps",
+            json_type,
+            r#"{"id":"/web","cmd":"true"}"#,
+            409,
+            "An app with id [/web] already exists.",
+        ),
+        (
+            "POST",
+            "/v2/apps",
+            json_type,
+            r#"{"id":"/x","container":{"type":"DOCKER","docker":{"image":"x"}}}"#,
+            422,
+            "container",
+        ),
+        (
+            "PUT",
+            "/v2/apps/web",
+            json_type,
+            r#"{"version":"yesterday"}"#,
+            422,
+            "Invalid timestamp",
+        ),
+        (
+            "PUT",
+            "/v2/apps",
+            json_type,
+            r#"[{"cmd":"true"}]"#,
+            422,
+            "id",
+        ),
+        (
+            "GET",
+            "/v2/apps/none",
+            "",
+            "",
+            404,
+            "App '/none' does not exist",
+        ),
+        (
+            "GET",
+            "/v2/apps/web/versions/x",
+            "",
+            "",
+            422,
+            "Invalid timestamp",
+        ),
+        (
+            "GET",
+            "/v2/apps?label=a%3D%3D",
+            "",
+            "",
+            422,
+            "Can not parse label selector",
+        ),
+        (
+            "DELETE",
+            "/v2/apps/none",
+            "",
+            "",
+            404,
+            "App '/none' does not exist",
+        ),
+        (
+            "DELETE",
+            "/v2/apps/web/tasks/none",
+            "",
+            "",
+            404,
+            "does not exist",
+        ),
+        (
+            "DELETE",
+            "/v2/deployments/none",
+            "",
+            "",
+            404,
+            "DeploymentPlan none does not exist",
+        ),
+        ("POST", "/v2/tasks/delete", json_type, "{}", 422, "ids"),
+        (
+            "POST",
+            "/v2/tasks/delete?scale=true&wipe=true",
+            json_type,
+            r#"{"ids":[]}"#,
+            400,
+            "You cannot use scale and wipe at the same time.",
+        ),
+        ("DELETE", "/v2/apps", "", "", 405, "Method Not Allowed"),
+        ("GET", "/v2/nothing", "", "", 404, "URI not found"),
+        (
+            "GET",
+            "/v2/events",
+            "Accept: application/json\r\n",
+            "",
+            406,
+            "Not Acceptable",
+        ),
+    ] {
+        let (answered, said) = raw(marathon.port, method, target, headers, body);
+        let what = format!("{method} {target} {}", &body[..body.len().min(80)]);
+        assert_eq!(answered, status, "{what}: {said}");
+        assert!(said.contains(text), "{what}: {said}");
+    }
+    let huge = post(
+        &format!("{}/v2/apps", marathon.url),
+        &json!({ "id": "/huge", "cmd": "x".repeat(17 << 20) }),
+    );
+    assert!(
+        huge.is_none_or(|answer| answer.status == 413),
+        "a body above the limit is refused"
+    );
+    let after = get_json(&format!("{}/v2/apps", marathon.url)).unwrap();
+    assert_eq!(before, after);
+    assert_eq!(running(&marathon.url, "/web", 2), tasks);
+}
+
+#[test]
+fn rubbish_on_the_wire_harms_nobody() {
+    let mut cluster = Cluster::standalone();
+    let master = cluster.master(&[]);
+    let agent = cluster.agent(&[]);
+    let marathon = cluster.marathon(&[]);
+    until("the agent", PATIENCE, || {
+        (active_agents(&master.url) == 1).then_some(())
+    });
+    let mut silent = Vec::new();
+    for port in [master.port, agent.port, marathon.port] {
+        for rubbish in [
+            &b"\x00\xff\xfe\x16\x03\x01"[..],
+            b"GET / HTTP/9.9\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+            b"POST /v2/apps HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        ] {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let _ = stream.write_all(rubbish); // it may have been hung up on
+            silent.push(stream);
+        }
+        silent.extend((0..50).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()));
+    }
+    for url in [
+        format!("{}/health", master.url),
+        format!("{}/health", agent.url),
+        format!("{}/ping", marathon.url),
+    ] {
+        assert_eq!(get(&url).unwrap().status, 200, "{url}");
+    }
+    let _ = deploy(&marathon.url, &sleeper("/web", 1), 1);
+}
