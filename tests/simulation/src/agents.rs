@@ -99,7 +99,7 @@ impl Simulation {
         self.machines[agent].life += 1;
         let config = self.agent_config(agent);
         let facts = self.facts(agent);
-        let leader = self.leader;
+        let leader = self.detected(Host::Agent(agent));
         let machine = &mut self.machines[agent];
         machine.sequence = 0;
         machine.sync_comes = false;
@@ -216,7 +216,7 @@ impl Simulation {
                 stream: wire as u64,
             },
         );
-        self.after(10, 2_000, Happening::Connect { agent, life });
+        self.after(0, 2_000, Happening::Connect { agent, life });
     }
 
     pub(crate) fn arrive_at_agent(
@@ -376,7 +376,7 @@ impl Simulation {
                         self.close(wire, Way::Up);
                         self.machines[agent].wire = None;
                         let life = self.machines[agent].life;
-                        self.after(10, 2_000, Happening::Connect { agent, life });
+                        self.after(0, 2_000, Happening::Connect { agent, life });
                     }
                 }
                 Output::Changed(change) => self.agent_shows(agent, change),

@@ -136,12 +136,26 @@ impl Simulation {
         }
     }
 
+    /// Who leads, as a host sees it: now and then that is the past for a while.
+    pub(crate) fn detected(&mut self, host: Host) -> usize {
+        if self.trouble() && self.random.percent(15) {
+            let alive: Vec<usize> = (0..self.masters.len())
+                .filter(|master| self.masters[*master].alive)
+                .collect();
+            if let Some(stale) = alive.get(self.random.below(alive.len())) {
+                self.after(100, 10_000, Happening::LeaderSeen(host));
+                return *stale;
+            }
+        }
+        self.leader
+    }
+
     /// A host learns who leads now; its stream to another master ends.
     pub(crate) fn leader_seen(&mut self, host: Host) {
-        let leader = self.leader;
+        let leader = self.detected(host);
         let soon = Duration::from_millis(1);
         match host {
-            Host::Master(master) if master != leader => self.depose(master),
+            Host::Master(master) if master != self.leader => self.depose(master),
             Host::Agent(agent) => {
                 let machine = &mut self.machines[agent];
                 machine.leader = leader;

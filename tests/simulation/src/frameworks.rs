@@ -73,7 +73,7 @@ pub(crate) fn call(kind: Type) -> Call {
 
 impl Simulation {
     pub(crate) fn framework_starts(&mut self, framework: usize) {
-        let leader = self.leader;
+        let leader = self.detected(Host::Framework(framework));
         let scheduler = &mut self.schedulers[framework];
         if scheduler.alive {
             return;
@@ -155,7 +155,7 @@ impl Simulation {
         if scheduler.wire == Some(wire) {
             scheduler.forget_stream();
             let life = scheduler.life;
-            self.after(10, 2_000, Happening::Subscribe { framework, life });
+            self.after(0, 2_000, Happening::Subscribe { framework, life });
         }
     }
 

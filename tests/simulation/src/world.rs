@@ -376,12 +376,17 @@ impl Simulation {
         }
     }
 
-    /// A process dies: its streams break.
+    /// A process dies: its streams break. Now and then nobody is told, and only pings (or a successor) show that it is gone.
     pub(crate) fn break_wires_of(&mut self, host: Host) {
+        let unseen = self.trouble() && self.random.percent(30);
         for wire in 0..self.wires.len() {
             let (one, other) = self.wires[wire].ends(Way::Up);
             if one == host || other == host {
-                self.break_wire(wire);
+                if unseen {
+                    self.wires[wire].over = true;
+                } else {
+                    self.break_wire(wire);
+                }
             }
         }
     }
