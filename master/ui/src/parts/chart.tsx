@@ -49,7 +49,7 @@ export function Chart({ label, lines, text, floor = 1, binary = false }: { label
           height: 110,
           legend: { show: false },
           cursor: { show: false },
-          padding: [8, 10, 0, 0],
+          padding: [8, 24, 0, 0],
           scales: {
             x: { time: true, range: () => span() },
             y: { range: (_, __, most) => [0, Math.max(floor, (most ?? 0) * 1.08)] },
