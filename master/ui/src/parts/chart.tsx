@@ -22,6 +22,7 @@ export interface Line {
   fill?: boolean;
   /** Drawn on top of this column. */
   on?: Column;
+  /** A bound, not a quantity: needs no legend. */
   dashed?: boolean;
 }
 
@@ -100,7 +101,7 @@ export function Chart({ label, lines, text, floor = 1, binary = false }: { label
       <figcaption>
         {label}
         <span class="legend">
-          {lines.map((line) => (
+          {lines.filter((line) => !line.dashed).map((line) => (
             <span key={line.column}>
               <i style={{ background: `var(${line.colour})` }} /> {line.label}
             </span>
