@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    PATIENCE,
+    PATIENCE, cgroups,
     client::{get_json, post},
     process::{Process, free_port},
     until,
@@ -21,6 +21,18 @@ pub struct Daemon {
     pub url: String,
     /// Its port.
     pub port: u16,
+    /// Below which an agent's tasks have their cgroups.
+    cgroups_root: Option<String>,
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.process = None;
+        // An agent's tasks outlive it, as they should; not the test.
+        if let Some(root) = &self.cgroups_root {
+            cgroups::empty(root);
+        }
+    }
 }
 
 impl Daemon {
@@ -33,6 +45,7 @@ impl Daemon {
             process: None,
             url: format!("http://127.0.0.1:{port}"),
             port,
+            cgroups_root: None,
         };
         daemon.restart();
         daemon
@@ -137,11 +150,12 @@ impl Cluster {
     /// Starts an agent with 4 cpus, 1024 MiB and 100 ports of its own unless `args` say otherwise.
     #[must_use]
     pub fn agent(&mut self, args: &[&str]) -> Daemon {
+        // cgroups of its own, so that tests do not see each other's.
+        let root = format!("tepui-test-{}", free_port());
         let mut all = vec![
             format!("--work_dir={}", self.work_dir("agent").display()),
             format!("--master={}", self.location),
-            // cgroups of its own, so that tests do not see each other's.
-            format!("--cgroups_root=tepui-test-{}", free_port()),
+            format!("--cgroups_root={root}"),
         ];
         if !args.iter().any(|arg| arg.starts_with("--resources")) {
             let first = 20_000 + 100 * (free_port() % 100);
@@ -151,7 +165,9 @@ impl Cluster {
             ));
         }
         all.extend(args.iter().map(|&arg| arg.to_owned()));
-        Daemon::start("agent", "port", &all)
+        let mut agent = Daemon::start("agent", "port", &all);
+        agent.cgroups_root = Some(root);
+        agent
     }
 
     /// Starts Marathon, with ZooKeeper if the cluster has one.

@@ -3,6 +3,7 @@
 //! A test starts what it needs on free ports of the loopback range, shares nothing with other tests, waits for conditions rather than for time, and
 //! leaves nothing running. The log of every process is shown when its test fails.
 
+pub mod cgroups;
 pub mod client;
 pub mod cluster;
 pub mod process;

@@ -500,6 +500,18 @@ fn refused_documents_and_the_exact_answer() {
             &unsupported("resourceLimits"),
         ),
         (
+            r#"{"residency":{"taskLostBehavior":"WAIT_FOREVER"}}"#,
+            invalid,
+            "/residency",
+            &unsupported("residency"),
+        ),
+        (
+            r#"{"healthChecks":[{"protocol":"MESOS_HTTPS","port":1}]}"#,
+            invalid,
+            "/healthChecks(0)/protocol",
+            &unsupported("a health check over HTTPS"),
+        ),
+        (
             r#"{"ipAddress":{"groups":[]}}"#,
             invalid,
             "/ipAddress",

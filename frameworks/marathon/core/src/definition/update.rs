@@ -190,6 +190,7 @@ impl AppUpdate {
             "uris",
             "ipAddress",
             "executorResources",
+            "residency",
             "resourceLimits",
             "tty",
         ] {
@@ -241,6 +242,15 @@ impl AppUpdate {
             }
         }
         for (at, check) in self.health_checks.iter().flatten().enumerate() {
+            if matches!(
+                check.protocol,
+                HealthProtocol::Https | HealthProtocol::MesosHttps
+            ) {
+                self.not_built.push((
+                    object.path(&format!("healthChecks({at})/protocol")),
+                    not_built("a health check over HTTPS"),
+                ));
+            }
             if check.ipv6 {
                 let message = "IPv6 can only be used for container type DOCKER and Mesos http/https/tcp health checks";
                 self.not_built.push((
