@@ -14,6 +14,7 @@ use crate::containers::{Container, Stage};
 use crate::invariants::Invariant;
 use crate::network::{Host, Payload, Way};
 use crate::random::Random;
+use crate::scenario::Sabotage;
 use crate::world::{Happening, Simulation, trace};
 
 /// A machine that an agent runs on.
@@ -166,9 +167,13 @@ impl Simulation {
 
     /// The process dies; with the machine, everything that was not synchronised and every container.
     pub(crate) fn crash_agent(&mut self, agent: usize, machine_too: bool) {
+        let torn = self.scenario.sabotage == Some(Sabotage::TearsJournals);
         let machine = &mut self.machines[agent];
         if machine.core.take().is_none() {
             return;
+        }
+        if torn {
+            machine.journal.truncate(machine.journal.len() / 2);
         }
         machine.wire = None;
         if machine_too {
@@ -365,7 +370,9 @@ impl Simulation {
                 Output::ToMaster { stream, message } => {
                     self.leaves_agent(agent, message.message.as_ref());
                     let wire = usize::try_from(stream).unwrap_or(usize::MAX);
-                    if self.machines[agent].wire == Some(wire) {
+                    let lost = self.scenario.sabotage == Some(Sabotage::LosesTerminalUpdates)
+                        && ends_task(message.message.as_ref());
+                    if self.machines[agent].wire == Some(wire) && !lost {
                         self.send(wire, Way::Up, Payload::FromAgent(message));
                     }
                 }
@@ -503,4 +510,12 @@ impl Simulation {
             Change::Framework(_) | Change::FrameworkEnded(_) => {}
         }
     }
+}
+
+fn ends_task(message: Option<&Message>) -> bool {
+    let state = match message {
+        Some(Message::TaskUpdate(update)) => TaskState::from_number(update.status.state),
+        _ => None,
+    };
+    state.is_some_and(TaskState::is_terminal)
 }

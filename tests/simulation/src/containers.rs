@@ -4,6 +4,7 @@ use tepui_agent_core::{ContainerState, Exit, Input, Launch, Limitation};
 use tepui_model::ContainerId;
 
 use crate::invariants::Invariant;
+use crate::scenario::Sabotage;
 use crate::world::{Happening, Simulation, trace};
 
 const SIGTERM: i32 = 15;
@@ -67,7 +68,11 @@ impl Simulation {
             .fold((0, 0), |(cpus, mem), container| {
                 (cpus + container.cpus_milli, mem + container.mem_bytes)
             });
-        if cpus > machine.cpus * 1_000 || mem > machine.mem_mib << 20 {
+        let part = match self.scenario.sabotage {
+            Some(Sabotage::ShrinksMachines) => 2,
+            _ => 1,
+        };
+        if cpus > machine.cpus * 1_000 / part || mem > (machine.mem_mib << 20) / part {
             let what = format!(
                 "agent {agent} has {} cpus and {} MiB, and its containers {cpus} thousandths and {} MiB",
                 machine.cpus,

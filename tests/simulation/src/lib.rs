@@ -37,6 +37,6 @@ mod world;
 
 pub use invariants::{Breach, Invariant};
 pub use runner::{run_seed, run_seeds};
-pub use scenario::{Fault, Scenario};
+pub use scenario::{Fault, Sabotage, Scenario};
 pub use trace::Trace;
 pub use world::{Simulation, Summary};

@@ -25,6 +25,19 @@ pub struct Scenario {
     pub lost_acknowledgements_percent: u32,
     /// How likely each fault is, compared to the others.
     pub faults: Vec<(Fault, u32)>,
+    /// A promise that the world breaks, to show that the checks find it.
+    pub sabotage: Option<Sabotage>,
+}
+
+/// Promises of the world that a run may break on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sabotage {
+    /// Terminal updates are lost on streams that do not break.
+    LosesTerminalUpdates,
+    /// A crash of an agent's process also takes the newer half of its journal.
+    TearsJournals,
+    /// Machines have half of what their agents tell.
+    ShrinksMachines,
 }
 
 /// What can go wrong. Whatever is broken mends after a random time.
@@ -75,6 +88,7 @@ impl Scenario {
             lost_acknowledgements_percent: [0, 5, 30][random.below(3)],
             // Each kind of fault is left out of some runs, so that the others are met undisturbed.
             faults: kinds.into_iter().filter(|_| random.percent(70)).collect(),
+            sabotage: None,
         }
     }
 }
