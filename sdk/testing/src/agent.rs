@@ -56,9 +56,9 @@ impl Agent {
         behaviour: Behaviour,
     ) -> Result<Self, Error> {
         let hostname = format!("agent-{}", uuid::Uuid::new_v4().simple());
-        let resources = resources::from_flag(text).map_err(|error| Error::Resources {
+        let resources = resources::from_flag(text).map_err(|reason| Error::Resources {
             text: text.to_owned(),
-            reason: error.to_string(),
+            reason,
         })?;
         let register = register(
             &hostname,

@@ -1,5 +1,7 @@
 //! A framework on the SDK, tested with the kit: what the framework sees is what the agent was told to do.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use tepui_sdk::{Encoding, Event, Framework, Task, TaskState, Transport};
