@@ -199,6 +199,10 @@ fn channel_to(endpoint: &str) -> Option<Channel> {
             .tcp_nodelay(true)
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(4 << 20)
+            // A master that vanished without closing is noticed before it has ever sent a ping, too.
+            .http2_keep_alive_interval(Duration::from_secs(15))
+            .keep_alive_timeout(Duration::from_secs(30))
+            .keep_alive_while_idle(true)
             .connect_lazy(),
     )
 }

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 use tepui_tests::{
@@ -12,6 +15,12 @@ use tepui_tests::{
     until,
     zookeeper::Ensemble,
 };
+
+/// Each test has servers and daemons of its own, and the time that they take is part of what is tested: one after the other.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The session time-out of the daemons' default, and the two seconds within which everything is back after it.
 const BACK_WITHIN: Duration = Duration::from_secs(4 + 2);
@@ -46,6 +55,7 @@ fn scale(marathon: &str, app: &str, instances: u32) {
 
 #[test]
 fn a_killed_leader_is_replaced_within_the_session_timeout() {
+    let _alone = alone();
     let ensemble = Ensemble::start(3);
     let mut cluster = Cluster::at(&ensemble.url("/mesos"));
     let mut masters = vec![
@@ -95,6 +105,7 @@ fn a_killed_leader_is_replaced_within_the_session_timeout() {
 
 #[test]
 fn nothing_is_disturbed_while_zookeeper_is_gone() {
+    let _alone = alone();
     let mut ensemble = Ensemble::start(3);
     let mut cluster = Cluster::at(&ensemble.url("/mesos"));
     let masters = vec![cluster.master(&[]), cluster.master(&[])];
@@ -138,6 +149,7 @@ fn nothing_is_disturbed_while_zookeeper_is_gone() {
 
 #[test]
 fn a_master_without_zookeeper_has_its_agents_back_when_it_returns() {
+    let _alone = alone();
     let mut cluster = Cluster::standalone();
     let mut master = cluster.master(&[]);
     let _agent = cluster.agent(&[]);
@@ -166,6 +178,7 @@ fn a_master_without_zookeeper_has_its_agents_back_when_it_returns() {
 
 #[test]
 fn marathons_elect_a_leader_and_pass_requests_on() {
+    let _alone = alone();
     let ensemble = Ensemble::start(1);
     let mut cluster = Cluster::at(&ensemble.url("/mesos"));
     let master = cluster.master(&[]);
