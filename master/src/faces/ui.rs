@@ -1,7 +1,7 @@
 //! The web UI: files that were part of the source when the binary was built, or one plain page when there were none.
 //!
 //! Files below `assets/` carry a hash of their content in their names and may be kept for ever; everything else is asked for again each
-//! time, by its tag. A path that is no file and looks like a page gets `index.html`: the UI routes inside the browser.
+//! time, by its tag. The UI routes behind the `#`, so a path that is no file is nothing: a tool that asks for what is not built learns it.
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH};
 use http::{Method, StatusCode};
@@ -21,26 +21,27 @@ const FALLBACK: &str = include_str!("fallback.html");
 
 /// Answers anything that no other route wanted.
 pub(super) fn answer(asked: &Asked) -> Response {
+    let path = asked.path.trim_start_matches('/');
+    let front = path.is_empty() || path == "index.html";
+    let file = find(if front { "index.html" } else { path });
+    if file.is_none() && !front {
+        return text(
+            StatusCode::NOT_FOUND,
+            format!("There is nothing at {}", asked.path),
+        );
+    }
     if asked.method != Method::GET && asked.method != Method::HEAD {
         return not_allowed("GET", &asked.method);
     }
-    let path = asked.path.trim_start_matches('/');
-    let file = find(if path.is_empty() { "index.html" } else { path });
-    // A path with an extension names a file, not a page.
-    let page = !path.rsplit('/').next().unwrap_or_default().contains('.');
-    match file.or_else(|| if page { find("index.html") } else { None }) {
+    match file {
         Some(file) => serve(asked, file),
-        None if path.is_empty() || path == "index.html" => {
+        None => {
             let mut answer = bytes("text/html; charset=utf-8", FALLBACK.as_bytes());
             answer
                 .headers_mut()
                 .insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             answer
         }
-        None => text(
-            StatusCode::NOT_FOUND,
-            format!("There is nothing at {}", asked.path),
-        ),
     }
 }
 
