@@ -224,6 +224,14 @@ fn reached(package: &Value) -> BTreeSet<&'static str> {
         .iter()
         .map(|package| (text(package, "id"), text(package, "name")))
         .collect();
+    reached_ids(package)
+        .into_iter()
+        .map(|id| names[id])
+        .collect()
+}
+
+/// The same by id: name and version.
+fn reached_ids(package: &Value) -> BTreeSet<&'static str> {
     let nodes = metadata()["resolve"]["nodes"].as_array().expect("nodes");
     let nodes: BTreeMap<&str, &Value> = nodes.iter().map(|node| (text(node, "id"), node)).collect();
     let mut seen = BTreeSet::new();
@@ -240,7 +248,7 @@ fn reached(package: &Value) -> BTreeSet<&'static str> {
             }
         }
     }
-    seen.into_iter().map(|id| names[id]).collect()
+    seen
 }
 
 fn is_procedural_macro(id: &str) -> bool {
@@ -343,16 +351,21 @@ fn what_we_chose_is_there_once() {
         .filter(|name| !name.starts_with("tepui"))
         .collect();
     assert!(direct.contains("tokio"), "the graph was read");
-    let linked: BTreeSet<&str> = own().flat_map(reached).collect();
+    // What ends up in the binary; tests may bring what they like.
+    let linked: BTreeSet<&str> = own()
+        .filter(|package| text(package, "name") == "tepui")
+        .flat_map(reached_ids)
+        .collect();
+    assert!(linked.len() > 100, "the graph was read");
     for name in direct {
         let versions: BTreeSet<&str> = packages()
             .iter()
-            .filter(|package| text(package, "name") == name && linked.contains(name))
+            .filter(|package| text(package, "name") == name && linked.contains(text(package, "id")))
             .map(|package| text(package, "version"))
             .collect();
         let excused = deny_toml_skips(name);
         assert!(
-            versions.len() == 1 + excused || versions.len() == 1,
+            versions.len() <= 1 + excused,
             "{name} is there in versions {versions:?}; deny.toml excuses {excused} of them"
         );
     }

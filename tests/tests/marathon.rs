@@ -70,8 +70,8 @@ fn bad_requests_get_their_answer_and_change_nothing() {
             "/v2/apps",
             json_type,
             "[]",
-            422,
-            "error.expected.jsobject",
+            400,
+            "a JSON object is expected",
         ),
         ("POST", "/v2/apps", json_type, &deep, 400, "Invalid JSON"),
         (

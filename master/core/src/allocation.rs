@@ -403,7 +403,7 @@ const MAX_OFFERS_PER_EVENT: usize = 512;
 fn agent_url(info: &mesos::AgentInfo) -> mesos::Url {
     let ip = info
         .hostname
-        .parse::<std::net::IpAddr>()
+        .parse::<core::net::IpAddr>()
         .is_ok()
         .then(|| info.hostname.clone());
     mesos::Url {

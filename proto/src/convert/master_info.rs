@@ -1,6 +1,6 @@
 //! How a master introduces itself: MasterInfo in events, and as JSON in ZooKeeper (`json.info_<sequence>`).
 
-use std::net::Ipv4Addr;
+use core::net::Ipv4Addr;
 
 use crate::json;
 use crate::mesos::master_info::{Capability, capability};
