@@ -117,7 +117,11 @@ impl Driver {
                 Output::CloseExecutor { connection } => self.executors.close(connection),
                 Output::Answer { call, result } => self.executors.answer(call, result),
                 Output::Probe(probe) => self.hands.probe(probe),
-                Output::Changed(change) => changes.push(change),
+                Output::Changed(change) => {
+                    // At once: a launch of this very batch makes its sandbox below the agent's id.
+                    self.identify(&change);
+                    changes.push(change);
+                }
                 Output::Exit { reason } => done = Some(reason),
             }
         }
@@ -137,15 +141,18 @@ impl Driver {
         }
         let mut view = self.view.write();
         for change in changes {
-            if let Change::Agent(agent) = &change
-                && let Some(id) = &agent.id
-            {
-                self.identified(id.as_str());
-                if agent.registered {
-                    tracing::info!("registered with the master as agent {id}");
-                }
-            }
             view.apply(change);
+        }
+    }
+
+    fn identify(&self, change: &Change) {
+        if let Change::Agent(agent) = change
+            && let Some(id) = &agent.id
+        {
+            self.identified(id.as_str());
+            if agent.registered {
+                tracing::info!("registered with the master as agent {id}");
+            }
         }
     }
 
