@@ -9,8 +9,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 use tepui_model::{AgentId, ExecutorId, FrameworkId, Resources, Role, TaskState, Time};
-use tepui_proto::mesos;
 use tepui_proto::mesos::scheduler::OfferConstraints;
+use tepui_proto::mesos::{self, maintenance};
+
+use crate::allocator::Quota;
 
 /// A change of what operators see. A view starts empty: whatever a new master knows comes as changes too.
 #[derive(Debug, Clone)]
@@ -68,6 +70,20 @@ pub enum Change {
     OfferAdded(Arc<OfferSnapshot>),
     /// An offer was accepted, declined, rescinded or withdrawn.
     OfferRemoved(OfferKey),
+    /// A framework was asked to leave a machine.
+    InverseOfferAdded(Arc<InverseOfferSnapshot>),
+    /// It answered, or the question is void.
+    InverseOfferRemoved(OfferKey),
+    /// An operation began, or its status changed.
+    OperationUpdated(Arc<OperationSnapshot>),
+    /// An operation is over and acknowledged, or its agent is gone.
+    OperationForgotten(OperationKey),
+    /// The weights that were set, whole, by role.
+    WeightsChanged(Arc<[(Role, f64)]>),
+    /// All quota, whole, by role.
+    QuotasChanged(Arc<[(Role, Quota)]>),
+    /// The maintenance schedule or the state of its machines, whole.
+    MaintenanceChanged(Arc<MaintenanceSnapshot>),
 }
 
 /// Why an agent is no longer there.
@@ -79,6 +95,8 @@ pub enum AgentRemoval {
     Unregistered,
     /// An operator marked it gone for ever.
     Gone,
+    /// Its machine was taken down for maintenance.
+    Maintenance,
 }
 
 /// Names a task for as long as this master lives; task ids may be used again, keys are not.
@@ -88,6 +106,10 @@ pub struct TaskKey(pub u64);
 /// The number in an offer's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OfferKey(pub u64);
+
+/// Names an operation: its uuid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperationKey(pub [u8; 16]);
 
 /// What operators see of an agent.
 #[derive(Debug, Clone)]
@@ -104,8 +126,12 @@ pub struct AgentSnapshot {
     pub capabilities: Arc<[mesos::agent_info::Capability]>,
     /// A stream is open.
     pub connected: bool,
-    /// Deactivated by an operator: no offers.
+    /// Deactivated or draining, by an operator: no offers.
     pub deactivated: bool,
+    /// Draining or drained, with its bounds.
+    pub drain: Option<mesos::DrainInfo>,
+    /// When it began to drain: Mesos' `estimated_drain_start_time`.
+    pub drain_started_at: Option<Time>,
     /// First registration with this master.
     pub registered_at: Time,
     /// Latest return, if it returned.
@@ -237,4 +263,39 @@ pub struct OfferSnapshot {
     pub resources: Arc<Resources>,
     /// When.
     pub made_at: Time,
+}
+
+/// An outstanding inverse offer.
+#[derive(Debug)]
+pub struct InverseOfferSnapshot {
+    /// Which; offers and inverse offers share their numbers.
+    pub key: OfferKey,
+    /// To whom.
+    pub framework: FrameworkId,
+    /// Where.
+    pub agent: AgentId,
+    /// As it was sent.
+    pub offer: mesos::InverseOffer,
+}
+
+/// An operation on an agent's resources that is not over, or whose end is not acknowledged.
+#[derive(Debug, Clone)]
+pub struct OperationSnapshot {
+    /// Which.
+    pub key: OperationKey,
+    /// Whose; `None` for operators'.
+    pub framework: Option<FrameworkId>,
+    /// Where.
+    pub agent: AgentId,
+    /// The whole message.
+    pub operation: mesos::Operation,
+}
+
+/// Maintenance, as GET_MAINTENANCE_SCHEDULE and GET_MAINTENANCE_STATUS show it.
+#[derive(Debug, Clone, Default)]
+pub struct MaintenanceSnapshot {
+    /// All windows.
+    pub schedule: maintenance::Schedule,
+    /// Machines that drain, with the frameworks' answers, and those that are down.
+    pub status: maintenance::ClusterStatus,
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tepui_model::{AgentId, FrameworkId, TaskId};
-use tepui_proto::mesos::scheduler;
+use tepui_proto::mesos::{self, maintenance, offer, quota, scheduler};
 use tepui_proto::tepui::v1::AgentMessage;
 
 /// One subscription of a framework: an open HTTP response or a gRPC stream. Chosen by the shell, never reused.
@@ -159,5 +159,63 @@ pub enum OperatorCall {
     MarkAgentGone {
         /// The agent.
         agent: AgentId,
+    },
+    /// DRAIN_AGENT: deactivate, kill what runs with at most the configured grace, and tell when all is over. Durable. 400 if the
+    /// agent is unknown, in a maintenance schedule or too old, 409 while it is being marked gone.
+    DrainAgent {
+        /// The agent.
+        agent: AgentId,
+        /// Its bounds, and whether it is marked gone in the end.
+        config: mesos::DrainConfig,
+    },
+    /// RESERVE_RESOURCES, UNRESERVE_RESOURCES, CREATE_VOLUMES, DESTROY_VOLUMES, GROW_VOLUME, SHRINK_VOLUME: one operation on what no
+    /// task uses on an agent; just enough offers are rescinded. 400 if it is invalid or the agent unknown, 409 if not enough is free.
+    /// Accepted with 202.
+    Operate {
+        /// The agent.
+        agent: AgentId,
+        /// What; any other type is refused with 400.
+        operation: Box<offer::Operation>,
+        /// Who authenticated, if anybody did.
+        principal: Option<Arc<str>>,
+    },
+    /// UPDATE_WEIGHTS. Durable. 400 unless every weight is positive and every role valid. Outstanding offers are rescinded.
+    UpdateWeights {
+        /// Role and weight; roles that are not named keep theirs.
+        weights: Vec<mesos::WeightInfo>,
+    },
+    /// UPDATE_QUOTA: all or nothing. Durable. 400 for a role that is nested or named twice, and, unless forced, for limits below
+    /// consumption or guarantees above the cluster's capacity.
+    UpdateQuota {
+        /// One for each role that changes; empty ones take the quota away.
+        configs: Vec<quota::QuotaConfig>,
+        /// Without looking at consumption and capacity.
+        force: bool,
+    },
+    /// SET_QUOTA (deprecated): guarantees, and limits of the same size. Durable. 400 if the role has quota already, 409 if the cluster
+    /// cannot give that much and it is not forced.
+    SetQuota {
+        /// Role, guarantee, force.
+        request: quota::QuotaRequest,
+    },
+    /// REMOVE_QUOTA (deprecated). Durable. 400 if the role has none.
+    RemoveQuota {
+        /// The role, as it was given.
+        role: String,
+    },
+    /// UPDATE_MAINTENANCE_SCHEDULE: replaces all windows. Durable. 400 if it is invalid, or drops a machine that is down.
+    UpdateMaintenanceSchedule {
+        /// The whole schedule.
+        schedule: maintenance::Schedule,
+    },
+    /// START_MAINTENANCE: machines that are draining go down, their agents are shut down and removed. Durable. 400 otherwise.
+    StartMaintenance {
+        /// Which.
+        machines: Vec<mesos::MachineId>,
+    },
+    /// STOP_MAINTENANCE: machines that are down are up again, and leave the schedule. Durable. 400 otherwise.
+    StopMaintenance {
+        /// Which.
+        machines: Vec<mesos::MachineId>,
     },
 }

@@ -28,9 +28,11 @@ mod stores;
 mod tasks;
 mod validate;
 
+pub use allocator::Quota;
 pub use change::{
-    AgentRemoval, AgentSnapshot, Change, ExecutorSnapshot, FrameworkSnapshot, OfferKey,
-    OfferSnapshot, TaskFacts, TaskKey, TaskList, TaskSnapshot,
+    AgentRemoval, AgentSnapshot, Change, ExecutorSnapshot, FrameworkSnapshot, InverseOfferSnapshot,
+    MaintenanceSnapshot, OfferKey, OfferSnapshot, OperationKey, OperationSnapshot, TaskFacts,
+    TaskKey, TaskList, TaskSnapshot,
 };
 pub use config::Config;
 pub use counters::{Counters, FrameworkCounters, MessageCounters, OfferCounters};

@@ -42,6 +42,18 @@ impl Master {
                 self.set_activation(agent, false, token, out)
             }
             OperatorCall::MarkAgentGone { agent } => self.mark_gone(agent, token, out),
+            OperatorCall::DrainAgent { .. }
+            | OperatorCall::Operate { .. }
+            | OperatorCall::UpdateWeights { .. }
+            | OperatorCall::UpdateQuota { .. }
+            | OperatorCall::SetQuota { .. }
+            | OperatorCall::RemoveQuota { .. }
+            | OperatorCall::UpdateMaintenanceSchedule { .. }
+            | OperatorCall::StartMaintenance { .. }
+            | OperatorCall::StopMaintenance { .. } => {
+                let not_built = "This call is not built yet".to_owned();
+                reply(token, refused(501, not_built), out);
+            }
         }
     }
 

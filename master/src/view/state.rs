@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tepui_master_core::{
-    AgentRemoval, AgentSnapshot, Change, ExecutorSnapshot, FrameworkSnapshot, OfferKey,
-    OfferSnapshot, TaskKey, TaskList, TaskSnapshot,
+    AgentRemoval, AgentSnapshot, Change, ExecutorSnapshot, FrameworkSnapshot, InverseOfferSnapshot,
+    MaintenanceSnapshot, OfferKey, OfferSnapshot, OperationKey, OperationSnapshot, Quota, TaskKey,
+    TaskList, TaskSnapshot,
 };
 use tepui_model::resources::Name;
-use tepui_model::{AgentId, ExecutorId, FrameworkId};
+use tepui_model::{AgentId, ExecutorId, FrameworkId, Role};
 use tepui_proto::mesos;
 
 use super::{Amounts, Shown, to_proto};
@@ -106,6 +107,12 @@ pub(crate) struct State {
     pub(crate) recovered_agents: BTreeMap<AgentId, Arc<mesos::AgentInfo>>,
     pub(crate) frameworks: BTreeMap<FrameworkId, Framework>,
     pub(crate) completed_frameworks: BTreeMap<FrameworkId, Framework>,
+    pub(crate) inverse_offers: BTreeMap<OfferKey, Arc<InverseOfferSnapshot>>,
+    pub(crate) operations: BTreeMap<OperationKey, Arc<OperationSnapshot>>,
+    /// Only those that were set.
+    pub(crate) weights: Arc<[(Role, f64)]>,
+    pub(crate) quotas: Arc<[(Role, Quota)]>,
+    pub(crate) maintenance: Arc<MaintenanceSnapshot>,
     /// Whose task it is, and in which list.
     tasks: HashMap<TaskKey, (FrameworkId, TaskList)>,
     offers: HashMap<OfferKey, FrameworkId>,
@@ -173,7 +180,11 @@ impl State {
             }
             Change::AgentRemoved {
                 id,
-                cause: AgentRemoval::Unreachable | AgentRemoval::Unregistered | AgentRemoval::Gone,
+                cause:
+                    AgentRemoval::Unreachable
+                    | AgentRemoval::Unregistered
+                    | AgentRemoval::Gone
+                    | AgentRemoval::Maintenance,
             } => {
                 self.agents.remove(&id);
                 self.recovered_agents.remove(&id);
@@ -246,6 +257,21 @@ impl State {
                     framework.offers.remove(&key);
                 }
             }
+            Change::InverseOfferAdded(offer) => {
+                self.inverse_offers.insert(offer.key, offer);
+            }
+            Change::InverseOfferRemoved(key) => {
+                self.inverse_offers.remove(&key);
+            }
+            Change::OperationUpdated(operation) => {
+                self.operations.insert(operation.key, operation);
+            }
+            Change::OperationForgotten(key) => {
+                self.operations.remove(&key);
+            }
+            Change::WeightsChanged(weights) => self.weights = weights,
+            Change::QuotasChanged(quotas) => self.quotas = quotas,
+            Change::MaintenanceChanged(maintenance) => self.maintenance = maintenance,
         }
     }
 

@@ -364,7 +364,14 @@ impl Simulation {
             | Change::FrameworkCompleted(_)
             | Change::FrameworkForgotten(_)
             | Change::ExecutorAdded(_)
-            | Change::ExecutorRemoved { .. } => {}
+            | Change::ExecutorRemoved { .. }
+            | Change::InverseOfferAdded(_)
+            | Change::InverseOfferRemoved(_)
+            | Change::OperationUpdated(_)
+            | Change::OperationForgotten(_)
+            | Change::WeightsChanged(_)
+            | Change::QuotasChanged(_)
+            | Change::MaintenanceChanged(_) => {}
         }
     }
 

@@ -96,7 +96,7 @@ impl Master {
         self.counters.slave_removals += 1;
         match cause {
             AgentRemoval::Unreachable => self.counters.slave_removals_unhealthy += 1,
-            AgentRemoval::Unregistered | AgentRemoval::Gone => {
+            AgentRemoval::Unregistered | AgentRemoval::Gone | AgentRemoval::Maintenance => {
                 self.counters.slave_removals_unregistered += 1
             }
         }
@@ -131,6 +131,11 @@ impl Master {
                 TaskState::Lost,
                 Reason::AgentRemoved,
                 "Agent has unregistered",
+            ),
+            AgentRemoval::Maintenance => (
+                TaskState::Lost,
+                Reason::AgentRemoved,
+                "Agent is down for maintenance",
             ),
             AgentRemoval::Gone if aware => (
                 TaskState::GoneByOperator,

@@ -84,6 +84,8 @@ impl Agent {
             capabilities: Arc::clone(&self.capabilities),
             connected: self.link.is_some(),
             deactivated: self.deactivated,
+            drain: None,
+            drain_started_at: None,
             registered_at: self.registered_at,
             reregistered_at: self.reregistered_at,
             total: Arc::clone(&self.total),

@@ -170,7 +170,14 @@ impl Gathered {
             }
             Change::AgentRecovered(_)
             | Change::ExecutorAdded(_)
-            | Change::ExecutorRemoved { .. } => {}
+            | Change::ExecutorRemoved { .. }
+            | Change::InverseOfferAdded(_)
+            | Change::InverseOfferRemoved(_)
+            | Change::OperationUpdated(_)
+            | Change::OperationForgotten(_)
+            | Change::WeightsChanged(_)
+            | Change::QuotasChanged(_)
+            | Change::MaintenanceChanged(_) => {}
         }
     }
 
