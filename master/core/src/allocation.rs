@@ -1,7 +1,9 @@
 //! Between the tables and the allocator: tells it what it has to know, and makes what it hands out into offers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tepui_model::resources::Name;
 use tepui_model::{OfferId, Resources, Role};
 use tepui_proto::convert::resources::{self, Encoding};
 use tepui_proto::mesos;
@@ -17,6 +19,7 @@ use crate::events;
 use crate::master::{Master, Timer};
 use crate::output::Output;
 use crate::state::{Agent, AgentIx, Framework, FrameworkIx, HashMap, IndexMap, Offer};
+use crate::validate::constraints::agent_attributes;
 
 /// The allocator, and the way back from its names for things.
 pub(crate) struct Allocation {
@@ -33,6 +36,11 @@ impl Allocation {
             allocation_interval: config.allocation_interval,
             filter_gpu_resources: config.filter_gpu_resources,
             min_allocatable: config.min_allocatable.clone(),
+            unshared_names: config
+                .unshared_names
+                .iter()
+                .map(|name| Name::from(name.as_str()))
+                .collect(),
             coalesce: config.crumb_delay,
             seed: config.seed,
             ..AllocatorConfig::default()
@@ -62,6 +70,10 @@ fn framework_options(framework: &Framework) -> FrameworkOptions {
         role: role.clone(),
         suppressed: framework.suppressed.contains(role),
         min_allocatable: framework.min_allocatable.get(role).cloned(),
+        constraints: framework
+            .constraints
+            .as_ref()
+            .and_then(|constraints| constraints.of(role).cloned()),
     });
     FrameworkOptions {
         roles: roles.collect(),
@@ -89,12 +101,13 @@ pub(crate) fn agent_options(
             .and_then(|domain| domain.fault_domain.as_ref())
             .map(|fault| fault.region.name.clone())
     };
-    // A master without a region has only local agents.
-    let home = region(&master.domain);
+    // Whoever does not say where it is counts as near.
+    let regions = region(&master.domain).zip(region(&info.domain));
     AgentOptions {
         total: total.clone(),
-        remote_region: home.is_some() && region(&info.domain) != home,
+        remote_region: regions.is_some_and(|(home, own)| home != own),
         multi_role,
+        attributes: agent_attributes(info),
     }
 }
 
@@ -190,6 +203,11 @@ impl Master {
         let before = std::mem::replace(&mut agent.counted_active, active);
         self.counters.slaves_active += u64::from(active);
         self.counters.slaves_active -= u64::from(before);
+    }
+
+    /// Only agents with these host names are offered from now on; `None`: all.
+    pub(crate) fn allocation_whitelist(&mut self, hostnames: Option<BTreeSet<String>>) {
+        self.allocation.allocator.set_whitelist(hostnames);
     }
 
     /// Something runs that was not offered by this master: found in a registration.

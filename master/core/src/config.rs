@@ -5,7 +5,7 @@ use std::time::Duration;
 use tepui_model::Quantities;
 use tepui_proto::mesos::MasterInfo;
 
-use crate::allocator::AllocatorConfig;
+use crate::allocator::{AllocatorConfig, PatternLimits};
 
 /// Settings of a master core. `Config::new` has Mesos' defaults, but for those that decisions.md changes.
 #[derive(Debug, Clone)]
@@ -26,6 +26,12 @@ pub struct Config {
     pub min_allocatable: Vec<Quantities>,
     /// `--filter_gpu_resources`.
     pub filter_gpu_resources: bool,
+    /// `--fair_sharing_excluded_resource_names`: scalars that do not count in fair shares.
+    pub unshared_names: Vec<String>,
+    /// `--offer_constraints_re2_max_mem` and `…_max_program_size`.
+    pub constraint_limits: PatternLimits,
+    /// `--require_agent_domain`: agents without a fault domain are refused.
+    pub require_agent_domain: bool,
     /// `--allocation_interval`: how long what was declined for 0 s stays away from who declined it.
     pub allocation_interval: Duration,
     /// How long what a productive ACCEPT left over is held back, so that crumbs gather.
@@ -71,6 +77,9 @@ impl Config {
             root_submissions: true,
             min_allocatable: AllocatorConfig::default().min_allocatable,
             filter_gpu_resources: true,
+            unshared_names: Vec::new(),
+            constraint_limits: PatternLimits::default(),
+            require_agent_domain: false,
             allocation_interval: Duration::from_secs(1),
             crumb_delay: Duration::from_millis(2),
             offer_timeout: Some(Duration::from_secs(300)),

@@ -3,6 +3,7 @@
 //! Names of streams and replies are numbers that the shell chooses and never uses twice; the core only hands them back.
 //! No input is ever a panic: each variant says what happens when it comes at another time.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,6 +106,8 @@ pub enum Input {
         /// Who waits.
         reply: Option<ReplyToken>,
     },
+    /// The whitelist was read: only agents with these host names are offered from now on; `None`: all. What runs elsewhere runs on.
+    Whitelist(Option<BTreeSet<String>>),
     /// Whether this master is cut off from the other masters for so long that another may lead (I6). While it is, nothing new is started:
     /// no offers are made, and the tasks of an ACCEPT are dropped, so that their framework tries again. What runs goes on.
     Suspended(bool),

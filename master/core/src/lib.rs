@@ -40,3 +40,4 @@ pub use input::{CallOrigin, Input, LinkKey, OperatorCall, ReplyToken, StoreError
 pub use master::Master;
 pub use output::{LogLevel, Output, Reply};
 pub use registry::{AdmittedAgent, Registry, RegistryOperation};
+pub use validate::constraints::{Constraints, agent_attributes};

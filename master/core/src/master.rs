@@ -191,6 +191,7 @@ impl Master {
             Input::LinkClosed { link } => self.link_closed(link, out),
             Input::Stored { sequence, result } => self.stored(sequence, result, out),
             Input::Operator { call, reply } => self.operator(call, reply, out),
+            Input::Whitelist(hostnames) => self.allocation_whitelist(hostnames),
             Input::Tick => self.tick(out),
             Input::Suspended(suspended) => self.suspended = suspended,
             Input::Flush => self.flush(out),

@@ -1,7 +1,9 @@
 //! One agent's books: what it has, who holds what of it, what is free, who refused it.
 
-use super::api::{AgentOptions, FrameworkCapabilities};
+use super::api::AgentOptions;
+use super::constraints::{AgentAttributes, Classes, Verdicts};
 use super::refusals::Refusals;
+use super::tree::Subscription;
 use smallvec::SmallVec;
 use tepui_model::resources::Name;
 use tepui_model::{Quantities, Resources};
@@ -47,7 +49,10 @@ pub(super) struct Agent {
     /// Whether anything but plain resources is there, so that not everybody may have everything.
     pub(super) mixed: bool,
     demands: Demands,
+    pub(super) attributes: AgentAttributes,
+    pub(super) verdicts: Verdicts,
     pub(super) active: bool,
+    pub(super) whitelisted: bool,
     pub(super) refusals: Refusals,
     /// How often it has gained something.
     pub(super) gains: u32,
@@ -71,7 +76,10 @@ impl Agent {
             overcommitted: false,
             mixed: false,
             demands: Demands::default(),
+            attributes: AgentAttributes::default(),
+            verdicts: Verdicts::default(),
             active: true,
+            whitelisted: true,
             refusals: Refusals::default(),
             gains: 0,
             todo: Todo::Nothing,
@@ -87,6 +95,10 @@ impl Agent {
     pub(super) fn set_options(&mut self, options: &AgentOptions) {
         self.demands.remote_region = options.remote_region;
         self.demands.single_role = !options.multi_role;
+        if self.attributes != options.attributes {
+            self.attributes = options.attributes.clone();
+            self.verdicts.clear();
+        }
         self.set_total(options.total.unallocated());
     }
 
@@ -136,15 +148,25 @@ impl Agent {
             .map(|at| &self.held[at].1)
     }
 
-    /// Whether a framework with these capabilities is shown this agent.
+    /// Whether it is offered to anybody.
+    pub(super) fn is_open(&self) -> bool {
+        self.active && self.whitelisted
+    }
+
+    /// Whether a subscription is shown this agent.
     pub(super) fn is_shown_to(
         &self,
-        capabilities: FrameworkCapabilities,
+        subscription: &Subscription,
         filter_gpus: bool,
+        classes: &Classes,
     ) -> bool {
+        let capabilities = subscription.capabilities;
         (capabilities.gpu_resources || !(self.demands.gpus && filter_gpus))
             && (capabilities.region_aware || !self.demands.remote_region)
             && !(capabilities.multi_role && self.demands.single_role)
+            && subscription
+                .constraints
+                .is_none_or(|class| classes.admit(class, &self.attributes, &self.verdicts))
     }
 
     /// Gives something free to a subscription. Returns by how much that raises what it holds, and whether it held nothing here before.

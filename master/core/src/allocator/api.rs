@@ -1,5 +1,8 @@
 //! The allocator's door: what the master tells it and what it answers.
 
+use super::constraints::{AgentAttributes, RoleConstraints};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 use tepui_model::resources::{Name, Scalar};
 use tepui_model::{FrameworkId, Quantities, Resources, Role, Time};
@@ -97,6 +100,8 @@ pub struct RoleSubscription {
     pub suppressed: bool,
     /// The framework's own notion of a minimal offer for this role; `None`: the master's.
     pub min_allocatable: Option<Vec<Quantities>>,
+    /// Which agents it wants to see for this role; `None`: all.
+    pub constraints: Option<Arc<RoleConstraints>>,
 }
 
 impl From<Role> for RoleSubscription {
@@ -105,6 +110,7 @@ impl From<Role> for RoleSubscription {
             role,
             suppressed: false,
             min_allocatable: None,
+            constraints: None,
         }
     }
 }
@@ -127,6 +133,8 @@ pub struct AgentOptions {
     pub remote_region: bool,
     /// Whether it has the MULTI_ROLE capability.
     pub multi_role: bool,
+    /// What offer constraints and the whitelist go by.
+    pub attributes: AgentAttributes,
 }
 
 impl From<Resources> for AgentOptions {
@@ -136,6 +144,7 @@ impl From<Resources> for AgentOptions {
             total,
             remote_region: false,
             multi_role: true,
+            attributes: AgentAttributes::default(),
         }
     }
 }
@@ -237,6 +246,9 @@ pub trait Allocator {
 
     /// Offers nothing of it any more (disconnected, draining, deactivated). What is held on it stays held.
     fn deactivate_agent(&mut self, agent: AgentHandle);
+
+    /// Offers only agents with these host names; `None`: any. What is held elsewhere stays held.
+    fn set_whitelist(&mut self, hostnames: Option<BTreeSet<String>>);
 
     /// Books something as held that the allocator did not hand out itself: tasks of an agent that re-registers, further copies
     /// of a shared volume.

@@ -5,13 +5,14 @@ use super::api::{
     AgentHandle, AgentOptions, Allocation, Allocator, AllocatorConfig, FrameworkHandle,
     FrameworkOptions, Holding, Quota, Recovery,
 };
+use super::constraints::Classes;
 use super::quota::{self, Quotas};
 use super::random::Random;
 use super::slab::Slab;
 use super::tree::Tree;
 use super::wheel::Wheel;
 use smallvec::SmallVec;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use tepui_model::{FrameworkId, Quantities, Resources, Role, Time};
 
 /// A framework: its subscriptions by role, also of roles it has left while it holds something there.
@@ -44,6 +45,8 @@ pub struct HierarchicalDrf {
     pub(super) surplus_grown: bool,
     /// How many subscriptions have their own notion of a minimal offer.
     pub(super) own_minima: usize,
+    pub(super) classes: Classes,
+    pub(super) whitelist: Option<BTreeSet<String>>,
     pub(super) random: Random,
 }
 
@@ -63,6 +66,8 @@ impl HierarchicalDrf {
             quotas: Quotas::default(),
             surplus_grown: false,
             own_minima: 0,
+            classes: Classes::default(),
+            whitelist: None,
             random: Random::new(config.seed),
             config,
         }
@@ -148,7 +153,8 @@ impl Allocator for HierarchicalDrf {
     }
 
     fn add_agent(&mut self, options: &AgentOptions, holdings: &[Holding]) -> AgentHandle {
-        let agent = Agent::new(options);
+        let mut agent = Agent::new(options);
+        agent.whitelisted = self.is_whitelisted(&options.attributes.hostname);
         self.change_total(&Resources::new(), agent.total());
         let handle = AgentHandle::from(self.agents.insert(agent));
         for holding in holdings {
@@ -162,9 +168,11 @@ impl Allocator for HierarchicalDrf {
         let Some(index) = self.resolve_agent(agent) else {
             return;
         };
+        let whitelisted = self.is_whitelisted(&options.attributes.hostname);
         let agent = &mut self.agents[index];
         let before = agent.total().clone();
         agent.set_options(options);
+        agent.whitelisted = whitelisted;
         let after = agent.total().clone();
         self.change_total(&before, &after);
         self.gained(index);
@@ -220,6 +228,22 @@ impl Allocator for HierarchicalDrf {
         };
         self.agents[index].active = false;
         self.list(index);
+    }
+
+    fn set_whitelist(&mut self, hostnames: Option<BTreeSet<String>>) {
+        if self.whitelist == hostnames {
+            return;
+        }
+        self.whitelist = hostnames;
+        let agents: Vec<u32> = self.agents.indices().collect();
+        for index in agents {
+            let whitelisted = self.is_whitelisted(&self.agents[index].attributes.hostname);
+            let before = std::mem::replace(&mut self.agents[index].whitelisted, whitelisted);
+            if before != whitelisted {
+                self.list(index);
+                self.unsettle(index, Agent::try_all);
+            }
+        }
     }
 
     fn hold(&mut self, agent: AgentHandle, holding: &Holding) {

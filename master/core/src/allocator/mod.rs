@@ -4,6 +4,7 @@
 //! - **I1** nothing is handed out twice: what frameworks hold on an agent never exceeds its total by a decision made here;
 //! - reserved resources go to their role and its descendants only;
 //! - every free resource is offered to somebody who wants it, at once: no cycle, no waiting;
+//! - an agent that a framework's constraints exclude for a role, or that is not on the whitelist, is not offered;
 //! - a role's quota guarantee is kept free for it, its limit is never passed by an offer;
 //! - the role, and within it the framework, with the lowest weighted dominant share goes first;
 //! - work is proportional to what changed: an event on one agent visits this agent; a framework that revives is tried on agents
@@ -24,8 +25,10 @@
 mod agent;
 mod api;
 mod books;
+mod constraints;
 mod drf;
 mod order;
+mod pattern;
 mod quota;
 mod random;
 mod refusals;
@@ -43,4 +46,6 @@ pub use api::{
     AgentHandle, AgentOptions, Allocation, Allocator, AllocatorConfig, FrameworkCapabilities,
     FrameworkHandle, FrameworkOptions, Holding, Quota, Recovery, RoleSubscription,
 };
+pub use constraints::{AgentAttributes, Constraint, Predicate, RoleConstraints, Selector};
 pub use drf::HierarchicalDrf;
+pub use pattern::{Pattern, PatternLimits};

@@ -13,7 +13,7 @@ impl HierarchicalDrf {
     pub(super) fn list(&mut self, index: u32) {
         let agent = &mut self.agents[index];
         if !self.quotas.is_empty() {
-            let free = if agent.active {
+            let free = if agent.is_open() {
                 quota::common(agent.free())
             } else {
                 Quantities::new()
@@ -23,7 +23,7 @@ impl HierarchicalDrf {
             self.surplus_grown |= self.quotas.take_grown();
         }
         let offers =
-            agent.active && visit::is_offerable(agent.free(), &self.config, self.own_minima > 0);
+            agent.is_open() && visit::is_offerable(agent.free(), &self.config, self.own_minima > 0);
         match (offers, agent.listed) {
             (true, None) => {
                 agent.listed = Some(self.listed.len());
@@ -111,11 +111,13 @@ impl HierarchicalDrf {
         loop {
             let own_minima = self.own_minima > 0;
             let (tree, config, quotas) = (&self.tree, &self.config, &self.quotas);
+            let classes = &self.classes;
             let decision = Visit::decide(
                 &Rules {
                     tree,
                     config,
                     quotas,
+                    classes,
                     own_minima,
                     now,
                 },

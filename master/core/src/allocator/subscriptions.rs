@@ -6,6 +6,24 @@ use smallvec::SmallVec;
 use tepui_model::Role;
 
 impl HierarchicalDrf {
+    /// Whether agents of this host name are offered at all.
+    pub(super) fn is_whitelisted(&self, hostname: &str) -> bool {
+        self.whitelist
+            .as_ref()
+            .is_none_or(|list| list.contains(hostname))
+    }
+
+    /// Nobody uses these constraints any more, or one fewer does.
+    fn leave_class(&mut self, class: Option<u32>) {
+        let Some(class) = class.filter(|class| self.classes.leave(*class)) else {
+            return;
+        };
+        let agents: Vec<u32> = self.agents.indices().collect();
+        for agent in agents {
+            self.agents[agent].verdicts.forget(class);
+        }
+    }
+
     pub(super) fn resolve_agent(&self, agent: AgentHandle) -> Option<u32> {
         self.agents.resolve(agent.into())
     }
@@ -80,10 +98,17 @@ impl HierarchicalDrf {
         let Some(index) = self.subscription_for(framework, &wanted.role) else {
             return;
         };
+        // The new ones first: if they are the old ones, nothing is forgotten.
+        let constraints = wanted
+            .constraints
+            .as_ref()
+            .map(|constraints| self.classes.enter(constraints));
         let subscription = self.tree.subscription_mut(index);
+        let before = std::mem::replace(&mut subscription.constraints, constraints);
         let was_willing = subscription.subscribed && !subscription.suppressed;
         let changed = subscription.capabilities != options.capabilities
-            || subscription.min_allocatable != wanted.min_allocatable;
+            || subscription.min_allocatable != wanted.min_allocatable
+            || before != constraints;
         self.own_minima -= usize::from(subscription.min_allocatable.is_some());
         self.own_minima += usize::from(wanted.min_allocatable.is_some());
         subscription.subscribed = true;
@@ -92,6 +117,7 @@ impl HierarchicalDrf {
         subscription
             .min_allocatable
             .clone_from(&wanted.min_allocatable);
+        self.leave_class(before);
         if !wanted.suppressed && !was_willing {
             self.stir(index);
         } else {
@@ -106,6 +132,8 @@ impl HierarchicalDrf {
         let subscription = self.tree.subscription_mut(index);
         self.own_minima -= usize::from(subscription.min_allocatable.take().is_some());
         subscription.subscribed = false;
+        let constraints = subscription.constraints.take();
+        self.leave_class(constraints);
         self.settle_liveness(index);
         self.tidy_subscription(index);
     }

@@ -50,6 +50,8 @@ pub(super) struct Subscription {
     pub(super) node: u32,
     pub(super) capabilities: FrameworkCapabilities,
     pub(super) min_allocatable: Option<Vec<Quantities>>,
+    /// The class of its constraints, if it has any.
+    pub(super) constraints: Option<u32>,
     /// Raised to void all its refusals.
     pub(super) epoch: u32,
     /// Whether the framework still lists the role.
@@ -194,6 +196,7 @@ impl Tree {
             node,
             capabilities: FrameworkCapabilities::default(),
             min_allocatable: None,
+            constraints: None,
             epoch,
             subscribed: false,
             suppressed: false,

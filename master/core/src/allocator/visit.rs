@@ -2,6 +2,7 @@
 
 use super::agent::{Agent, Todo};
 use super::api::AllocatorConfig;
+use super::constraints::Classes;
 use super::order::Whom;
 use super::quota::{self, Allowance, Quotas};
 use super::tree::{Child, Subscription, Tree};
@@ -13,6 +14,7 @@ pub(super) struct Rules<'a> {
     pub(super) tree: &'a Tree,
     pub(super) config: &'a AllocatorConfig,
     pub(super) quotas: &'a Quotas,
+    pub(super) classes: &'a Classes,
     /// Whether some framework has its own notion of a minimal offer.
     pub(super) own_minima: bool,
     pub(super) now: Time,
@@ -92,7 +94,7 @@ impl<'a> Visit<'a> {
             exhausted: false,
         };
         visit.exhausted =
-            !agent.active || !is_offerable(&visit.free, rules.config, rules.own_minima);
+            !agent.is_open() || !is_offerable(&visit.free, rules.config, rules.own_minima);
         match todo {
             Todo::Nothing => {}
             Todo::Eager => visit.walk_owed_first(Whom::Eager),
@@ -177,8 +179,9 @@ impl<'a> Visit<'a> {
         }
         let subscription = self.rules.tree.subscription(index);
         if !self.agent.is_shown_to(
-            subscription.capabilities,
+            subscription,
             self.rules.config.filter_gpu_resources,
+            self.rules.classes,
         ) {
             return;
         }

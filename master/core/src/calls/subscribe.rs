@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tepui_model::{FrameworkId, Role};
 use tepui_proto::mesos::FrameworkInfo;
 use tepui_proto::mesos::scheduler::call::{Subscribe, Type};
-use tepui_proto::mesos::scheduler::{Call, OfferConstraints};
+use tepui_proto::mesos::scheduler::Call;
 use tepui_proto::tepui::v1::{self, master_message};
 
 use super::{Refusal, check_principal};
@@ -17,6 +17,7 @@ use crate::input::{ReplyToken, StreamKey};
 use crate::master::{Master, Timer, reply};
 use crate::output::{Output, Reply};
 use crate::state::{AgentIx, Capabilities, Connection, Framework, FrameworkIx, IndexMap};
+use crate::validate::constraints::Constraints;
 use crate::validate::framework::{
     check_constraints, check_framework, framework_roles, min_allocatable, suppressed_roles,
 };
@@ -29,7 +30,7 @@ pub(crate) struct Wishes {
     pub(crate) info: FrameworkInfo,
     pub(crate) roles: Vec<Role>,
     pub(crate) suppressed: BTreeSet<Role>,
-    pub(crate) constraints: Option<Arc<OfferConstraints>>,
+    pub(crate) constraints: Option<Arc<Constraints>>,
 }
 
 impl Master {
@@ -115,7 +116,7 @@ impl Master {
         check_framework(&info, &self.config)?;
         let roles = framework_roles(&info, &self.config)?;
         let suppressed = suppressed_roles(&suppressed, &roles)?;
-        check_constraints(constraints.as_ref(), &roles)?;
+        let constraints = check_constraints(constraints, &roles, &self.config)?;
         let id = match id {
             Some(id) => Some(
                 FrameworkId::new(id)
@@ -148,7 +149,7 @@ impl Master {
                 info,
                 roles,
                 suppressed,
-                constraints: constraints.map(Arc::new),
+                constraints,
             },
             id,
         ))

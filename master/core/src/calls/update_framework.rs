@@ -1,7 +1,5 @@
 //! UPDATE_FRAMEWORK: the one call whose outcome is its answer.
 
-use std::sync::Arc;
-
 use tepui_proto::mesos::scheduler::call::UpdateFramework;
 
 use super::Refusal;
@@ -54,14 +52,15 @@ impl Master {
         }
         let roles = framework_roles(&info, &self.config).map_err(Refusal::bad_request)?;
         let suppressed = suppressed_roles(&suppressed, &roles).map_err(Refusal::bad_request)?;
-        check_constraints(constraints.as_ref(), &roles).map_err(Refusal::bad_request)?;
+        let constraints = check_constraints(constraints, &roles, &self.config)
+            .map_err(Refusal::bad_request)?;
         self.set_wishes(
             framework,
             Wishes {
                 info,
                 roles,
                 suppressed,
-                constraints: constraints.map(Arc::new),
+                constraints,
             },
             out,
         );

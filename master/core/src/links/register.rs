@@ -15,7 +15,7 @@ use crate::output::{LogLevel, Output};
 use crate::registry::{AdmittedAgent, RegistryOperation};
 use crate::state::Transition;
 use crate::stores::Waiting;
-use crate::validate::agent::check_agent;
+use crate::validate::agent::{check_agent, check_domain};
 
 /// The protocol of `agent.proto` that this master speaks.
 const PROTOCOL: u32 = 1;
@@ -109,6 +109,9 @@ impl Master {
             Ok(id) => id,
             Err(reason) => return self.refuse(link, reason, false, out),
         };
+        if let Err(reason) = check_domain(&register.agent, &self.config) {
+            return self.refuse(link, reason, false, out);
+        }
         let Some(id) = id else {
             return self.admit_new(link, out);
         };

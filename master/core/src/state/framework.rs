@@ -7,13 +7,13 @@ use std::time::Duration;
 use tepui_model::{FrameworkId, Quantities, Role, TaskId, Time};
 use tepui_proto::mesos::FrameworkInfo;
 use tepui_proto::mesos::framework_info::capability::Type;
-use tepui_proto::mesos::scheduler::OfferConstraints;
 
 use super::{AgentIx, IndexMap, TaskIx, Unreachable};
 use crate::allocator::FrameworkHandle;
 use crate::change::{FrameworkSnapshot, OfferKey, TaskKey};
 use crate::counters::FrameworkCounters;
 use crate::input::StreamKey;
+use crate::validate::constraints::Constraints;
 
 /// Whether a framework can be talked to.
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ pub(crate) struct Framework {
     pub(crate) suppressed: BTreeSet<Role>,
     /// Its own notion of a minimal offer, where it has one.
     pub(crate) min_allocatable: BTreeMap<Role, Vec<Quantities>>,
-    pub(crate) constraints: Option<Arc<OfferConstraints>>,
+    pub(crate) constraints: Option<Arc<Constraints>>,
     pub(crate) connection: Connection,
     pub(crate) tasks: IndexMap<TaskId, TaskIx>,
     /// Oldest first; bounded.
@@ -127,7 +127,10 @@ impl Framework {
             reregistered_at: self.reregistered_at,
             unregistered_at,
             suppressed_roles: self.suppressed.iter().cloned().collect(),
-            offer_constraints: self.constraints.clone(),
+            offer_constraints: self
+                .constraints
+                .as_ref()
+                .map(|constraints| Arc::clone(&constraints.wire)),
         })
     }
 }

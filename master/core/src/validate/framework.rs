@@ -1,6 +1,7 @@
 //! What frameworks tell about themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tepui_model::{Quantities, Role};
@@ -8,6 +9,7 @@ use tepui_proto::convert::quantities_from_wire;
 use tepui_proto::mesos::FrameworkInfo;
 use tepui_proto::mesos::scheduler::OfferConstraints;
 
+use super::constraints::Constraints;
 use crate::config::Config;
 use crate::state::Capabilities;
 
@@ -98,46 +100,14 @@ pub(crate) fn suppressed_roles(named: &[String], roles: &[Role]) -> Result<BTree
     named.iter().map(own).collect()
 }
 
-/// Roles of the framework, and no empty groups. What the constraints say is the allocator's to understand.
+/// Constraints of the framework's roles, compiled.
 pub(crate) fn check_constraints(
-    constraints: Option<&OfferConstraints>,
+    constraints: Option<OfferConstraints>,
     roles: &[Role],
-) -> Result<(), String> {
-    let Some(constraints) = constraints else {
-        return Ok(());
-    };
-    for (name, of_role) in &constraints.role_constraints {
-        if !roles.iter().any(|role| role.as_str() == name) {
-            return Err(format!(
-                "Offer constraints specify role '{name}', which is not contained in the list of roles"
-            ));
-        }
-        if of_role.groups.is_empty() {
-            return Err(format!("Offer constraints of role '{name}' are empty"));
-        }
-        if of_role
-            .groups
-            .iter()
-            .any(|group| group.attribute_constraints.is_empty())
-        {
-            return Err(format!(
-                "Offer constraints of role '{name}' contain an empty group"
-            ));
-        }
-        let incomplete = of_role
-            .groups
-            .iter()
-            .flat_map(|group| &group.attribute_constraints)
-            .any(|constraint| {
-                constraint.selector.selector.is_none() || constraint.predicate.predicate.is_none()
-            });
-        if incomplete {
-            return Err(format!(
-                "Offer constraints of role '{name}' have a constraint without selector or predicate"
-            ));
-        }
-    }
-    Ok(())
+    config: &Config,
+) -> Result<Option<Arc<Constraints>>, String> {
+    let compiled = |wire| Constraints::new(wire, roles, config.constraint_limits);
+    Ok(constraints.map(compiled).transpose()?.map(Arc::new))
 }
 
 /// The framework's own notion of a minimal offer, by role. The values were checked.

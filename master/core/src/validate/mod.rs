@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 mod checks;
+pub(crate) mod constraints;
 mod container;
 pub(crate) mod executor;
 pub(crate) mod framework;

@@ -12,4 +12,5 @@ mod offers;
 mod reconciliation;
 mod recovery;
 mod subscriptions;
+mod visibility;
 mod words;

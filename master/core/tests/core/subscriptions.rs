@@ -107,15 +107,31 @@ fn refused_by_an_error_event() {
         ),
         (
             r#""offer_constraints":{"role_constraints":{"x":{"groups":[]}}}"#,
-            "Offer constraints specify role 'x', which is not contained in the list of roles",
+            "Offer constraints specify `role_constraints` for a role 'x', which is not contained in the set of roles",
         ),
         (
             r#""offer_constraints":{"role_constraints":{"*":{"groups":[]}}}"#,
-            "Offer constraints of role '*' are empty",
+            "'OfferConstraints::role_constraints' has an empty 'RoleConstraints::groups' for role *",
         ),
         (
             r#""offer_constraints":{"role_constraints":{"*":{"groups":[{"attribute_constraints":[]}]}}}"#,
-            "Offer constraints of role '*' contain an empty group",
+            "'OfferConstraints::RoleConstraints::groups' for role * contains an empty RoleConstraints::Group",
+        ),
+        (
+            r#""offer_constraints":{"role_constraints":{"*":{"groups":[{"attribute_constraints":[{"selector":{},"predicate":{"exists":{}}}]}]}}}"#,
+            "A role * has an invalid 'AttributeConstraint': Exactly one of 'AttributeConstraint::Selector::name' or 'AttributeConstraint::Selector::pseudoattribute_type' must be set",
+        ),
+        (
+            r#""offer_constraints":{"role_constraints":{"*":{"groups":[{"attribute_constraints":[{"selector":{"pseudoattribute_type":"UNKNOWN"},"predicate":{"exists":{}}}]}]}}}"#,
+            "A role * has an invalid 'AttributeConstraint': Unknown pseudoattribute type",
+        ),
+        (
+            r#""offer_constraints":{"role_constraints":{"*":{"groups":[{"attribute_constraints":[{"selector":{"attribute_name":"a"},"predicate":{}}]}]}}}"#,
+            "A role * has an invalid 'AttributeConstraint': Unknown predicate type",
+        ),
+        (
+            r#""offer_constraints":{"role_constraints":{"*":{"groups":[{"attribute_constraints":[{"selector":{"attribute_name":"a"},"predicate":{"text_matches":{"regex":"("}}}]}]}}}"#,
+            "A role * has an invalid 'AttributeConstraint': Failed to construct regex from pattern '(': ",
         ),
     ];
     for (rest, expected) in cases {

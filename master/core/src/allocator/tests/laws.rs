@@ -2,16 +2,20 @@
 //!
 //! After each step:
 //! - I1: what is held on an agent is contained in its total, unless the agent was shrunk below what was in use;
-//! - an offer goes to a live subscription, within its rights (reservations, capabilities, minimal offer), and is no subset of what it
-//!   has last refused there;
+//! - an offer goes to a live subscription, within its rights (reservations, capabilities, constraints, whitelist, minimal offer), and is
+//!   no subset of what it has last refused there;
 //! - it goes to whoever has the lowest share among those who may have it and want it, by the whole tree of roles;
 //! - when there is no work left, nobody wants anything that is free.
 
-use super::super::{AgentOptions, Allocator, FrameworkCapabilities, HierarchicalDrf, Recovery};
+use super::super::{
+    AgentAttributes, AgentOptions, Allocator, Constraint, FrameworkCapabilities, HierarchicalDrf,
+    Predicate, Recovery, RoleConstraints, Selector,
+};
 use super::model::{Model, ModelAgent, ModelFramework, Refused};
 use super::{config, options, resources, role};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use tepui_model::resources::Kind;
 use tepui_model::{FrameworkId, Quantities, Role, Time};
@@ -35,16 +39,61 @@ const ROLE_SETS: [&[&str]; 7] = [
     &["*", "ops"],
 ];
 const WEIGHTS: [f64; 3] = [0.5, 1.0, 3.0];
+const HOSTS: usize = 4;
+const CONSTRAINTS: usize = 4;
+const WHITELISTS: usize = 3;
+
+/// The n-th set of constraints; the first is none.
+fn constraints(index: usize) -> Option<Arc<RoleConstraints>> {
+    let host = |predicate: fn(String) -> Predicate, value: &str| Constraint {
+        selector: Selector::Hostname,
+        predicate: predicate(value.to_owned()),
+    };
+    let rack = |predicate| Constraint {
+        selector: Selector::Named("rack".to_owned()),
+        predicate,
+    };
+    let groups = match index {
+        0 => return None,
+        1 => vec![vec![host(Predicate::TextEquals, "h1")]],
+        2 => vec![vec![host(Predicate::TextNotEquals, "h1"), rack(Predicate::Exists)]],
+        _ => vec![
+            vec![rack(Predicate::NotExists)],
+            vec![host(Predicate::TextEquals, "h0")],
+        ],
+    };
+    Some(Arc::new(RoleConstraints(groups)))
+}
+
+/// The attributes of the n-th host; two of them have a rack.
+fn attributes(host: usize) -> AgentAttributes {
+    let rack = (host % 2 == 0).then(|| ("rack".to_owned(), Some("r".to_owned())));
+    AgentAttributes {
+        hostname: format!("h{host}"),
+        fault_domain: None,
+        named: rack.into_iter().collect(),
+    }
+}
+
+fn whitelist(index: usize) -> Option<BTreeSet<String>> {
+    match index {
+        0 => None,
+        1 => Some(BTreeSet::new()),
+        _ => Some(BTreeSet::from(["h0".to_owned(), "h3".to_owned()])),
+    }
+}
 
 #[derive(Clone, Debug)]
 enum Step {
     AddFramework {
         roles: usize,
         gpus: bool,
+        constraints: usize,
     },
     UpdateFramework {
         framework: usize,
         roles: usize,
+        constraints: usize,
     },
     RemoveFramework {
         framework: usize,
@@ -61,11 +110,14 @@ enum Step {
     },
     AddAgent {
         total: usize,
+        host: usize,
     },
     UpdateAgent {
         agent: usize,
         total: usize,
+        host: usize,
     },
+    Whitelist(usize),
     RemoveAgent {
         agent: usize,
     },
@@ -106,14 +158,15 @@ fn step() -> impl Strategy<Value = Step> {
         }),
     ];
     prop_oneof![
-        3 => (0..ROLE_SETS.len(), any::<bool>()).prop_map(|(roles, gpus)| Step::AddFramework { roles, gpus }),
-        1 => (one.clone(), 0..ROLE_SETS.len()).prop_map(|(framework, roles)| Step::UpdateFramework { framework, roles }),
+        3 => (0..ROLE_SETS.len(), any::<bool>(), 0..CONSTRAINTS).prop_map(|(roles, gpus, constraints)| Step::AddFramework { roles, gpus, constraints }),
+        1 => (one.clone(), 0..ROLE_SETS.len(), 0..CONSTRAINTS).prop_map(|(framework, roles, constraints)| Step::UpdateFramework { framework, roles, constraints }),
         1 => one.clone().prop_map(|framework| Step::RemoveFramework { framework }),
         1 => (one.clone(), any::<bool>()).prop_map(|(framework, active)| Step::FrameworkActive { framework, active }),
         1 => one.clone().prop_map(|framework| Step::Suppress { framework }),
         1 => one.clone().prop_map(|framework| Step::Revive { framework }),
-        3 => (0..TOTALS.len()).prop_map(|total| Step::AddAgent { total }),
-        1 => (one.clone(), 0..TOTALS.len()).prop_map(|(agent, total)| Step::UpdateAgent { agent, total }),
+        3 => (0..TOTALS.len(), 0..HOSTS).prop_map(|(total, host)| Step::AddAgent { total, host }),
+        1 => (one.clone(), 0..TOTALS.len(), 0..HOSTS).prop_map(|(agent, total, host)| Step::UpdateAgent { agent, total, host }),
+        1 => (0..WHITELISTS).prop_map(Step::Whitelist),
         1 => one.clone().prop_map(|agent| Step::RemoveAgent { agent }),
         1 => (one.clone(), any::<bool>()).prop_map(|(agent, active)| Step::AgentActive { agent, active }),
         8 => (0usize..20, any::<bool>(), why).prop_map(|(holding, half, why)| Step::Recover { holding, half, why }),
@@ -137,7 +190,11 @@ impl World {
     fn do_step(&mut self, step: &Step) {
         let (allocator, model) = (&mut self.allocator, &mut self.model);
         match *step {
-            Step::AddFramework { roles, gpus } => {
+            Step::AddFramework {
+                roles,
+                gpus,
+                constraints: index,
+            } => {
                 if model.frameworks.len() >= 6 {
                     return;
                 }
@@ -149,6 +206,9 @@ impl World {
                     gpu_resources: gpus,
                     ..FrameworkCapabilities::default()
                 };
+                for wanted in &mut options.roles {
+                    wanted.constraints = constraints(index);
+                }
                 let handle = allocator.add_framework(&id, &options);
                 let roles = options
                     .roles
@@ -161,18 +221,27 @@ impl World {
                         id,
                         active: true,
                         gpus,
+                        constraints: constraints(index),
                         roles,
                     },
                 );
             }
-            Step::UpdateFramework { framework, roles } => {
+            Step::UpdateFramework {
+                framework,
+                roles,
+                constraints: index,
+            } => {
                 let Some(handle) = pick(&model.frameworks, framework) else {
                     return;
                 };
                 let mut options = options(ROLE_SETS[roles]);
                 options.capabilities.gpu_resources = model.frameworks[&handle].gpus;
+                for wanted in &mut options.roles {
+                    wanted.constraints = constraints(index);
+                }
                 allocator.update_framework(handle, &options);
                 let books = model.frameworks.get_mut(&handle).unwrap();
+                books.constraints = constraints(index);
                 let wanted: Vec<Role> = options
                     .roles
                     .iter()
@@ -252,14 +321,19 @@ impl World {
                     model.forget_refusals(handle, &roles);
                 }
             }
-            Step::AddAgent { total } => {
+            Step::AddAgent { total, host } => {
                 if model.agents.len() >= 6 {
                     return;
                 }
                 let total = resources(TOTALS[total]);
-                let handle = allocator.add_agent(&AgentOptions::from(total.clone()), &[]);
+                let options = AgentOptions {
+                    attributes: attributes(host),
+                    ..AgentOptions::from(total.clone())
+                };
+                let handle = allocator.add_agent(&options, &[]);
                 let agent = ModelAgent {
                     total,
+                    attributes: attributes(host),
                     active: true,
                     gains: 0,
                     delayed_until: None,
@@ -267,16 +341,25 @@ impl World {
                 };
                 model.agents.insert(handle, agent);
             }
-            Step::UpdateAgent { agent, total } => {
+            Step::Whitelist(index) => {
+                allocator.set_whitelist(whitelist(index));
+                model.whitelist = whitelist(index);
+            }
+            Step::UpdateAgent { agent, total, host } => {
                 let Some(handle) = pick(&model.agents, agent) else {
                     return;
                 };
                 let total = resources(TOTALS[total]);
-                allocator.update_agent(handle, &AgentOptions::from(total.clone()));
+                let options = AgentOptions {
+                    attributes: attributes(host),
+                    ..AgentOptions::from(total.clone())
+                };
+                allocator.update_agent(handle, &options);
                 let held = model.held_on(handle);
                 let books = model.agents.get_mut(&handle).unwrap();
                 books.was_shrunk = !total.contains(&held);
                 books.total = total;
+                books.attributes = attributes(host);
                 books.gains += 1;
             }
             Step::RemoveAgent { agent } => {

@@ -1,11 +1,13 @@
 //! The slow model: it remembers every total, holding and refusal, and reckons everything from them each time.
 
-use super::super::{AgentHandle, Allocation, FrameworkHandle};
-use std::collections::BTreeMap;
+use super::super::{AgentAttributes, AgentHandle, Allocation, FrameworkHandle, RoleConstraints};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use tepui_model::{FrameworkId, Quantities, Resources, Role, Time};
 
 pub(super) struct ModelAgent {
     pub(super) total: Resources,
+    pub(super) attributes: AgentAttributes,
     pub(super) active: bool,
     pub(super) gains: u32,
     pub(super) delayed_until: Option<Time>,
@@ -16,6 +18,8 @@ pub(super) struct ModelFramework {
     pub(super) id: FrameworkId,
     pub(super) active: bool,
     pub(super) gpus: bool,
+    /// For all its roles.
+    pub(super) constraints: Option<Arc<RoleConstraints>>,
     /// Role to (subscribed, suppressed).
     pub(super) roles: BTreeMap<Role, (bool, bool)>,
 }
@@ -37,6 +41,7 @@ pub(super) struct Model {
     pub(super) refused: BTreeMap<(AgentHandle, FrameworkHandle, Role), Vec<Refused>>,
     pub(super) served: BTreeMap<Subscriber, u64>,
     pub(super) weights: BTreeMap<Role, f64>,
+    pub(super) whitelist: Option<BTreeSet<String>>,
 }
 
 impl Model {
@@ -81,6 +86,17 @@ impl Model {
             .iter()
             .any(|(name, _)| name.as_str() == "gpus");
         if !books.active || gpus && !self.frameworks[framework].gpus {
+            return None;
+        }
+        let listed = self
+            .whitelist
+            .as_ref()
+            .is_none_or(|list| list.contains(&books.attributes.hostname));
+        let admitted = self.frameworks[framework]
+            .constraints
+            .as_ref()
+            .is_none_or(|constraints| constraints.admit(&books.attributes));
+        if !listed || !admitted {
             return None;
         }
         let offer = free.available_to(role);

@@ -94,9 +94,8 @@ fn capabilities_decide_what_is_shown() {
         (
             "region",
             AgentOptions {
-                total: plain(),
                 remote_region: true,
-                multi_role: true,
+                ..AgentOptions::from(plain())
             },
             FrameworkCapabilities {
                 region_aware: true,
@@ -129,9 +128,8 @@ fn capabilities_decide_what_is_shown() {
     let mut allocator = allocator();
     allocator.add_agent(
         &AgentOptions {
-            total: plain(),
-            remote_region: false,
             multi_role: false,
+            ..AgentOptions::from(plain())
         },
         &[],
     );
