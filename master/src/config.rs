@@ -4,8 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tepui_master_core::allocator::PatternLimits;
 use tepui_model::Quantities;
 use tepui_model::resources::{Name, Scalar};
+
+use tepui_proto::mesos::DomainInfo;
 
 use crate::flags::{Effect, Flags};
 
@@ -118,6 +121,16 @@ pub struct Config {
     pub min_allocatable: Vec<Quantities>,
     /// Offer agents with GPUs only to frameworks that can use them.
     pub filter_gpu_resources: bool,
+    /// Scalars that do not count in fair shares.
+    pub unshared_names: Vec<String>,
+    /// How large the patterns of offer constraints may be.
+    pub constraint_limits: PatternLimits,
+    /// A file with the host names of agents that are offered; `None`: all are.
+    pub whitelist: Option<PathBuf>,
+    /// Where this master is.
+    pub domain: Option<DomainInfo>,
+    /// Refuse agents that do not say where they are.
+    pub require_agent_domain: bool,
     /// The only roles frameworks may use; `None`: any.
     pub roles: Option<Vec<String>>,
     /// Weights of roles.
@@ -247,9 +260,17 @@ impl Config {
             )?),
             min_allocatable: read.min_allocatable()?,
             filter_gpu_resources: read.switch("filter_gpu_resources")?,
-            roles: flags
-                .get("roles")
-                .map(|list| list.split(',').map(|role| role.trim().to_owned()).collect()),
+            unshared_names: read.names("fair_sharing_excluded_resource_names"),
+            constraint_limits: PatternLimits {
+                memory_bytes: read.bytes("offer_constraints_re2_max_mem")?,
+                instructions: read.count("offer_constraints_re2_max_program_size")?,
+            },
+            whitelist: flags
+                .get("whitelist")
+                .map(|path| PathBuf::from(path.strip_prefix("file://").unwrap_or(path))),
+            domain: read.domain()?,
+            require_agent_domain: read.switch("require_agent_domain")?,
+            roles: flags.get("roles").map(|_| read.names("roles")),
             weights: read.weights()?,
             root_submissions: read.switch("root_submissions")?,
             max_completed_frameworks: read.count("max_completed_frameworks")?,
@@ -329,6 +350,42 @@ impl Reader<'_> {
 
     fn count(&self, flag: &'static str) -> Result<usize, ConfigError> {
         Ok(self.parsed(flag, "a number")?.unwrap_or_default())
+    }
+
+    /// Names separated by commas.
+    fn names(&self, flag: &'static str) -> Vec<String> {
+        let list = self.flags.get(flag).unwrap_or_default();
+        list.split(',')
+            .map(|name| name.trim().to_owned())
+            .filter(|name| !name.is_empty())
+            .collect()
+    }
+
+    fn bytes(&self, flag: &'static str) -> Result<usize, ConfigError> {
+        let value = self.flags.get(flag).unwrap_or_default();
+        parse_bytes(value).ok_or_else(|| invalid(flag, value, "a size such as 4KB"))
+    }
+
+    /// The master's fault domain; whoever has one has to have a region and a zone.
+    fn domain(&self) -> Result<Option<DomainInfo>, ConfigError> {
+        const EXPECTED: &str = r#"JSON, or file:///path of a file with JSON, such as {"fault_domain":{"region":{"name":"eu"},"zone":{"name":"eu-1"}}}"#;
+        let Some(value) = self.flags.get("domain") else {
+            return Ok(None);
+        };
+        let wrong = || invalid("domain", value, EXPECTED);
+        let text = match value.strip_prefix("file://") {
+            Some(path) => std::fs::read(path).map_err(|_| wrong())?,
+            None => value.as_bytes().to_vec(),
+        };
+        let domain: DomainInfo = tepui_proto::json::from_slice(&text).map_err(|_| wrong())?;
+        let complete = domain
+            .fault_domain
+            .as_ref()
+            .is_some_and(|fault| !fault.region.name.is_empty() && !fault.zone.name.is_empty());
+        if !complete {
+            return Err(wrong());
+        }
+        Ok(Some(domain))
     }
 
     fn switch(&self, flag: &'static str) -> Result<bool, ConfigError> {
@@ -434,6 +491,18 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Some(Duration::from_secs_f64(seconds))
 }
 
+/// Reads Mesos' sizes: a whole number and one of `B KB MB GB TB`, by powers of 1024.
+fn parse_bytes(text: &str) -> Option<usize> {
+    let text = text.trim();
+    let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;
+    let (number, unit) = text.split_at(unit_at);
+    let power = ["B", "KB", "MB", "GB", "TB"]
+        .iter()
+        .position(|known| *known == unit)?;
+    let factor = 1usize.checked_shl(u32::try_from(10 * power).ok()?)?;
+    number.trim().parse::<usize>().ok()?.checked_mul(factor)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -495,6 +564,16 @@ mod tests {
                 "--filter_gpu_resources=maybe: true or false",
             ),
             (
+                "offer_constraints_re2_max_mem",
+                "4k",
+                "--offer_constraints_re2_max_mem=4k: a size such as 4KB",
+            ),
+            (
+                "domain",
+                r#"{"fault_domain":{"region":{"name":"eu"}}}"#,
+                r#"--domain={"fault_domain":{"region":{"name":"eu"}}}: JSON, or file:///path of a file with JSON, such as {"fault_domain":{"region":{"name":"eu"},"zone":{"name":"eu-1"}}}"#,
+            ),
+            (
                 "min_allocatable_resources",
                 "cpus",
                 "--min_allocatable_resources=cpus: alternatives such as cpus:0.01|mem:32",
@@ -519,6 +598,35 @@ mod tests {
             })
         ));
         assert!(with(&[("authenticate_http_readonly", "false"), ("quorum", "2")]).is_ok());
+    }
+
+    #[test]
+    fn what_is_shown_to_whom_is_read() {
+        let config = with(&[
+            ("fair_sharing_excluded_resource_names", "gpus, disk"),
+            ("offer_constraints_re2_max_mem", "16KB"),
+            ("offer_constraints_re2_max_program_size", "200"),
+            ("whitelist", "file:///etc/tepui/agents"),
+            (
+                "domain",
+                r#"{"fault_domain":{"region":{"name":"eu"},"zone":{"name":"eu-1"}}}"#,
+            ),
+            ("require_agent_domain", "true"),
+        ])
+        .expect("right flags");
+        assert_eq!(config.unshared_names, ["gpus", "disk"]);
+        let limits = PatternLimits {
+            memory_bytes: 16 << 10,
+            instructions: 200,
+        };
+        assert_eq!(config.constraint_limits, limits);
+        assert_eq!(config.whitelist, Some(PathBuf::from("/etc/tepui/agents")));
+        let fault = config.domain.and_then(|domain| domain.fault_domain);
+        assert!(fault.is_some_and(|fault| fault.region.name == "eu" && fault.zone.name == "eu-1"));
+        assert!(config.require_agent_domain);
+        let defaults = with(&[]).expect("no flags");
+        assert_eq!(defaults.constraint_limits, PatternLimits::default());
+        assert_eq!((defaults.whitelist, defaults.domain), (None, None));
     }
 
     #[test]

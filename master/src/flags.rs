@@ -198,6 +198,36 @@ pub const FLAGS: &[Flag] = &[
         "Offer agents with GPUs only to frameworks that can use them",
     ),
     text(
+        "fair_sharing_excluded_resource_names",
+        None,
+        "Scalar resources that do not count in fair shares, separated by commas",
+    ),
+    text(
+        "offer_constraints_re2_max_mem",
+        Some("4KB"),
+        "Memory that a pattern in offer constraints may need",
+    ),
+    text(
+        "offer_constraints_re2_max_program_size",
+        Some("100"),
+        "Instructions that a pattern in offer constraints may compile to",
+    ),
+    text(
+        "whitelist",
+        None,
+        "File of host names, one a line: only agents on these are offered; it is read again every 5 s",
+    ),
+    text(
+        "domain",
+        None,
+        "Fault domain of this master, as JSON or file:///path: agents of other regions are offered only to REGION_AWARE frameworks",
+    ),
+    switch(
+        "require_agent_domain",
+        "false",
+        "Refuse agents without a fault domain",
+    ),
+    text(
         "roles",
         None,
         "The only roles frameworks may use, separated by commas; any if not given",
@@ -264,10 +294,6 @@ pub const FLAGS: &[Flag] = &[
         ),
         &["user_sorter"],
     ),
-    ignored(
-        "fair_sharing_excluded_resource_names",
-        "all scalar resources count for fair sharing",
-    ),
     ignored("logging_level", NO_GLOG),
     ignored("logbufsecs", NO_GLOG),
     ignored("log_dir", NO_GLOG),
@@ -283,14 +309,6 @@ pub const FLAGS: &[Flag] = &[
     ignored("hooks", NO_MODULES),
     ignored("authentication_v0_timeout", "there is no v0 authentication"),
     ignored_switch("memory_profiling", "there is no memory profiler"),
-    ignored(
-        "offer_constraints_re2_max_mem",
-        "offer constraints are bounded by their own limits",
-    ),
-    ignored(
-        "offer_constraints_re2_max_program_size",
-        "offer constraints are bounded by their own limits",
-    ),
     // Refused: to go on without them would be less safe than what was asked for.
     also(
         refused_switch("authenticate_frameworks", NO_AUTH),
@@ -328,15 +346,6 @@ pub const FLAGS: &[Flag] = &[
     refused(
         "recovery_agent_removal_limit",
         "a limit on the removal of agents is not built yet, and leaving it out silently would be unsafe",
-    ),
-    refused(
-        "whitelist",
-        "a whitelist of agents is not built yet, and leaving it out silently would be unsafe",
-    ),
-    refused("domain", "fault domains of masters are not built yet"),
-    refused_switch(
-        "require_agent_domain",
-        "fault domains of masters are not built yet",
     ),
     refused("ip_discovery_command", "give the address with --ip"),
     refused(

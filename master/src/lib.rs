@@ -15,6 +15,7 @@ mod registrar;
 mod reign;
 mod start;
 mod view;
+mod whitelist;
 
 pub use config::{Config, ConfigError, Durable, Limits, parse_duration};
 pub use flags::{Effect, FLAGS, Flag, Flags};

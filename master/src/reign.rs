@@ -23,6 +23,7 @@ use crate::driver::{Driver, Inbox, Line, Notice, Outlets, Stopped};
 use crate::metrics::Metrics;
 use crate::registrar::{self, RecoveryError};
 use crate::view::View;
+use crate::whitelist::Whitelist;
 
 /// What this process is at the moment.
 #[derive(Debug, Clone)]
@@ -298,7 +299,14 @@ impl Lifecycle {
             self.config.limits.outbox_messages,
             self.config.limits.outbox_bytes,
         );
-        let master = self.identity.master_info();
+        let master = mesos::MasterInfo {
+            domain: self.config.domain.clone(),
+            ..self.identity.master_info()
+        };
+        let whitelist = match &self.config.whitelist {
+            Some(path) => Some(Whitelist::begin(path.clone(), &inbox).await),
+            None => None,
+        };
         let core = Core::new(
             self.core_config(master.clone(), epoch),
             registry,
@@ -321,6 +329,9 @@ impl Lifecycle {
             inbox.clone(),
             self.metrics.clone(),
         ));
+        if let Some(whitelist) = whitelist {
+            tokio::spawn(whitelist.keep_up(inbox.clone(), stop.clone()));
+        }
         tokio::spawn(View::keep_up(Arc::downgrade(&view)));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -361,6 +372,9 @@ impl Lifecycle {
             weights: config.weights.clone(),
             root_submissions: config.root_submissions,
             filter_gpu_resources: config.filter_gpu_resources,
+            unshared_names: config.unshared_names.clone(),
+            constraint_limits: config.constraint_limits,
+            require_agent_domain: config.require_agent_domain,
             min_allocatable: config.min_allocatable.clone(),
             allocation_interval: config.allocation_interval,
             offer_timeout: config.offer_timeout,

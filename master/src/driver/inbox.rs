@@ -1,6 +1,7 @@
 //! The way into the core: a queue bounded in parcels and bytes, and beside it the notices that must never wait (a stream ended, the
 //! store answered), of which there are only as many as there are streams and writes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -82,6 +83,8 @@ pub(crate) enum Notice {
     Suspended(bool),
     /// The store has answered.
     Stored(u64, Result<(), StoreError>),
+    /// Only agents of these host names are offered; `None`: all.
+    Whitelist(Option<BTreeSet<String>>),
 }
 
 impl From<Notice> for Input {
@@ -90,6 +93,7 @@ impl From<Notice> for Input {
             Notice::StreamClosed(stream) => Self::StreamClosed { stream },
             Notice::LinkClosed(link) => Self::LinkClosed { link },
             Notice::Suspended(suspended) => Self::Suspended(suspended),
+            Notice::Whitelist(hostnames) => Self::Whitelist(hostnames),
             Notice::Stored(sequence, result) => Self::Stored { sequence, result },
         }
     }

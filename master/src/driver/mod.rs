@@ -312,7 +312,7 @@ impl Driver {
             Notice::LinkClosed(link) => {
                 self.links.remove(link);
             }
-            Notice::Stored(..) | Notice::Suspended(_) => {}
+            Notice::Stored(..) | Notice::Suspended(_) | Notice::Whitelist(_) => {}
         }
         self.step(notice.into());
     }

@@ -57,6 +57,15 @@ pub(super) fn routes(face: &Arc<Face>) -> Routes {
         route(f, "metrics/snapshot", false, legacy::metrics_snapshot),
         route(f, "metrics", false, legacy::metrics_text),
     ]);
+    let process = either([
+        process,
+        route(
+            f,
+            "hierarchical-allocator(1)/offer_constraints_debug",
+            false,
+            legacy::offer_constraints_debug,
+        ),
+    ]);
     let own = either([
         route(f, "tepui/v1/info", false, tepui::info),
         route(f, "tepui/v1/events", false, tepui::events),

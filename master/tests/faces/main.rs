@@ -7,3 +7,4 @@ mod proxy;
 mod reading;
 mod scheduler;
 mod support;
+mod visibility;

@@ -74,9 +74,7 @@ impl Constraint {
         let domain = agent.fault_domain.as_ref();
         let found = match &self.selector {
             Selector::Hostname => Found::Text(&agent.hostname),
-            Selector::Region => {
-                domain.map_or(Found::Nothing, |(region, _)| Found::Text(region))
-            }
+            Selector::Region => domain.map_or(Found::Nothing, |(region, _)| Found::Text(region)),
             Selector::Zone => domain.map_or(Found::Nothing, |(_, zone)| Found::Text(zone)),
             Selector::Named(name) => match agent.named.iter().find(|(own, _)| own == name) {
                 None => Found::Nothing,
@@ -131,7 +129,8 @@ impl Classes {
         }
         let number = self.vacant.pop().unwrap_or_else(|| {
             self.entries.push(None);
-            u32::try_from(self.entries.len() - 1).expect("fewer than 2^32 constraints fit into memory")
+            u32::try_from(self.entries.len() - 1)
+                .expect("fewer than 2^32 constraints fit into memory")
         });
         self.entries[number as usize] = Some((Arc::clone(constraints), 1));
         self.numbers.insert(Arc::clone(constraints), number);
@@ -242,7 +241,12 @@ mod tests {
             (Predicate::TextNotEquals(unequal), true, true, true),
             (Predicate::TextMatches(pattern("r[0-5]")), true, true, false),
             (Predicate::TextMatches(pattern("r")), false, true, false),
-            (Predicate::TextNotMatches(pattern("r[0-5]")), false, true, true),
+            (
+                Predicate::TextNotMatches(pattern("r[0-5]")),
+                false,
+                true,
+                true,
+            ),
             (Predicate::TextNotMatches(pattern("r")), true, true, true),
         ] {
             for (name, expected) in [("rack", text), ("slots", other), ("gpu", nothing)] {

@@ -57,13 +57,14 @@ impl Pattern {
         let config = Config::new()
             .which_captures(WhichCaptures::None)
             .nfa_size_limit(Some(memory));
-        let program = Compiler::new()
-            .configure(config)
-            .build(&whole)
-            .map_err(|error| match error.size_limit() {
-                Some(_) => wrong("pattern too large - compile failed"),
-                None => wrong(&reason(&error)),
-            })?;
+        let program =
+            Compiler::new()
+                .configure(config)
+                .build(&whole)
+                .map_err(|error| match error.size_limit() {
+                    Some(_) => wrong("pattern too large - compile failed"),
+                    None => wrong(&reason(&error)),
+                })?;
         let size = instructions(&program);
         if size > limits.instructions {
             return Err(format!(
@@ -130,12 +131,16 @@ fn translated(text: &str) -> Result<String, String> {
                         }
                     }
                     None if !inside && matches!(escaped, 'b' | 'B') => {
-                        out.push_str(if escaped == 'b' { r"(?-u:\b)" } else { r"(?-u:\B)" });
+                        out.push_str(if escaped == 'b' {
+                            r"(?-u:\b)"
+                        } else {
+                            r"(?-u:\B)"
+                        });
                     }
                     None => {
                         out.push('\\');
                         out.push(escaped);
-                    },
+                    }
                 },
             },
             '[' if !inside => {
@@ -158,7 +163,7 @@ fn translated(text: &str) -> Result<String, String> {
             '[' | '&' | '~' if inside => {
                 out.push('\\');
                 out.push(c);
-            },
+            }
             ']' if inside && !at_start => {
                 bracket = None;
                 out.push(']');
@@ -240,7 +245,11 @@ mod tests {
         for (pattern, yes, no) in [
             ("", &[""][..], &["a"][..]),
             ("a|ab", &["a", "ab"], &["b", "abc"]),
-            (r"rack-\d+", &["rack-7", "rack-42"], &["rack-", "rack-7x", "rack-\u{0664}"]),
+            (
+                r"rack-\d+",
+                &["rack-7", "rack-42"],
+                &["rack-", "rack-7x", "rack-\u{0664}"],
+            ),
             (r"[\w.-]+", &["a.b-c_9"], &["a b", "é"]),
             (r"\W", &["é", "-"], &["a", "é-"]),
             (r"[^\D5]", &["4"], &["5", "a"]),
@@ -274,11 +283,17 @@ mod tests {
         let long = "a".repeat(101);
         for (pattern, start) in [
             ("a(", "Failed to construct regex from pattern 'a(': "),
-            (r"(a)\1", r"Failed to construct regex from pattern '(a)\1': "),
+            (
+                r"(a)\1",
+                r"Failed to construct regex from pattern '(a)\1': ",
+            ),
             ("(?=a)", "Failed to construct regex from pattern '(?=a)': "),
             (r"a\", r"Failed to construct regex from pattern 'a\': "),
             (long.as_str(), "Regex 'aaa"),
-            ("(a{100}){100}", "Failed to construct regex from pattern '(a{100}){100}': pattern too large"),
+            (
+                "(a{100}){100}",
+                "Failed to construct regex from pattern '(a{100}){100}': pattern too large",
+            ),
         ] {
             let error = Pattern::new(pattern, PatternLimits::default())
                 .expect_err("not a pattern that is allowed");
@@ -287,10 +302,15 @@ mod tests {
         assert!(
             Pattern::new(&long, PatternLimits::default())
                 .expect_err("too long")
-                .ends_with("is too complex: program size of 101 is larger than maximum of 100 allowed")
+                .ends_with(
+                    "is too complex: program size of 101 is larger than maximum of 100 allowed"
+                )
         );
         assert!(Pattern::new(&"a".repeat(97), PatternLimits::default()).is_ok());
-        let wide = PatternLimits { memory_bytes: 1 << 20, instructions: 100_000 };
+        let wide = PatternLimits {
+            memory_bytes: 1 << 20,
+            instructions: 100_000,
+        };
         assert!(Pattern::new("(a{100}){100}", wide).is_ok());
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tepui_model::{FrameworkId, Role};
 use tepui_proto::mesos::FrameworkInfo;
-use tepui_proto::mesos::scheduler::call::{Subscribe, Type};
 use tepui_proto::mesos::scheduler::Call;
+use tepui_proto::mesos::scheduler::call::{Subscribe, Type};
 use tepui_proto::tepui::v1::{self, master_message};
 
 use super::{Refusal, check_principal};

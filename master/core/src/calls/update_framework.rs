@@ -52,8 +52,8 @@ impl Master {
         }
         let roles = framework_roles(&info, &self.config).map_err(Refusal::bad_request)?;
         let suppressed = suppressed_roles(&suppressed, &roles).map_err(Refusal::bad_request)?;
-        let constraints = check_constraints(constraints, &roles, &self.config)
-            .map_err(Refusal::bad_request)?;
+        let constraints =
+            check_constraints(constraints, &roles, &self.config).map_err(Refusal::bad_request)?;
         self.set_wishes(
             framework,
             Wishes {

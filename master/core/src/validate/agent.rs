@@ -31,7 +31,10 @@ pub(crate) fn check_domain(agent: &AgentInfo, config: &Config) -> Result<(), Str
         return Err("The agent has a domain, but this master has none (--domain), so that it cannot tell whether the agent is in its region".to_owned());
     }
     if agent.domain.is_none() && config.require_agent_domain {
-        return Err("The agent has no domain, and this master requires one (--require_agent_domain)".to_owned());
+        return Err(
+            "The agent has no domain, and this master requires one (--require_agent_domain)"
+                .to_owned(),
+        );
     }
     Ok(())
 }

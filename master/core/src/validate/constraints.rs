@@ -122,9 +122,7 @@ fn constraint(wire: &AttributeConstraint, limits: PatternLimits) -> Result<Const
         Some(Wire::NotExists(_)) => Predicate::NotExists,
         Some(Wire::TextEquals(text)) => Predicate::TextEquals(text.value.clone()),
         Some(Wire::TextNotEquals(text)) => Predicate::TextNotEquals(text.value.clone()),
-        Some(Wire::TextMatches(text)) => {
-            Predicate::TextMatches(Pattern::new(&text.regex, limits)?)
-        }
+        Some(Wire::TextMatches(text)) => Predicate::TextMatches(Pattern::new(&text.regex, limits)?),
         Some(Wire::TextNotMatches(text)) => {
             Predicate::TextNotMatches(Pattern::new(&text.regex, limits)?)
         }

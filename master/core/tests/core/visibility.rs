@@ -87,10 +87,15 @@ fn constraints_choose_agents_and_change_with_the_framework() {
         format!(r#""offer_constraints":{{"role_constraints":{{"*":{{"groups":[{groups}]}}}}}}"#)
     };
     let one = |selector: &str, predicate: &str| {
-        format!(r#"{{"attribute_constraints":[{{"selector":{{{selector}}},"predicate":{{{predicate}}}}}]}}"#)
+        format!(
+            r#"{{"attribute_constraints":[{{"selector":{{{selector}}},"predicate":{{{predicate}}}}}]}}"#
+        )
     };
     let host = r#""pseudoattribute_type":"HOSTNAME""#;
-    let (zone, rack) = (r#""pseudoattribute_type":"ZONE""#, r#""attribute_name":"rack""#);
+    let (zone, rack) = (
+        r#""pseudoattribute_type":"ZONE""#,
+        r#""attribute_name":"rack""#,
+    );
     let first = one(host, r#""text_matches":{"regex":"db-\\d+"}"#);
     let (stream, reply) = cluster.try_subscribe(
         &format!(
@@ -114,8 +119,14 @@ fn constraints_choose_agents_and_change_with_the_framework() {
     };
     assert_eq!(hosts(&mut cluster, &scheduler), set(&["db-1", "db-2"]));
     for (groups, expected) in [
-        (one(zone, r#""text_equals":{"value":"eu-2"}"#), &["db-2"][..]),
-        (one(zone, r#""text_not_equals":{"value":"eu-2"}"#), &["db-1", "web-1"]),
+        (
+            one(zone, r#""text_equals":{"value":"eu-2"}"#),
+            &["db-2"][..],
+        ),
+        (
+            one(zone, r#""text_not_equals":{"value":"eu-2"}"#),
+            &["db-1", "web-1"],
+        ),
         (one(rack, r#""not_exists":{}"#), &["web-1"]),
         (
             format!(
@@ -143,7 +154,10 @@ fn constraints_choose_agents_and_change_with_the_framework() {
     );
     assert_eq!(cluster.call(&scheduler, &update), Reply::Ok);
     cluster.call(&scheduler, r#"{"type":"REVIVE"}"#);
-    assert_eq!(hosts(&mut cluster, &scheduler), set(&["db-1", "db-2", "web-1"]));
+    assert_eq!(
+        hosts(&mut cluster, &scheduler),
+        set(&["db-1", "db-2", "web-1"])
+    );
 }
 
 #[test]
@@ -198,7 +212,10 @@ fn fault_domains_decide_who_is_let_in_and_who_sees_whom() {
     }
     let plain = cluster.scheduler("a");
     assert_eq!(hosts(&mut cluster, &plain), set(&["near", "nowhere"]));
-    let aware = cluster
-        .subscribe(r#"{"user":"u","name":"b","capabilities":[{"type":"REGION_AWARE"}]}"#);
-    assert_eq!(hosts(&mut cluster, &aware), set(&["near", "far", "nowhere"]));
+    let aware =
+        cluster.subscribe(r#"{"user":"u","name":"b","capabilities":[{"type":"REGION_AWARE"}]}"#);
+    assert_eq!(
+        hosts(&mut cluster, &aware),
+        set(&["near", "far", "nowhere"])
+    );
 }

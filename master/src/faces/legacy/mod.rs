@@ -1,6 +1,7 @@
 //! The endpoints that Mesos had before its v1 API, and that its tools still read: `/state` and its kin, `/metrics/snapshot`, `/version`.
 //! Also `/metrics` for Prometheus. Keys, order and types are Mesos'.
 
+mod constraints;
 pub(crate) mod json;
 pub(crate) mod resources;
 mod roles;
@@ -22,6 +23,7 @@ use crate::driver::{CoreNumbers, Request, Waiter};
 use crate::metrics;
 use crate::reign::{CAPABILITIES, MESOS_VERSION, Reign, Standing};
 use crate::view::{Framework, State};
+pub(super) use constraints::offer_constraints_debug;
 pub(super) use roles::{RoleSums, roles};
 pub(super) use summary::state_summary;
 

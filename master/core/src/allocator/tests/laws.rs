@@ -56,7 +56,10 @@ fn constraints(index: usize) -> Option<Arc<RoleConstraints>> {
     let groups = match index {
         0 => return None,
         1 => vec![vec![host(Predicate::TextEquals, "h1")]],
-        2 => vec![vec![host(Predicate::TextNotEquals, "h1"), rack(Predicate::Exists)]],
+        2 => vec![vec![
+            host(Predicate::TextNotEquals, "h1"),
+            rack(Predicate::Exists),
+        ]],
         _ => vec![
             vec![rack(Predicate::NotExists)],
             vec![host(Predicate::TextEquals, "h0")],
@@ -67,7 +70,9 @@ fn constraints(index: usize) -> Option<Arc<RoleConstraints>> {
 
 /// The attributes of the n-th host; two of them have a rack.
 fn attributes(host: usize) -> AgentAttributes {
-    let rack = (host % 2 == 0).then(|| ("rack".to_owned(), Some("r".to_owned())));
+    let rack = host
+        .is_multiple_of(2)
+        .then(|| ("rack".to_owned(), Some("r".to_owned())));
     AgentAttributes {
         hostname: format!("h{host}"),
         fault_domain: None,
