@@ -79,10 +79,14 @@ enum Commands {
     App(AtCluster<commands::app::AppCommand>),
     /// Tasks: list, logs, kill.
     Task(AtCluster<commands::task::TaskCommand>),
-    /// Agents: list.
+    /// Agents: list, drain, deactivate, reactivate, mark gone.
     Node(AtCluster<commands::node::NodeCommand>),
-    /// Frameworks: list.
+    /// Frameworks: list, tear down.
     Framework(AtCluster<commands::framework::FrameworkCommand>),
+    /// Roles: list, weights, quota.
+    Role(AtCluster<commands::role::RoleCommand>),
+    /// Machines: schedule, take down, bring up.
+    Maintenance(AtCluster<commands::maintenance::MaintenanceCommand>),
     /// Follow the cluster's events.
     Events {
         #[command(flatten)]
@@ -169,6 +173,12 @@ fn run(command: Commands) -> Result<ExitCode, CommandError> {
         })?,
         Commands::Framework(at) => at_cluster(&at.cluster, async |context| {
             commands::framework::run(context, at.command).await
+        })?,
+        Commands::Role(at) => at_cluster(&at.cluster, async |context| {
+            commands::role::run(context, at.command).await
+        })?,
+        Commands::Maintenance(at) => at_cluster(&at.cluster, async |context| {
+            commands::maintenance::run(context, at.command).await
         })?,
         Commands::Events { cluster, command } => at_cluster(&cluster, async |context| {
             commands::events::run(context, command).await

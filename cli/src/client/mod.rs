@@ -42,6 +42,15 @@ impl Cluster {
             .json()
     }
 
+    /// One call of the master's v1 operator API: its answer, or null where there is none.
+    pub(crate) async fn master_call(&self, call: &Value) -> Result<Value, ClientError> {
+        let (url, body) = (format!("{}/api/v1", self.master), call.to_string());
+        self.client
+            .send(http_types::Method::POST, &url, body.into())
+            .await?
+            .json()
+    }
+
     /// GET of a JSON document from Marathon.
     pub(crate) async fn marathon_get(&self, path: &str) -> Result<Value, ClientError> {
         self.client

@@ -1,6 +1,6 @@
 //! `tepui framework …`: the schedulers that are registered.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{CommandError, Context, items, number, print_json, text};
 use crate::table::Table;
@@ -10,11 +10,22 @@ use crate::table::Table;
 pub(crate) enum FrameworkCommand {
     /// List the registered frameworks.
     List,
+    /// Remove a framework for good: its tasks are killed, and its id may not come back.
+    Teardown {
+        /// The framework's whole id; a name or the beginning of an id is not enough to destroy it.
+        id: String,
+    },
 }
 
 pub(crate) async fn run(context: &Context, command: FrameworkCommand) -> Result<(), CommandError> {
     match command {
         FrameworkCommand::List => list(context).await,
+        FrameworkCommand::Teardown { id } => {
+            let call = json!({"type": "TEARDOWN", "teardown": {"framework_id": {"value": id}}});
+            context.cluster.master_call(&call).await?;
+            println!("{id} is torn down");
+            Ok(())
+        }
     }
 }
 
@@ -78,7 +89,6 @@ fn state(framework: &Value) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn frameworks_are_listed_with_their_state() {

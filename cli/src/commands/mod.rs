@@ -3,7 +3,9 @@
 pub(crate) mod app;
 pub(crate) mod events;
 pub(crate) mod framework;
+pub(crate) mod maintenance;
 pub(crate) mod node;
+pub(crate) mod role;
 pub(crate) mod task;
 
 use serde_json::Value;
