@@ -229,6 +229,28 @@ impl Master {
         self.touch_agent(agent);
     }
 
+    /// An operation turned what a framework holds on an agent into something else.
+    pub(crate) fn allocation_converted(
+        &mut self,
+        agent: AgentIx,
+        framework: FrameworkIx,
+        role: &Role,
+        before: &Resources,
+        after: &Resources,
+    ) {
+        let converted = self.allocation.allocator.convert(
+            self.agents[agent].handle,
+            self.frameworks[framework].handle,
+            role,
+            before,
+            after,
+        );
+        assert!(
+            converted,
+            "I1: the allocator has handed out what an operation works on"
+        );
+    }
+
     /// What a task or an executor used is free.
     pub(crate) fn free(
         &mut self,

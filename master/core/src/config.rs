@@ -62,6 +62,10 @@ pub struct Config {
     pub max_agents: usize,
     /// Tasks of one agent's registration; a larger one is refused.
     pub max_tasks_per_agent: usize,
+    /// Operations of one framework that are not over, or whose end is not acknowledged; one more is refused.
+    pub max_operations_per_framework: usize,
+    /// The same on one agent, whoever asked.
+    pub max_operations_per_agent: usize,
 }
 
 impl Config {
@@ -95,6 +99,8 @@ impl Config {
             max_roles_per_framework: 1_000,
             max_agents: 100_000,
             max_tasks_per_agent: 100_000,
+            max_operations_per_framework: 10_000,
+            max_operations_per_agent: 10_000,
         }
     }
 

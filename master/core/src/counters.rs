@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 
 use tepui_model::TaskState;
+use tepui_proto::mesos::OperationState;
+use tepui_proto::mesos::offer::operation::Type;
 use tepui_proto::mesos::task_status::{Reason, Source};
 
 /// Counters and gauges of a master.
@@ -79,6 +81,16 @@ pub struct Counters {
     pub frameworks_active: u64,
     /// See [`Self::frameworks_connected`].
     pub frameworks_inactive: u64,
+    /// Operations by type and state.
+    pub operations: OperationCounters,
+    /// See [`Self::valid_framework_to_executor_messages`].
+    pub valid_operation_status_updates: u64,
+    /// See [`Self::valid_framework_to_executor_messages`].
+    pub invalid_operation_status_updates: u64,
+    /// See [`Self::valid_framework_to_executor_messages`].
+    pub valid_operation_status_update_acknowledgements: u64,
+    /// See [`Self::valid_framework_to_executor_messages`].
+    pub invalid_operation_status_update_acknowledgements: u64,
     /// Runs of the allocator.
     pub allocation_runs: u64,
     /// Gauge: writes that the registry has not answered.
@@ -139,6 +151,49 @@ pub struct MessageCounters {
     pub update_slave: u64,
 }
 
+/// `operations/…`: how many operations of each type (rows, by `Offer.Operation.Type`) are or ended in each state (columns, by
+/// `OperationState`). PENDING, RECOVERING and UNREACHABLE are gauges, all others counters.
+#[derive(Debug, Clone, Default)]
+pub struct OperationCounters {
+    /// See the struct's comment.
+    pub by_type_and_state: [[u64; 10]; 16],
+}
+
+impl OperationCounters {
+    /// `operations/<type>/<state>`.
+    #[must_use]
+    pub fn of(&self, kind: Type, state: OperationState) -> u64 {
+        self.by_type_and_state
+            .get(kind as usize)
+            .and_then(|row| row.get(state as usize))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// `operations/<state>`.
+    #[must_use]
+    pub fn in_state(&self, state: OperationState) -> u64 {
+        self.by_type_and_state
+            .iter()
+            .filter_map(|row| row.get(state as usize))
+            .sum()
+    }
+
+    /// `operations/<type>/total`.
+    #[must_use]
+    pub fn of_type(&self, kind: Type) -> u64 {
+        self.by_type_and_state
+            .get(kind as usize)
+            .map_or(0, |row| row.iter().sum())
+    }
+
+    pub(crate) fn place(&mut self, kind: Type, state: OperationState) -> Option<&mut u64> {
+        self.by_type_and_state
+            .get_mut(kind as usize)?
+            .get_mut(state as usize)
+    }
+}
+
 /// What became of offers, of all frameworks or of one.
 #[derive(Debug, Clone, Default)]
 pub struct OfferCounters {
@@ -165,4 +220,6 @@ pub struct FrameworkCounters {
     pub tasks_active: [u64; 16],
     /// Counter: its tasks that ended, by the state's number.
     pub tasks_terminal: [u64; 16],
+    /// Counter: operations taken from it, by the number of their type. LAUNCH and LAUNCH_GROUP count tasks, as in Mesos.
+    pub operations: [u64; 16],
 }

@@ -1,6 +1,6 @@
 //! The invariants of ARCHITECTURE.md, checked wholly. For simulations and tests: it walks over everything.
 
-use tepui_model::Resources;
+use tepui_model::{AgentId, Resources};
 
 use crate::master::Master;
 
@@ -51,9 +51,12 @@ impl Master {
             // An agent may come back with less than its tasks use; then nothing more of it is offered.
             used.unallocate();
             offered.unallocate();
-            let over = !agent.total.contains(&used);
+            check_shared(id, &agent.total, &used, &offered)?;
+            let total = agent.total.non_shared();
+            (used, offered) = (used.non_shared(), offered.non_shared());
+            let over = !total.contains(&used);
             used += &offered;
-            match agent.total.checked_sub(&used) {
+            match total.checked_sub(&used) {
                 None if over && offered.is_empty() => {}
                 None => {
                     return Err(format!(
@@ -118,6 +121,33 @@ impl Master {
                 return Err("I4 offer-once: an offer is not where it should be".to_owned());
             }
         }
+        self.operations.check()?;
+        for (_, operation) in self.operations.iter() {
+            let told = operation.message.agent_id.as_ref();
+            let id = &self.agents[operation.agent].id;
+            if told.is_none_or(|told| told.value != id.as_str()) {
+                return Err(format!(
+                    "tables: an operation of another agent is on agent {id}"
+                ));
+            }
+        }
         Ok(())
     }
+}
+
+/// A shared volume may be used and offered many times, as long as it is there.
+fn check_shared(
+    id: &AgentId,
+    total: &Resources,
+    used: &Resources,
+    offered: &Resources,
+) -> Result<(), String> {
+    for volume in offered.shared().iter() {
+        if !total.contains(&volume.clone().into()) {
+            return Err(format!(
+                "I1 no-overcommit: {volume} is offered, but not on agent {id}: {total} (used: {used})"
+            ));
+        }
+    }
+    Ok(())
 }

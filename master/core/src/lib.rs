@@ -20,6 +20,7 @@ mod input;
 mod invariants;
 mod links;
 mod master;
+mod operations;
 mod operator;
 mod output;
 mod registry;
@@ -35,7 +36,9 @@ pub use change::{
     TaskKey, TaskList, TaskSnapshot,
 };
 pub use config::Config;
-pub use counters::{Counters, FrameworkCounters, MessageCounters, OfferCounters};
+pub use counters::{
+    Counters, FrameworkCounters, MessageCounters, OfferCounters, OperationCounters,
+};
 pub use input::{CallOrigin, Input, LinkKey, OperatorCall, ReplyToken, StoreError, StreamKey};
 pub use master::Master;
 pub use output::{LogLevel, Output, Reply};

@@ -16,8 +16,8 @@ use crate::links::Link;
 use crate::output::{LogLevel, Output, Reply};
 use crate::registry::{AdmittedAgent, Registry, RegistryOperation};
 use crate::state::{
-    Agent, AgentIx, Framework, FrameworkIx, HashMap, IndexMap, IndexSet, Offer, Slab, Task, Timers,
-    Transition,
+    Agent, AgentIx, Framework, FrameworkIx, HashMap, IndexMap, IndexSet, Offer, Operations, Slab,
+    Task, Timers, Transition,
 };
 use crate::stores::Waiting;
 
@@ -68,6 +68,7 @@ pub struct Master {
     pub(crate) next_task: u64,
     pub(crate) offers: BTreeMap<OfferKey, Offer>,
     pub(crate) next_offer: u64,
+    pub(crate) operations: Operations,
     pub(crate) next_framework: u64,
     pub(crate) next_agent: u64,
     pub(crate) timers: Timers<Timer>,
@@ -117,6 +118,7 @@ impl Master {
             next_task: 0,
             offers: BTreeMap::new(),
             next_offer: 0,
+            operations: Operations::new(config.seed, config.epoch),
             next_framework: 0,
             next_agent: 0,
             timers: Timers::default(),
@@ -264,6 +266,7 @@ impl Master {
         self.counters.slaves_unreachable = self.unreachable.len() as u64;
         self.counters.slaves_recovered = self.recovered.len() as u64;
         self.counters.registrar_queued_operations = self.stores.len() as u64;
+        self.count_unreachable_operations();
         let frameworks = self.frameworks.len() as u64;
         self.counters.frameworks_connected = self.streams.len() as u64;
         self.counters.frameworks_disconnected = frameworks - self.streams.len() as u64;

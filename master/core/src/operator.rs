@@ -10,7 +10,7 @@ use crate::registry::{AdmittedAgent, RegistryOperation};
 use crate::state::Transition;
 use crate::stores::Waiting;
 
-fn refused(status: u16, message: String) -> Reply {
+pub(crate) fn refused(status: u16, message: String) -> Reply {
     Reply::Refused { status, message }
 }
 
@@ -42,8 +42,16 @@ impl Master {
                 self.set_activation(agent, false, token, out)
             }
             OperatorCall::MarkAgentGone { agent } => self.mark_gone(agent, token, out),
+            OperatorCall::Operate {
+                agent,
+                operation,
+                principal,
+            } => {
+                let outcome =
+                    self.operate_for_operator(&agent, &operation, principal.as_deref(), out);
+                reply(token, outcome, out);
+            }
             OperatorCall::DrainAgent { .. }
-            | OperatorCall::Operate { .. }
             | OperatorCall::UpdateWeights { .. }
             | OperatorCall::UpdateQuota { .. }
             | OperatorCall::SetQuota { .. }

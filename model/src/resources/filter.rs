@@ -1,6 +1,6 @@
 //! Parts of resources, and moving them up and down the reservation stack.
 
-use super::kind::{Kind, Reservation};
+use super::kind::{DiskInfo, Kind, Reservation};
 use super::resource::{Name, ResourceError};
 use super::{Lot, Resources, Scalar};
 use crate::Role;
@@ -171,6 +171,31 @@ impl Resources {
         })
     }
 
+    /// The disks behind persistent volumes, as DESTROY leaves them: without persistence, use and sharing. Everything else stays as
+    /// it is. Of a shared volume there is one disk, however many copies there are.
+    #[must_use]
+    pub fn without_persistence(&self) -> Resources {
+        let mut out = Resources::new();
+        for lot in &self.lots {
+            let mut lot = lot.clone();
+            if lot.kind.is_persistent_volume() {
+                if lot.kind.is_shared() {
+                    lot.copies = 1;
+                }
+                lot.kind.edit(|traits| {
+                    traits.shared = false;
+                    let source = traits.disk.take().and_then(|disk| disk.source);
+                    traits.disk = source.map(|source| DiskInfo {
+                        source: Some(source),
+                        ..DiskInfo::default()
+                    });
+                });
+            }
+            out.add_lot(&lot);
+        }
+        out
+    }
+
     /// Everything without any reservation.
     #[must_use]
     pub fn to_unreserved(&self) -> Resources {
@@ -188,7 +213,49 @@ impl Resources {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{DiskSource, DiskSourceKind, Persistence, Resource};
     use super::*;
+
+    #[test]
+    fn volumes_become_disks_again() {
+        let volume = |id: &str, source: Option<DiskSource>| {
+            let disk = DiskInfo {
+                persistence: Some(Persistence {
+                    id: id.into(),
+                    principal: None,
+                }),
+                volume: None,
+                source,
+            };
+            let role = Role::new("eng").unwrap();
+            let disk = Resource::scalar(Name::Disk, 5.0).unwrap().with_disk(disk);
+            disk.unwrap().reserved(Reservation::dynamic(role)).unwrap()
+        };
+        let mount = DiskSource {
+            root: Some("/mnt".into()),
+            ..DiskSource::new(DiskSourceKind::Mount)
+        };
+        let shared = volume("c", None).shared().unwrap();
+        let held: Resources = [
+            volume("a", None),
+            volume("b", None),
+            shared.clone(),
+            shared,
+            volume("d", Some(mount)),
+            "cpus:1"
+                .parse::<Resources>()
+                .unwrap()
+                .iter()
+                .next()
+                .unwrap(),
+        ]
+        .into_iter()
+        .collect();
+        assert_eq!(
+            held.without_persistence().to_string(),
+            "disk(reservations: [(DYNAMIC,eng)]):15; disk(reservations: [(DYNAMIC,eng)])[MOUNT:/mnt]:5; cpus:1"
+        );
+    }
 
     #[test]
     fn caps_bound_the_sum_of_what_counts() {

@@ -1,7 +1,7 @@
 //! What frameworks say. `subscribe` opens the conversation; every other call passes the checks in here, which answer the caller
 //! at once, and then one of the flows, whose outcome is told by events.
 
-mod accept;
+pub(crate) mod accept;
 mod acknowledge;
 mod kill;
 mod messages;
@@ -122,14 +122,14 @@ impl Master {
             // REQUEST is for other allocators than this one.
             Type::Request => self.counters.messages.resource_request += 1,
             Type::AcknowledgeOperationStatus => {
-                self.counters
-                    .messages
-                    .operation_status_update_acknowledgement += 1
+                if let Some(acknowledge) = call.acknowledge_operation_status {
+                    self.acknowledge_operation(framework, &acknowledge, out);
+                }
             }
             Type::ReconcileOperations => {
                 self.reconcile_operations(
                     framework,
-                    call.reconcile_operations.unwrap_or_default(),
+                    &call.reconcile_operations.unwrap_or_default(),
                     out,
                 );
             }

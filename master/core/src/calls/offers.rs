@@ -59,7 +59,7 @@ impl Master {
     }
 
     /// End an offer that nobody may use any more; its resources are free for everybody.
-    fn take_back(&mut self, key: OfferKey, tell: bool, out: &mut Vec<Output>) {
+    pub(crate) fn take_back(&mut self, key: OfferKey, tell: bool, out: &mut Vec<Output>) {
         let Some(offer) = self.end_offer(key, out) else {
             return;
         };

@@ -1,9 +1,9 @@
 //! RECONCILE: what the master knows about tasks, told by updates that need no acknowledgement.
 
 use tepui_model::TaskState;
-use tepui_proto::mesos::scheduler::call::{Reconcile, ReconcileOperations, reconcile};
+use tepui_proto::mesos::TaskStatus;
+use tepui_proto::mesos::scheduler::call::{Reconcile, reconcile};
 use tepui_proto::mesos::task_status::Reason;
-use tepui_proto::mesos::{OperationState, OperationStatus, TaskStatus};
 
 use crate::events;
 use crate::master::Master;
@@ -90,39 +90,5 @@ impl Master {
             ..status
         };
         self.event(framework, events::update(status), out);
-    }
-
-    /// No operation is known yet, so an implicit question has no answers.
-    pub(crate) fn reconcile_operations(
-        &mut self,
-        framework: FrameworkIx,
-        asked: ReconcileOperations,
-        out: &mut Vec<Output>,
-    ) {
-        self.counters.messages.reconcile_operations += 1;
-        for operation in asked.operations {
-            let state = match operation.agent_id.as_ref().map(|id| id.value.as_str()) {
-                Some(agent) if self.recovered.contains_key(agent) => {
-                    OperationState::OperationRecovering
-                }
-                None if !self.recovered.is_empty() => OperationState::OperationRecovering,
-                Some(agent) if self.unreachable.contains_key(agent) => {
-                    OperationState::OperationUnreachable
-                }
-                Some(agent) if self.gone.contains_key(agent) => {
-                    OperationState::OperationGoneByOperator
-                }
-                _ => OperationState::OperationUnknown,
-            };
-            let status = OperationStatus {
-                operation_id: Some(operation.operation_id),
-                state: state as i32,
-                message: Some("Reconciliation".to_owned()),
-                agent_id: operation.agent_id,
-                resource_provider_id: operation.resource_provider_id,
-                ..OperationStatus::default()
-            };
-            self.event(framework, events::operation_status(status), out);
-        }
     }
 }

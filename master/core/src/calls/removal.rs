@@ -77,6 +77,7 @@ impl Master {
             self.complete_task(task, out);
         }
         self.complete_unreachable(framework, out);
+        self.orphan_operations_of(&id, out);
         let agents: Vec<AgentIx> = self.frameworks[framework].agents.keys().copied().collect();
         for agent in agents {
             self.remove_executors_of(agent, framework, out);

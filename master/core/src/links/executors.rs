@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tepui_model::ExecutorId;
+use tepui_model::{ExecutorId, Resources};
 use tepui_proto::convert::resources;
 use tepui_proto::mesos::scheduler::event;
 use tepui_proto::tepui::v1::{ExecutorMessage, ExecutorTerminated, ResourcesChanged};
@@ -135,10 +135,18 @@ impl Master {
                 );
             }
         };
+        self.agents[agent]
+            .resource_version
+            .clone_from(&changed.resource_version);
         if total == *self.agents[agent].total {
             return;
         }
         self.rescind_offers_on(agent, out);
+        self.set_total(agent, total);
+    }
+
+    /// All that an agent has is this now.
+    pub(crate) fn set_total(&mut self, agent: AgentIx, total: Resources) {
         let known = &mut self.agents[agent];
         known.total = Arc::new(total);
         let options = agent_options(

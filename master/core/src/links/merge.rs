@@ -41,6 +41,7 @@ impl Master {
         let frameworks = std::mem::take(&mut register.frameworks);
         let executors = std::mem::take(&mut register.executors);
         let tasks = std::mem::take(&mut register.tasks);
+        let operations = std::mem::take(&mut register.operations);
         let returns = register.agent.id.is_some();
         // Frameworks ask about the tasks of agents that a new leader is waiting for; of others they hear.
         let unexpected = !self.agent_ids.contains_key(id) && !self.recovered.contains_key(id);
@@ -60,6 +61,7 @@ impl Master {
         self.merge_executors(agent, executors, out);
         let listed = self.merge_tasks(agent, tasks, unexpected, out);
         self.ask_about_missing(agent, &listed, out);
+        self.merge_operations(agent, operations, out);
         for framework in removed {
             let shutdown = v1::ShutdownFramework {
                 framework_id: events::framework_id(&framework),
@@ -109,6 +111,7 @@ impl Master {
             version: register.version.into(),
             peer,
             incarnation: register.incarnation,
+            resource_version: register.resource_version,
             capabilities: register.capabilities.into(),
             multi_role,
             link: Some(link),
@@ -162,6 +165,7 @@ impl Master {
         known.version = register.version.into();
         known.peer = peer;
         known.incarnation = register.incarnation;
+        known.resource_version = register.resource_version;
         known.capabilities = register.capabilities.into();
         known.multi_role = multi_role;
         known.link = Some(link);

@@ -101,11 +101,7 @@ impl Master {
     ) {
         match message {
             Message::TaskUpdate(update) => self.task_update(agent, update, out),
-            Message::OperationUpdate(_) => {
-                // Operations are not sent, so none can change.
-                self.counters.messages.operation_status_update += 1;
-                self.counters.dropped_messages += 1;
-            }
+            Message::OperationUpdate(update) => self.operation_update(agent, *update, out),
             Message::ExecutorMessage(message) => self.executor_message(agent, message, out),
             Message::ExecutorTerminated(terminated) => {
                 self.executor_terminated(agent, &terminated, out)

@@ -81,6 +81,7 @@ impl Master {
         for task in self.agents[agent].tasks.clone() {
             self.end_of_agent(task, cause, at, out);
         }
+        self.operations_end_with(agent, cause, out);
         let executors: Vec<_> = self.agents[agent].executors.keys().cloned().collect();
         for (framework, executor) in executors {
             self.remove_executor(agent, framework, &executor, out);

@@ -46,6 +46,8 @@ pub(crate) struct Agent {
     pub(crate) version: Arc<str>,
     pub(crate) peer: Arc<str>,
     pub(crate) incarnation: Bytes,
+    /// Of the last total that the agent told.
+    pub(crate) resource_version: Option<Bytes>,
     pub(crate) capabilities: Arc<[agent_info::Capability]>,
     pub(crate) link: Option<LinkKey>,
     pub(crate) deactivated: bool,

@@ -3,12 +3,14 @@
 
 mod agent;
 mod framework;
+mod operation;
 mod slab;
 mod task;
 mod timers;
 
 pub(crate) use agent::{Agent, Executor, Health, Transition};
 pub(crate) use framework::{Capabilities, Connection, Framework, Presence};
+pub(crate) use operation::{Operation, Operations, is_over};
 pub(crate) use slab::{Handle, Slab};
 pub(crate) use task::{PendingKill, Task, Unreachable};
 pub(crate) use timers::Timers;

@@ -1,4 +1,4 @@
-//! Custom executors, as a LAUNCH describes them.
+//! Executors, as frameworks describe them.
 
 use tepui_model::ExecutorId;
 use tepui_proto::mesos::ExecutorInfo;
@@ -6,17 +6,26 @@ use tepui_proto::mesos::executor_info::Type;
 
 use super::container;
 
+/// The executor of a LAUNCH.
 pub(crate) fn check(info: &ExecutorInfo, framework: &str) -> Result<ExecutorId, String> {
-    let id = ExecutorId::new(&info.executor_id.value)
-        .map_err(|error| format!("Executor ID is invalid: {error}"))?;
     match info.r#type {
         None => {}
         Some(kind) if kind == Type::Custom as i32 => {}
         Some(_) => return Err("'ExecutorInfo.type' must be unset or CUSTOM for LAUNCH".to_owned()),
     }
-    let Some(command) = &info.command else {
+    if info.command.is_none() {
         return Err("'ExecutorInfo.command' must be set for 'CUSTOM' executor".to_owned());
-    };
+    }
+    check_description(info, framework)
+}
+
+/// What holds for the executors of tasks and of groups.
+pub(crate) fn check_description(
+    info: &ExecutorInfo,
+    framework: &str,
+) -> Result<ExecutorId, String> {
+    let id = ExecutorId::new(&info.executor_id.value)
+        .map_err(|error| format!("Executor ID is invalid: {error}"))?;
     if let Some(other) = info
         .framework_id
         .as_ref()
@@ -34,7 +43,9 @@ pub(crate) fn check(info: &ExecutorInfo, framework: &str) -> Result<ExecutorId, 
     {
         return Err("ExecutorInfo's 'shutdown_grace_period' must be non-negative".to_owned());
     }
-    container::check_command(command)?;
+    if let Some(command) = &info.command {
+        container::check_command(command)?;
+    }
     if let Some(described) = &info.container {
         container::check(described)?;
         if described

@@ -6,4 +6,6 @@ pub(crate) mod constraints;
 mod container;
 pub(crate) mod executor;
 pub(crate) mod framework;
+pub(crate) mod group;
+pub(crate) mod operation;
 pub(crate) mod task;

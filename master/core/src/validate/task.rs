@@ -26,7 +26,7 @@ pub(crate) fn infer_check_type(info: &mut TaskInfo) {
     }
 }
 
-/// All that can be said without knowing framework, agent and offer.
+/// All that can be said of a task of a LAUNCH without knowing framework, agent and offer.
 pub(crate) fn check(info: &TaskInfo) -> Result<(), String> {
     if info.command.is_some() == info.executor.is_some() {
         return Err(
@@ -34,6 +34,20 @@ pub(crate) fn check(info: &TaskInfo) -> Result<(), String> {
                 .to_owned(),
         );
     }
+    check_description(info)?;
+    if share_cgroups(info) == Some(false) {
+        return Err("'share_cgroups' may be set to false only in task groups".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether the task is to be in the cgroups of its executor.
+pub(crate) fn share_cgroups(info: &TaskInfo) -> Option<bool> {
+    info.container.as_ref()?.linux_info.as_ref()?.share_cgroups
+}
+
+/// What holds for tasks alone and in groups.
+pub(crate) fn check_description(info: &TaskInfo) -> Result<(), String> {
     let negative = |duration: Option<&mesos::DurationInfo>| {
         duration.is_some_and(|duration| duration.nanoseconds < 0)
     };
@@ -58,13 +72,6 @@ pub(crate) fn check(info: &TaskInfo) -> Result<(), String> {
     }
     if let Some(described) = &info.container {
         container::check(described)?;
-        if described
-            .linux_info
-            .as_ref()
-            .is_some_and(|linux| linux.share_cgroups == Some(false))
-        {
-            return Err("'share_cgroups' may be set to false only in task groups".to_owned());
-        }
     }
     Ok(())
 }

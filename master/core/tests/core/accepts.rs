@@ -1,6 +1,6 @@
 //! ACCEPT: what becomes of good tasks, of bad ones, and of offers that may not be used.
 
-use tepui_master_core::{Input, Reply, TaskList};
+use tepui_master_core::{Input, TaskList};
 use tepui_model::TaskState;
 
 use crate::cluster::{Cluster, Scheduler, accept_json, offered, task_json, task_json_with, uuid};
@@ -445,30 +445,4 @@ fn executors_are_counted_once_and_must_not_change() {
         cluster.lines(&scheduler),
         ["FAILURE m-S0 e", "OFFERS m-S0 cpus:1;mem:32"]
     );
-}
-
-#[test]
-fn what_is_not_built_yet_is_refused_with_a_sentence() {
-    let mut cluster = Cluster::new();
-    let scheduler = cluster.scheduler("a");
-    cluster.agent(AGENT);
-    let offer = cluster.offer(&scheduler);
-    let group = task_json("g", "m-S0", "cpus:1");
-    let call = format!(
-        r#"{{"type":"ACCEPT","accept":{{"offer_ids":[{{"value":"{}"}}],"operations":[
-            {{"type":"RESERVE","id":{{"value":"r"}},"reserve":{{"resources":[]}}}},
-            {{"type":"CREATE","create":{{"volumes":[]}}}},
-            {{"type":"LAUNCH_GROUP","launch_group":{{"executor":{{"executor_id":{{"value":"e"}}}},"task_group":{{"tasks":[{group}]}}}}}},
-            {{"type":"LAUNCH","id":{{"value":"l"}},"launch":{{"task_infos":[{}]}}}}
-        ]}}}}"#,
-        offer.id.value,
-        task_json("t", "m-S0", "cpus:1")
-    );
-    assert_eq!(cluster.call(&scheduler, &call), Reply::Accepted);
-    let expected = [
-        "OPERATION r OPERATION_ERROR: This version of the master only launches tasks: reservations, volumes and disks are not served yet",
-        "UPDATE g TASK_ERROR REASON_TASK_GROUP_INVALID: This version's agents run single tasks only: task groups are not served yet",
-        "UPDATE t TASK_ERROR REASON_TASK_INVALID: The `id` field cannot be set on LAUNCH",
-    ];
-    assert_eq!(cluster.lines(&scheduler), expected);
 }

@@ -274,9 +274,14 @@ impl Cluster {
 
     /// The same framework again, on a new stream.
     pub(crate) fn resubscribe(&mut self, scheduler: &Scheduler) -> Scheduler {
+        self.resubscribe_as(scheduler, r#""capabilities":[{"type":"PARTITION_AWARE"}]"#)
+    }
+
+    /// The same framework again, with other things to say about itself.
+    pub(crate) fn resubscribe_as(&mut self, scheduler: &Scheduler, rest: &str) -> Scheduler {
         let id = &scheduler.id;
         let info = format!(
-            r#"{{"user":"u","name":"again","id":{{"value":"{id}"}},"failover_timeout":3600,"capabilities":[{{"type":"PARTITION_AWARE"}}]}}"#
+            r#"{{"user":"u","name":"again","id":{{"value":"{id}"}},"failover_timeout":3600,{rest}}}"#
         );
         let call = format!(
             r#"{{"type":"SUBSCRIBE","framework_id":{{"value":"{id}"}},"subscribe":{{"framework_info":{info}}}}}"#

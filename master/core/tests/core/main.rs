@@ -9,6 +9,7 @@ mod cluster;
 mod frameworks;
 mod laws;
 mod offers;
+mod operations;
 mod reconciliation;
 mod recovery;
 mod subscriptions;

@@ -205,6 +205,26 @@ pub(crate) fn message_line(message: &master_message::Message) -> String {
                 .collect();
             format!("ReconcileTasks {}", tasks.join(" "))
         }
+        Message::RunTaskGroup(run) => {
+            let tasks: Vec<&str> = run
+                .group
+                .tasks
+                .iter()
+                .map(|task| task.task_id.value.as_str())
+                .collect();
+            format!(
+                "RunTaskGroup {}: {}",
+                run.executor.executor_id.value,
+                tasks.join(" ")
+            )
+        }
+        Message::ApplyOperation(apply) => {
+            let id = apply.info.id.as_ref().map_or("", |id| id.value.as_str());
+            format!("ApplyOperation {} {id}", apply.info.r#type().as_str_name())
+                .trim_end()
+                .to_owned()
+        }
+        Message::AcknowledgeOperation(_) => "AcknowledgeOperation".to_owned(),
         other => format!("{other:?}"),
     }
 }

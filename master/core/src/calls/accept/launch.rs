@@ -7,6 +7,7 @@ use tepui_model::{ExecutorId, Resources, TaskId, TaskState};
 use tepui_proto::convert::resources;
 use tepui_proto::mesos;
 use tepui_proto::mesos::offer::Operation;
+use tepui_proto::mesos::offer::operation::Type;
 use tepui_proto::mesos::resource::AllocationInfo;
 use tepui_proto::mesos::task_status::Reason;
 use tepui_proto::mesos::{ExecutorInfo, TaskInfo};
@@ -69,7 +70,8 @@ impl Master {
         }
     }
 
-    fn check_task(&self, pool: &Pool, info: &TaskInfo) -> Result<Launch, String> {
+    /// Its id is free, and its agent that of the offers.
+    pub(super) fn check_place(&self, pool: &Pool, info: &TaskInfo) -> Result<TaskId, String> {
         let id = TaskId::new(&info.task_id.value)
             .map_err(|error| format!("Task ID is invalid: {error}"))?;
         let framework = &self.frameworks[pool.framework];
@@ -86,8 +88,12 @@ impl Master {
                 info.agent_id.value, agent.id
             ));
         }
-        task::check(info)?;
-        task::check_limits(info, &agent.capabilities)?;
+        Ok(id)
+    }
+
+    /// What a task asks for, which makes sense and is of the offers' role.
+    pub(super) fn check_uses(&self, pool: &Pool, info: &TaskInfo) -> Result<Resources, String> {
+        task::check_limits(info, &self.agents[pool.agent].capabilities)?;
         if info.resources.is_empty() {
             return Err("Task uses no resources".to_owned());
         }
@@ -97,6 +103,13 @@ impl Master {
             return Err("Task uses no resources".to_owned());
         }
         task::check_resources(&resources, &pool.role)?;
+        Ok(resources)
+    }
+
+    fn check_task(&self, pool: &Pool, info: &TaskInfo) -> Result<Launch, String> {
+        let id = self.check_place(pool, info)?;
+        task::check(info)?;
+        let resources = self.check_uses(pool, info)?;
         let executor = info
             .executor
             .as_deref()
@@ -130,6 +143,17 @@ impl Master {
         info: &ExecutorInfo,
     ) -> Result<(ExecutorId, Option<Resources>), String> {
         let id = executor::check(info, self.frameworks[pool.framework].id.as_str())?;
+        let more = self.executor_uses(pool, &id, info)?;
+        Ok((id, more))
+    }
+
+    /// What an executor needs if it is not on the agent yet. If it is, it must be the same.
+    pub(super) fn executor_uses(
+        &self,
+        pool: &Pool,
+        id: &ExecutorId,
+        info: &ExecutorInfo,
+    ) -> Result<Option<Resources>, String> {
         if let Some(running) = self.agents[pool.agent]
             .executors
             .get(&(pool.framework, id.clone()))
@@ -139,7 +163,7 @@ impl Master {
                     "ExecutorInfo is not compatible with existing ExecutorInfo with same ExecutorID '{id}'"
                 ));
             }
-            return Ok((id, None));
+            return Ok(None);
         }
         let resources = resources::from_wire(&info.resources)
             .map_err(|error| format!("Executor uses invalid resources: {error}"))?;
@@ -147,7 +171,7 @@ impl Master {
         if resources.lots().any(|lot| lot.kind().is_shared()) {
             return Err("Executor resources may not be shared".to_owned());
         }
-        Ok((id, Some(resources)))
+        Ok(Some(resources))
     }
 
     fn start(&mut self, pool: &mut Pool, launch: Launch, info: TaskInfo, out: &mut Vec<Output>) {
@@ -159,16 +183,46 @@ impl Master {
         let (framework, agent) = (pool.framework, pool.agent);
         self.tell_about(framework, agent, out);
         if let (Some((id, Some(resources))), Some(info)) = (executor, info.executor.as_deref()) {
-            self.take(pool, &resources);
-            let executor = Executor {
-                info: Arc::new(info.clone()),
-                resources,
-                role: pool.role.clone(),
-            };
-            self.add_executor(framework, agent, id, executor, out);
+            self.start_executor(pool, id, resources, info, out);
         }
+        self.stage(pool, id, resources, &info, Type::Launch, out);
+        let run = v1::RunTask {
+            framework_id: events::framework_id(&self.frameworks[framework].id),
+            task: info,
+        };
+        self.to_agent(agent, master_message::Message::RunTask(run), out);
+    }
+
+    pub(super) fn start_executor(
+        &mut self,
+        pool: &mut Pool,
+        id: ExecutorId,
+        resources: Resources,
+        info: &ExecutorInfo,
+        out: &mut Vec<Output>,
+    ) {
         self.take(pool, &resources);
-        let task = self.describe(framework, agent, &info);
+        let executor = Executor {
+            info: Arc::new(info.clone()),
+            resources,
+            role: pool.role.clone(),
+        };
+        self.add_executor(pool.framework, pool.agent, id, executor, out);
+    }
+
+    /// Into the tables, as STAGING, with what it uses.
+    pub(super) fn stage(
+        &mut self,
+        pool: &mut Pool,
+        id: TaskId,
+        resources: Resources,
+        info: &TaskInfo,
+        how: Type,
+        out: &mut Vec<Output>,
+    ) {
+        let (framework, agent) = (pool.framework, pool.agent);
+        self.take(pool, &resources);
+        let task = self.describe(framework, agent, info);
         let task = Task {
             key: TaskKey(self.next_task),
             framework,
@@ -194,21 +248,31 @@ impl Master {
         out.push(Output::Change(Change::TaskAdded(Arc::new(
             self.tasks[task].snapshot(TaskList::Active),
         ))));
-        let run = v1::RunTask {
-            framework_id: events::framework_id(&self.frameworks[framework].id),
-            task: info,
-        };
-        self.to_agent(agent, master_message::Message::RunTask(run), out);
+        if let Some(count) = self.frameworks[framework]
+            .counters
+            .operations
+            .get_mut(how as usize)
+        {
+            *count += 1;
+        }
     }
 
-    /// From offered to used.
+    /// From offered to used. Of a shared volume the pool keeps its copy, for the next task: this one gets another.
     fn take(&mut self, pool: &mut Pool, resources: &Resources) {
-        let taken = pool.left.try_subtract(resources);
         assert!(
-            taken.is_ok(),
+            pool.left.contains(resources),
             "I1: the check above has found the resources in the pool"
         );
-        self.agents[pool.agent].allocated += resources;
+        let shared = resources.shared();
+        if shared.is_empty() {
+            let _contained = pool.left.try_subtract(resources);
+            self.agents[pool.agent].allocated += resources;
+        } else {
+            let rest = resources.non_shared();
+            let _contained = pool.left.try_subtract(&rest);
+            self.agents[pool.agent].allocated += &rest;
+            self.hold(pool.agent, pool.framework, &pool.role, &shared);
+        }
         self.touch_agent(pool.agent);
     }
 
@@ -266,7 +330,7 @@ impl Master {
     }
 }
 
-fn inject_role(resources: &mut [mesos::Resource], role: &str) {
+pub(super) fn inject_role(resources: &mut [mesos::Resource], role: &str) {
     for resource in resources {
         if resource.allocation_info.is_none() {
             resource.allocation_info = Some(AllocationInfo {

@@ -5,17 +5,17 @@
 //! 4. the agent must be there;
 //! 5. operations run in order on the pool of all named offers;
 //! 6. tasks stand alone (`launch`), groups are all or nothing (`group`);
-//! 7. what is left goes back, with the filters of the call;
+//! 7. what is left goes back: what operations have made without filter, the rest with the filters of the call;
 //! 8. without operations it is DECLINE.
 //!
-//! Reservations, volumes and disks are refused for now (`operations`).
+//! What operations on resources do is in the room `operations`.
 
 mod group;
 mod launch;
 mod offers;
-mod operations;
 
 use tepui_model::{Resources, Role};
+use tepui_proto::mesos::Filters;
 use tepui_proto::mesos::offer::Operation;
 use tepui_proto::mesos::offer::operation::Type;
 use tepui_proto::mesos::scheduler::call::Accept;
@@ -35,8 +35,12 @@ pub(crate) struct Pool {
     pub(crate) role: Role,
     /// What is left of the offers.
     pub(crate) left: Resources,
+    /// What the offers held, before anything was done.
+    pub(crate) offered: Resources,
     /// How many tasks were launched.
     pub(crate) launched: u64,
+    /// How many operations on resources were done.
+    pub(crate) operated: u64,
 }
 
 impl Master {
@@ -62,21 +66,43 @@ impl Master {
         for operation in operations {
             self.operate(&mut pool, operation, out);
         }
-        // What nobody used counts as declined; what productive use left over is offered again as soon as it has gathered, unless
-        // the framework said that it does not want it.
-        let why = match (pool.launched, &filters) {
-            (0, filters) => Recovery::Declined {
-                refuse: refusal(filters.as_ref()),
+        self.give_back(pool, filters.as_ref());
+    }
+
+    /// What nobody used counts as declined; what productive use left over is offered again as soon as it has gathered, unless the
+    /// framework said that it does not want it. What operations have made nobody has seen yet: no filter holds for it.
+    fn give_back(&mut self, pool: Pool, filters: Option<&Filters>) {
+        let productive = pool.launched + pool.operated > 0;
+        let why = match (productive, filters) {
+            (false, filters) => Recovery::Declined {
+                refuse: refusal(filters),
             },
-            (_, None) => Recovery::Leftover {
+            (true, None) => Recovery::Leftover {
                 refuse: std::time::Duration::ZERO,
             },
-            (_, filters) => Recovery::Leftover {
-                refuse: refusal(filters.as_ref()),
+            (true, filters) => Recovery::Leftover {
+                refuse: refusal(filters),
             },
         };
-        if !pool.left.is_empty() {
-            self.recover(pool.agent, framework, &pool.role, &pool.left, why);
+        let Pool {
+            framework,
+            agent,
+            role,
+            left,
+            offered,
+            operated,
+            ..
+        } = pool;
+        let mut made = Resources::new();
+        if operated > 0 {
+            made = left.clone();
+            made.subtract_overlap(&offered);
+        }
+        let untouched = left.checked_sub(&made).unwrap_or_default();
+        for (resources, why) in [(made, Recovery::Freed), (untouched, why)] {
+            if !resources.is_empty() {
+                self.recover(agent, framework, &role, &resources, why);
+            }
         }
     }
 
@@ -84,7 +110,7 @@ impl Master {
         match operation.r#type() {
             Type::Launch => self.launch(pool, operation, out),
             Type::LaunchGroup => self.launch_group(pool, operation, out),
-            _ => self.refuse_operation(pool.framework, &operation, operations::NOT_BUILT, out),
+            _ => self.apply_operation(pool, &operation, out),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tepui_model::{Resources, TaskState};
 use tepui_proto::mesos;
 use tepui_proto::mesos::offer::Operation;
+use tepui_proto::mesos::offer::operation::Type;
 use tepui_proto::mesos::task_status::Reason;
 
 use super::Pool;
@@ -64,8 +65,10 @@ impl Master {
             framework,
             agent: first.agent,
             role: first.role,
+            offered: left.clone(),
             left,
             launched: 0,
+            operated: 0,
         })
     }
 
@@ -154,8 +157,11 @@ impl Master {
                 );
             }
             if let Some(id) = operation.id {
+                let kind = operation.r#type.unwrap_or_default();
+                let kind = Type::try_from(kind).unwrap_or(Type::Unknown);
                 self.operation_error(
                     framework,
+                    kind,
                     id,
                     format!("Operation attempted with invalid offers: {error}"),
                     out,
