@@ -65,8 +65,10 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// Frames that may wait in the outbox of one peer.
     pub outbox_messages: usize,
-    /// Bytes (estimated) that may wait in the outbox of one peer.
+    /// Bytes of memory (estimated) that may wait in the outbox of one peer.
     pub outbox_bytes: usize,
+    /// Bytes of memory (estimated) that may wait in the outboxes of all peers together; above it the fullest are closed.
+    pub outboxes_bytes: usize,
     /// Bytes of input that may wait for the core.
     pub inbox_bytes: usize,
     /// Clients of `/tepui/v1/events` at one time.
@@ -81,7 +83,8 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(60),
             outbox_messages: 1 << 18,
-            outbox_bytes: 128 << 20,
+            outbox_bytes: 256 << 20,
+            outboxes_bytes: 768 << 20,
             inbox_bytes: 64 << 20,
             ui_subscribers: 256,
         }

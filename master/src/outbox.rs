@@ -3,12 +3,16 @@
 //!
 //! Promises: a batch costs one lock and at most one wake-up; a full outbox closes this peer's stream and no other; when the
 //! receiving half is dropped (the peer went away), whoever fills the outbox is told through a closure given at the start.
+//!
+//! Peers that are each within their bound may still be too many: [`Outboxes`] counts what all of them hold together, and the driver
+//! closes the fullest when that is too much (`driver/carry`).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 /// How an outbox ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +37,68 @@ struct Shared<T> {
     queue: Mutex<Queue<T>>,
     max_items: usize,
     max_bytes: usize,
+    /// Bytes of all outboxes of the same family.
+    held: Arc<AtomicUsize>,
+}
+
+impl<T> Shared<T> {
+    /// Gives up everything that waits.
+    fn clear(&self, queue: &mut Queue<T>) {
+        self.held.fetch_sub(queue.bytes, Ordering::Relaxed);
+        queue.items = VecDeque::new();
+        queue.bytes = 0;
+    }
+}
+
+/// The outboxes of all peers of one reign: their bounds, and what they hold together.
+#[derive(Debug)]
+pub(crate) struct Outboxes {
+    max_items: usize,
+    max_bytes: usize,
+    /// Bytes that all of them may hold together.
+    total_bytes: usize,
+    held: Arc<AtomicUsize>,
+}
+
+impl Outboxes {
+    /// Bounds of each in messages and bytes, and of all together in bytes.
+    pub(crate) fn new(max_items: usize, max_bytes: usize, total_bytes: usize) -> Self {
+        Self {
+            max_items,
+            max_bytes,
+            total_bytes,
+            held: Arc::default(),
+        }
+    }
+
+    /// One more. `on_drop` is called when its emptying half goes away.
+    pub(crate) fn open<T>(
+        &self,
+        on_drop: impl FnOnce() + Send + Sync + 'static,
+    ) -> (Outbox<T>, Drainer<T>) {
+        pair(
+            self.max_items,
+            self.max_bytes,
+            Arc::clone(&self.held),
+            on_drop,
+        )
+    }
+
+    /// Bytes that wait in all of them.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Whether they hold more than they may.
+    pub(crate) fn too_much(&self) -> bool {
+        self.held_bytes() > self.total_bytes
+    }
+
+    /// How far below the bound they are brought once they are above it: an eighth, so that the fullest are not looked for at every
+    /// batch.
+    pub(crate) fn relief_bytes(&self) -> usize {
+        self.total_bytes - self.total_bytes / 8
+    }
 }
 
 /// The filling half.
@@ -46,10 +112,19 @@ pub(crate) struct Drainer<T> {
     on_drop: Option<Box<dyn FnOnce() + Send + Sync>>,
 }
 
-/// A pair with these bounds. `on_drop` is called when the emptying half goes away.
+/// A pair of no family with these bounds. `on_drop` is called when the emptying half goes away.
 pub(crate) fn outbox<T>(
     max_items: usize,
     max_bytes: usize,
+    on_drop: impl FnOnce() + Send + Sync + 'static,
+) -> (Outbox<T>, Drainer<T>) {
+    pair(max_items, max_bytes, Arc::default(), on_drop)
+}
+
+fn pair<T>(
+    max_items: usize,
+    max_bytes: usize,
+    held: Arc<AtomicUsize>,
     on_drop: impl FnOnce() + Send + Sync + 'static,
 ) -> (Outbox<T>, Drainer<T>) {
     let queue = Queue {
@@ -63,6 +138,7 @@ pub(crate) fn outbox<T>(
         queue: Mutex::new(queue),
         max_items,
         max_bytes,
+        held,
     });
     (
         Outbox {
@@ -92,10 +168,14 @@ impl<T> Outbox<T> {
             if queue.ending.is_some() || queue.receiver_gone {
                 return Ok(());
             }
+            let before = queue.bytes;
             for (item, size) in batch {
                 queue.bytes += size;
                 queue.items.push_back((item, size));
             }
+            self.shared
+                .held
+                .fetch_add(queue.bytes - before, Ordering::Relaxed);
             // One message alone always fits, however large: it was bounded when it came in.
             if queue.items.len() > self.shared.max_items
                 || (queue.bytes > self.shared.max_bytes && queue.items.len() > 1)
@@ -104,14 +184,7 @@ impl<T> Outbox<T> {
                     items: queue.items.len(),
                     bytes: queue.bytes,
                 };
-                queue.items = VecDeque::new();
-                queue.bytes = 0;
-                queue.ending = Some(Ending::Overflow);
-                let waker = queue.waker.take();
-                drop(queue);
-                if let Some(waker) = waker {
-                    waker.wake();
-                }
+                self.overflow(queue);
                 return Err(full);
             }
             queue.waker.take()
@@ -120,6 +193,28 @@ impl<T> Outbox<T> {
             waker.wake();
         }
         Ok(())
+    }
+
+    /// What waited is lost, and the stream breaks.
+    fn overflow(&self, mut queue: MutexGuard<'_, Queue<T>>) {
+        self.shared.clear(&mut queue);
+        queue.ending = Some(Ending::Overflow);
+        let waker = queue.waker.take();
+        drop(queue);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Closes it as if it were full, because all together hold too much.
+    pub(crate) fn evict(&self) -> Full {
+        let queue = self.shared.queue.lock();
+        let full = Full {
+            items: queue.items.len(),
+            bytes: queue.bytes,
+        };
+        self.overflow(queue);
+        full
     }
 
     /// Ends the stream; the first ending counts.
@@ -134,6 +229,16 @@ impl<T> Outbox<T> {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    /// Whether nobody will ever empty it.
+    pub(crate) fn abandoned(&self) -> bool {
+        self.shared.queue.lock().receiver_gone
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.shared.queue.lock().bytes
     }
 
     /// Messages and bytes that wait.
@@ -184,6 +289,7 @@ impl<T> Drainer<T> {
                 taken.push(item);
             }
         }
+        self.shared.held.fetch_sub(bytes, Ordering::Relaxed);
         // What a burst left behind is given back: an idle stream holds next to nothing.
         if queue.items.is_empty() && queue.items.capacity() > 1024 {
             queue.items = VecDeque::new();
@@ -197,8 +303,7 @@ impl<T> Drop for Drainer<T> {
         {
             let mut queue = self.shared.queue.lock();
             queue.receiver_gone = true;
-            queue.items = VecDeque::new();
-            queue.bytes = 0;
+            self.shared.clear(&mut queue);
         }
         if let Some(tell) = self.on_drop.take() {
             tell();
@@ -262,11 +367,45 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_family_counts_what_its_members_hold() {
+        let family = Outboxes::new(100, 1000, 1600);
+        let (small, mut reader) = family.open::<u8>(|| {});
+        let (large, mut slow) = family.open::<u8>(|| {});
+        let (third, gone) = family.open::<u8>(|| {});
+        small.push([(1, 300), (2, 400)].into_iter()).expect("fits");
+        large.push([(1, 900)].into_iter()).expect("fits");
+        assert!(!family.too_much());
+        third.push([(1, 100)].into_iter()).expect("fits");
+        assert!(family.too_much());
+        assert_eq!((small.waiting_bytes(), large.waiting_bytes()), (700, 900));
+        assert_eq!(
+            large.evict(),
+            Full {
+                items: 1,
+                bytes: 900
+            }
+        );
+        assert_eq!(take(&mut slow, 100).await, Err(Ending::Overflow));
+        assert_eq!(family.held_bytes(), 800);
+        assert_eq!(take(&mut reader, 300).await, Ok(vec![1]));
+        assert_eq!(family.held_bytes(), 500);
+        drop(gone);
+        assert_eq!(family.held_bytes(), 400);
+        assert!(
+            small.push([(3, 900)].into_iter()).is_err(),
+            "its own bound holds too"
+        );
+        assert_eq!(family.held_bytes(), 0);
+    }
+
+    #[tokio::test]
     async fn both_halves_learn_that_the_other_went_away() {
         let told = Arc::new(AtomicBool::new(false));
         let tell = told.clone();
         let (outbox, drainer) = outbox::<u8>(2, 10, move || tell.store(true, Ordering::SeqCst));
+        assert!(!outbox.abandoned());
         drop(drainer);
+        assert!(outbox.abandoned());
         assert!(told.load(Ordering::SeqCst));
         outbox
             .push([(1, 1), (2, 1), (3, 1)].into_iter())

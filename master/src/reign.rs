@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::driver::{Driver, Inbox, Line, Notice, Outlets, Stopped};
 use crate::metrics::Metrics;
+use crate::outbox::Outboxes;
 use crate::registrar::{self, RecoveryError};
 use crate::view::View;
 use crate::whitelist::Whitelist;
@@ -42,6 +43,7 @@ pub(crate) enum Standing {
 pub(crate) struct Reign {
     pub(crate) epoch: Arc<AtomicU64>,
     pub(crate) inbox: Inbox,
+    pub(crate) outboxes: Arc<Outboxes>,
     pub(crate) view: Arc<View>,
     pub(crate) master: mesos::MasterInfo,
     pub(crate) elected_at: Time,
@@ -295,10 +297,13 @@ impl Lifecycle {
         let epoch_now = Arc::new(AtomicU64::new(epoch));
         let (inbox, inlet) = Inbox::new(self.config.limits.inbox_bytes);
         let (writes, writes_in) = mpsc::unbounded_channel();
-        let view = View::new(
-            self.config.limits.outbox_messages,
-            self.config.limits.outbox_bytes,
-        );
+        let limits = &self.config.limits;
+        let view = View::new(limits.outbox_messages, limits.outbox_bytes);
+        let outboxes = Arc::new(Outboxes::new(
+            limits.outbox_messages,
+            limits.outbox_bytes,
+            limits.outboxes_bytes,
+        ));
         let master = mesos::MasterInfo {
             domain: self.config.domain.clone(),
             ..self.identity.master_info()
@@ -314,6 +319,7 @@ impl Lifecycle {
         );
         let outlets = Outlets {
             view: view.clone(),
+            outboxes: outboxes.clone(),
             writes,
             lines: self.lines.clone(),
             metrics: self.metrics.clone(),
@@ -349,6 +355,7 @@ impl Lifecycle {
         let reign = Reign {
             epoch: epoch_now,
             inbox,
+            outboxes,
             view,
             master,
             elected_at: self.clock.now(),

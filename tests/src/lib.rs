@@ -7,6 +7,7 @@ pub mod cgroups;
 pub mod client;
 pub mod cluster;
 pub mod process;
+pub mod scheduler;
 pub mod zookeeper;
 
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! Carrying out what a batch of steps has decided: first it is published, then answered, then sent, each peer's share in one push.
 
-use tepui_master_core::{Input, LogLevel, Output};
+use tepui_master_core::{Input, LinkKey, LogLevel, Output, StreamKey};
 
 use super::{Driver, Line, Notice, Stopped, ToScheduler, Write, weigh};
 use crate::outbox::{Ending, Full};
@@ -117,10 +117,54 @@ impl Driver {
                 overflowed.push(Notice::LinkClosed(link));
             }
         }
-        self.outlets
-            .metrics
-            .peers(self.streams.len(), self.links.len());
+        if self.outlets.outboxes.too_much() {
+            self.evict(&mut overflowed);
+        }
+        let metrics = &self.outlets.metrics;
+        metrics.peers(self.streams.len(), self.links.len());
+        metrics.outboxes(self.outlets.outboxes.held_bytes());
         overflowed
+    }
+
+    /// Closes the streams with the fullest outboxes until all together are well below their bound. Those that read have next to
+    /// nothing in theirs, so it is not they who pay for the others.
+    fn evict(&mut self, overflowed: &mut Vec<Notice>) {
+        enum Who {
+            Stream(StreamKey),
+            Link(LinkKey),
+        }
+        let streams = self
+            .streams
+            .iter()
+            .map(|(key, peer)| (peer.outbox.waiting_bytes(), Who::Stream(*key)));
+        let links = self
+            .links
+            .iter()
+            .map(|(key, peer)| (peer.outbox.waiting_bytes(), Who::Link(*key)));
+        let mut fullest: Vec<(usize, Who)> = streams.chain(links).collect();
+        fullest.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        for (bytes, who) in fullest {
+            if bytes == 0
+                || self.outlets.outboxes.held_bytes() <= self.outlets.outboxes.relief_bytes()
+            {
+                break;
+            }
+            match who {
+                Who::Stream(key) => {
+                    if let Some(peer) = self.streams.remove(&key) {
+                        self.overflow("framework", key.0, &peer.outbox.evict());
+                        overflowed.push(Notice::StreamClosed(key));
+                    }
+                }
+                Who::Link(key) => {
+                    if let Some(peer) = self.links.remove(&key) {
+                        self.overflow("agent", key.0, &peer.outbox.evict());
+                        overflowed.push(Notice::LinkClosed(key));
+                    }
+                }
+            }
+            self.outlets.metrics.outbox_eviction();
+        }
     }
 
     fn overflow(&self, who: &str, key: u64, full: &Full) {

@@ -26,7 +26,7 @@ pub(crate) use inbox::{Inbox, Inlet, Notice, Request, Waiter};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::outbox::{Ending, Outbox};
+use crate::outbox::{Ending, Outbox, Outboxes};
 use crate::view::View;
 
 /// Requests taken at once; more only raise the time until the first of them is answered.
@@ -77,6 +77,7 @@ struct Peer<T> {
 /// Where the outputs go.
 pub(crate) struct Outlets {
     pub(crate) view: Arc<View>,
+    pub(crate) outboxes: Arc<Outboxes>,
     pub(crate) writes: mpsc::UnboundedSender<Write>,
     pub(crate) lines: mpsc::Sender<Line>,
     pub(crate) metrics: Arc<Metrics>,
@@ -221,6 +222,9 @@ impl Driver {
 
     fn take(&mut self, request: Request) {
         match request {
+            // Its peer has hung up. The notice that says so may be behind us already, and must not be waited for.
+            Request::Subscribe { outbox, .. } if outbox.abandoned() => {}
+            Request::LinkOpened { outbox, .. } if outbox.abandoned() => {}
             Request::StreamCalls {
                 stream,
                 first,

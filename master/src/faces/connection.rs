@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ pub(crate) async fn serve(
                 Err(error) => {
                     // Too many open files, or the peer has gone again; accepting must go on.
                     warn!("a connection was not accepted: {error}");
-                    metrics.connections_refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    metrics.connections_refused.fetch_add(1, Relaxed);
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     continue;
                 }
@@ -64,10 +65,11 @@ pub(crate) async fn serve(
         };
         let service = service.clone().for_peer(peer);
         let limits = limits.clone();
+        let metrics = metrics.clone();
         let (gauge, _) = Gauge::up(metrics.clone(), |metrics| &metrics.connections);
         let stop = stop.clone();
         tasks.spawn(async move {
-            connection(stream, peer, service, &limits, stop).await;
+            connection(stream, peer, service, &limits, &metrics, stop).await;
             drop((permit, gauge));
         });
     }
@@ -81,13 +83,16 @@ async fn connection(
     peer: SocketAddr,
     service: Service,
     limits: &Limits,
+    metrics: &Metrics,
     stop: CancellationToken,
 ) {
     prepare(&stream);
+    let stalled = Arc::new(AtomicBool::new(false));
     let io = TokioIo::new(Impatient::new(
         stream,
         limits.head_timeout,
         limits.write_timeout,
+        stalled.clone(),
     ));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -115,7 +120,13 @@ async fn connection(
             serving.await
         }
     };
-    if let Err(error) = result {
+    if stalled.load(Relaxed) {
+        metrics.connections_stalled.fetch_add(1, Relaxed);
+        warn!(
+            "the connection of {peer} is closed: it took none of the bytes that waited for it for {:?}",
+            limits.write_timeout
+        );
+    } else if let Err(error) = result {
         debug!("connection of {peer}: {error}");
     }
 }
@@ -140,10 +151,17 @@ struct Impatient {
     /// Runs while bytes wait that the peer does not take.
     stalled: Option<Pin<Box<Sleep>>>,
     write_timeout: Duration,
+    /// Set when it has given up because of them.
+    gave_up: Arc<AtomicBool>,
 }
 
 impl Impatient {
-    fn new(stream: TcpStream, opening: Duration, write_timeout: Duration) -> Self {
+    fn new(
+        stream: TcpStream,
+        opening: Duration,
+        write_timeout: Duration,
+        gave_up: Arc<AtomicBool>,
+    ) -> Self {
         let opening = Some(Box::pin(tokio::time::sleep(opening)));
         Self {
             stream,
@@ -151,6 +169,7 @@ impl Impatient {
             opened_bytes: 0,
             stalled: None,
             write_timeout,
+            gave_up,
         }
     }
 
@@ -168,10 +187,13 @@ impl Impatient {
             .stalled
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         match stalled.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the peer does not read",
-            ))),
+            Poll::Ready(()) => {
+                self.gave_up.store(true, Relaxed);
+                Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the peer does not read",
+                )))
+            }
             Poll::Pending => Poll::Pending,
         }
     }

@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Face, PeerAddress, scheduler};
 use crate::driver::{Inbox, Notice, Request as Wish, ToScheduler};
-use crate::outbox::{Drainer, Ending, Outbox, outbox};
+use crate::outbox::{Drainer, Ending, Outbox};
 use crate::reign::{Reign, Standing};
 
 /// A frame is filled up to about this (tepui-grpc's frames may be twice as large).
@@ -80,12 +80,11 @@ impl Schedulers for Connections {
         request: Request<Streaming<SchedulerCalls>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
         let reign = self.leading()?;
-        let limits = &self.face.config.limits;
         let stream = StreamKey(reign.inbox.key());
         let closing = reign.inbox.clone();
-        let (outbox, drainer) = outbox(limits.outbox_messages, limits.outbox_bytes, move || {
-            closing.notify(Notice::StreamClosed(stream))
-        });
+        let (outbox, drainer) = reign
+            .outboxes
+            .open(move || closing.notify(Notice::StreamClosed(stream)));
         let reading = tokio::spawn(read_calls(reign, stream, outbox, request.into_inner()));
         let make = |events: Vec<ToScheduler>| {
             let mut frame = SchedulerEvents::default();
@@ -192,16 +191,15 @@ impl AgentLink for Connections {
         request: Request<Streaming<AgentFrame>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
         let reign = self.leading()?;
-        let limits = &self.face.config.limits;
         let link = LinkKey(reign.inbox.key());
         let peer = request
             .extensions()
             .get::<PeerAddress>()
             .map_or_else(|| "unknown".into(), |peer| peer.0.to_string().into());
         let closing = reign.inbox.clone();
-        let (outbox, drainer) = outbox(limits.outbox_messages, limits.outbox_bytes, move || {
-            closing.notify(Notice::LinkClosed(link))
-        });
+        let (outbox, drainer) = reign
+            .outboxes
+            .open(move || closing.notify(Notice::LinkClosed(link)));
         reign
             .inbox
             .send(Wish::LinkOpened { link, peer, outbox }, 0)

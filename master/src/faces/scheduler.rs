@@ -16,7 +16,6 @@ use super::negotiate::Format;
 use super::streams::SchedulerRecords;
 use super::{Face, gone};
 use crate::driver::{Notice, Request, Waiter};
-use crate::outbox::outbox;
 use crate::reign::Reign;
 
 /// The name of the header that ties a call to its subscription.
@@ -47,7 +46,7 @@ pub(super) async fn call(face: Arc<Face>, mut asked: Asked) -> Response {
         return text(StatusCode::BAD_REQUEST, why);
     }
     match call.r#type() {
-        call::Type::Subscribe => subscribe(&face, &reign, &asked, call, body.len()).await,
+        call::Type::Subscribe => subscribe(&reign, &asked, call, body.len()).await,
         kind => {
             if kind == call::Type::ReconcileOperations
                 && let Err(refusal) = Format::of_answer(&asked.headers)
@@ -84,13 +83,7 @@ pub(super) fn answered(reply: Reply) -> Response {
     }
 }
 
-async fn subscribe(
-    face: &Face,
-    reign: &Reign,
-    asked: &Asked,
-    call: Call,
-    bytes: usize,
-) -> Response {
+async fn subscribe(reign: &Reign, asked: &Asked, call: Call, bytes: usize) -> Response {
     let format = match Format::of_answer(&asked.headers) {
         Ok(format) => format,
         Err(refusal) => return refusal,
@@ -105,13 +98,9 @@ async fn subscribe(
     let stream_id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
     let closing = reign.inbox.clone();
     // From here on the stream is given up whenever its body is dropped: by this function, or by hyper when the client has gone.
-    let (outbox, drainer) = outbox(
-        face.config.limits.outbox_messages,
-        face.config.limits.outbox_bytes,
-        move || {
-            closing.notify(Notice::StreamClosed(stream));
-        },
-    );
+    let (outbox, drainer) = reign.outboxes.open(move || {
+        closing.notify(Notice::StreamClosed(stream));
+    });
     let (waiter, answer) = oneshot::channel();
     let request = Request::Subscribe {
         stream,

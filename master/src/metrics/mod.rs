@@ -19,6 +19,9 @@ pub(crate) struct Metrics {
     pub(crate) streams: AtomicUsize,
     pub(crate) links: AtomicUsize,
     pub(crate) outbox_overflows: AtomicU64,
+    pub(crate) outbox_evictions: AtomicU64,
+    pub(crate) outboxes_bytes: AtomicUsize,
+    pub(crate) connections_stalled: AtomicU64,
     pub(crate) log_lines_lost: AtomicU64,
     pub(crate) store_writes: AtomicU64,
     pub(crate) store_nanos: AtomicU64,
@@ -52,6 +55,16 @@ impl Metrics {
     /// A peer's outbox was full and its stream was closed.
     pub(crate) fn outbox_overflow(&self) {
         self.outbox_overflows.fetch_add(1, Relaxed);
+    }
+
+    /// A peer's outbox was the fullest when all together were too full; its stream was closed.
+    pub(crate) fn outbox_eviction(&self) {
+        self.outbox_evictions.fetch_add(1, Relaxed);
+    }
+
+    /// So many bytes wait in all outboxes.
+    pub(crate) fn outboxes(&self, bytes: usize) {
+        self.outboxes_bytes.store(bytes, Relaxed);
     }
 
     /// The log did not keep up with the core.

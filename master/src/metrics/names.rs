@@ -239,6 +239,18 @@ fn of_shell(sources: &Sources, shell: &Metrics, numbers: &mut Numbers) {
         "tepui/outbox_overflows",
         shell.outbox_overflows.load(Relaxed),
     );
+    numbers.counter(
+        "tepui/outbox_evictions",
+        shell.outbox_evictions.load(Relaxed),
+    );
+    numbers.gauge(
+        "tepui/outboxes_bytes",
+        shell.outboxes_bytes.load(Relaxed) as f64,
+    );
+    numbers.counter(
+        "tepui/connections_stalled",
+        shell.connections_stalled.load(Relaxed),
+    );
     numbers.counter("tepui/log_lines_lost", shell.log_lines_lost.load(Relaxed));
     numbers.gauge("tepui/connections", shell.connections.load(Relaxed) as f64);
     numbers.counter(

@@ -1,6 +1,7 @@
 //! The master's faces, tested on real masters on free ports: what clients send, byte by byte, and what they get.
 
 mod bad_input;
+mod conformance;
 mod grpc;
 mod operator;
 mod proxy;

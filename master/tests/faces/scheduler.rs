@@ -121,6 +121,46 @@ async fn a_framework_that_hangs_up_is_removed() {
     master.shutdown().await;
 }
 
+/// Mesos still lists such frameworks after half a minute.
+#[tokio::test]
+async fn schedulers_that_hang_up_before_they_are_answered_are_removed_at_once() {
+    use tokio::io::AsyncWriteExt;
+    let master = master().await;
+    let stays = Subscription::open(&master, "stays").await;
+    for round in 0..300 {
+        let body = format!(
+            r#"{{"type":"SUBSCRIBE","subscribe":{{"framework_info":{{"user":"root","name":"brief-{round}","failover_timeout":0}}}}}}"#
+        );
+        let head = format!(
+            "POST {PATH} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut stream = tokio::net::TcpStream::connect(master.addr())
+            .await
+            .expect("listens");
+        stream
+            .write_all(format!("{head}{body}").as_bytes())
+            .await
+            .expect("written");
+    }
+    let gone = async {
+        loop {
+            let metrics = get(&master, "/metrics/snapshot").await.json();
+            let frameworks = get(&master, "/frameworks").await.json()["frameworks"].clone();
+            if metrics["tepui/connections"] == 2.0
+                && metrics["tepui/framework_streams"] == 1.0
+                && frameworks.as_array().map(Vec::len) == Some(1)
+            {
+                return frameworks[0]["id"].clone();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let left = tokio::time::timeout(PATIENCE, gone).await.expect("soon");
+    assert_eq!(left, stays.framework_id.as_str());
+    master.shutdown().await;
+}
+
 #[tokio::test]
 async fn teardown_ends_the_stream() {
     let master = master().await;

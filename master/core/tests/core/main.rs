@@ -13,5 +13,6 @@ mod operations;
 mod reconciliation;
 mod recovery;
 mod subscriptions;
+mod task_states;
 mod visibility;
 mod words;
