@@ -193,6 +193,25 @@ impl Scheduler {
         }
     }
 
+    /// An offer with at least so much; smaller ones are declined, so that they come back together.
+    ///
+    /// # Panics
+    /// The stream ends before there is one.
+    #[track_caller]
+    pub fn offer_of(&mut self, cpus: f64, mem: f64) -> Value {
+        loop {
+            let offer = self.offer();
+            if amount(&offer, "cpus") >= cpus && amount(&offer, "mem") >= mem {
+                return offer;
+            }
+            let decline = json!({ "offer_ids": [offer["id"]], "filters": { "refuse_seconds": 0 } });
+            assert_eq!(
+                self.call(&json!({ "type": "DECLINE", "decline": decline })),
+                Some(202)
+            );
+        }
+    }
+
     fn keep_offers(&mut self, event: &Value) {
         self.offers.extend(
             event["offers"]["offers"]
@@ -254,6 +273,15 @@ impl Scheduler {
             }
         }
     }
+}
+
+/// How much of a scalar is in an offer.
+fn amount(offer: &Value, name: &str) -> f64 {
+    let resources = offer["resources"].as_array().into_iter().flatten();
+    resources
+        .filter(|resource| resource["name"] == name)
+        .filter_map(|resource| resource["scalar"]["value"].as_f64())
+        .sum()
 }
 
 /// Resources of a task out of what is reserved for a role (`*` for what is not).

@@ -86,7 +86,7 @@ fn five_hundred_frameworks_that_never_read() {
             let mut seen = Seen::default();
             while !over.load(Ordering::Relaxed) {
                 let started = Instant::now();
-                let offer = good.offer();
+                let offer = good.offer_of(0.1, 32.0);
                 let ended = good.run(
                     &offer,
                     &format!("good-{}", seen.count),
