@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Agent, FORMS, Talk};
-use crate::support::master;
+use crate::support::{master, master_with};
 
 /// A resource of an offer in short: name, role in the old and in the new form, and what else is special.
 fn shown(resource: &Value) -> String {
@@ -138,35 +138,36 @@ async fn offers_depend_on_capabilities() {
 /// Agents with GPUs, and those of another region, are not shown to frameworks that do not know of them.
 #[tokio::test]
 async fn agents_that_are_hidden() {
-    use tepui_proto::mesos::{DomainInfo, domain_info};
-    for form in FORMS {
-        let master = master().await;
-        let _gpus = Agent::start(&master, "cpus:1;mem:64;gpus:1").await;
-        let mut blind = Talk::open(&master, form, json!({})).await;
-        assert_eq!(blind.lines(&master).await, [""; 0], "GPU_RESOURCES");
-        drop(blind);
-        let far = |register: &mut tepui_proto::tepui::v1::Register| {
-            let named = |name: &str| domain_info::fault_domain::RegionInfo {
-                name: name.to_owned(),
-            };
-            register.agent.domain = Some(DomainInfo {
-                fault_domain: Some(domain_info::FaultDomain {
-                    region: named("far"),
-                    zone: domain_info::fault_domain::ZoneInfo {
-                        name: "z".to_owned(),
-                    },
-                }),
-            });
-        };
-        let master = crate::support::master().await;
-        let _far = Agent::with(&master, "cpus:1;mem:64", far).await;
-        let mut aware = Talk::open(
-            &master,
-            form,
-            json!({ "capabilities": [{ "type": "REGION_AWARE" }] }),
-        )
-        .await;
-        assert_eq!(aware.offers().await.len(), 1, "REGION_AWARE");
-        master.shutdown().await;
+    use tepui_proto::mesos::DomainInfo;
+    use tepui_proto::mesos::domain_info::FaultDomain;
+    use tepui_proto::mesos::domain_info::fault_domain::{RegionInfo, ZoneInfo};
+    let place = |region: &str| DomainInfo {
+        fault_domain: Some(FaultDomain {
+            region: RegionInfo {
+                name: region.to_owned(),
+            },
+            zone: ZoneInfo {
+                name: "z".to_owned(),
+            },
+        }),
+    };
+    // What makes the agent special, and the capability that shows it.
+    for (resources, region, capability) in [
+        ("cpus:1;mem:64;gpus:1", "here", "GPU_RESOURCES"),
+        ("cpus:1;mem:64", "far", "REGION_AWARE"),
+    ] {
+        for form in FORMS {
+            let master = master_with(|config| config.domain = Some(place("here"))).await;
+            let _agent = Agent::with(&master, resources, |register| {
+                register.agent.domain = Some(place(region));
+            })
+            .await;
+            let mut blind = Talk::open(&master, form, json!({})).await;
+            assert_eq!(blind.lines(&master).await, [""; 0], "{capability}");
+            let info = json!({ "capabilities": [{ "type": capability }] });
+            let mut aware = Talk::open(&master, form, info).await;
+            assert_eq!(aware.offers().await.len(), 1, "{capability}");
+            master.shutdown().await;
+        }
     }
 }

@@ -63,16 +63,25 @@ fn invalid() -> Vec<(Value, Value, &'static str)> {
         ),
         beside(
             json!({ "offer_constraints": { "role_constraints": { "*": {} } } }),
-            "'*'",
+            "empty",
         ),
         beside(
             json!({ "offer_constraints": { "role_constraints": { "*": { "groups": [{}] } } } }),
-            "'*'",
+            "empty",
         ),
         (json!({}), constraint(json!({})), ""),
         (
             json!({}),
             json!({ "offer_constraints": { "role_constraints": { "*": { "groups": [{ "attribute_constraints": [{ "selector": {}, "predicate": { "exists": {} } }] }] } } } }),
+            "",
+        ),
+        beside(constraint(json!({ "text_matches": { "regex": "(" } })), ""),
+        beside(
+            constraint(json!({ "text_not_matches": { "regex": "[z-a]" } })),
+            "",
+        ),
+        beside(
+            constraint(json!({ "text_matches": { "regex": "(x{1,500}){1,500}" } })),
             "",
         ),
     ];
