@@ -131,7 +131,7 @@ impl Scheduler {
     }
 
     /// The next event; `None` at the end of the stream.
-    pub fn next(&mut self) -> Option<Value> {
+    pub fn event(&mut self) -> Option<Value> {
         loop {
             if let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
                 let length: usize = std::str::from_utf8(&self.pending[..end])
@@ -169,7 +169,7 @@ impl Scheduler {
     pub fn until(&mut self, kind: &str) -> Value {
         loop {
             let event = self
-                .next()
+                .event()
                 .unwrap_or_else(|| panic!("the stream ended before {kind}"));
             if event["type"] == kind {
                 return event;
@@ -188,7 +188,7 @@ impl Scheduler {
             if let Some(offer) = self.offers.pop_front() {
                 return offer;
             }
-            let event = self.next().expect("the stream goes on");
+            let event = self.event().expect("the stream goes on");
             self.keep_offers(&event);
         }
     }

@@ -24,6 +24,9 @@ enum Happening {
     FrameworkRemoved,
 }
 
+/// The states and reasons that are told without PARTITION_AWARE and with it; no states: nobody is told.
+type Row = (Happening, Option<(TaskState, TaskState)>, Reason, Reason);
+
 fn scheduler(cluster: &mut Cluster, aware: bool) -> Scheduler {
     let capabilities = if aware {
         r#"{"type":"PARTITION_AWARE"}"#
@@ -66,8 +69,7 @@ fn happen(cluster: &mut Cluster, scheduler: &Scheduler, slave: &Slave, what: Hap
 #[test]
 fn what_is_told_of_tasks_that_the_agent_does_not_tell_of() {
     use TaskState::{Dropped, GoneByOperator, Lost, Running, Unreachable};
-    // Without PARTITION_AWARE, with it, and whether `unreachable_time` is told; `None`: nobody is told.
-    let rows: [(Happening, Option<(TaskState, TaskState)>, Reason, Reason); 6] = [
+    let rows: [Row; 6] = [
         (
             Happening::InvalidOffers,
             Some((Lost, Dropped)),
