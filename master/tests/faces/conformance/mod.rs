@@ -15,7 +15,9 @@ use tepui_master::RunningMaster;
 use tepui_proto::json::to_vec;
 use tepui_proto::mesos::{self, scheduler};
 use tepui_proto::recordio;
-use tepui_proto::tepui::v1::{AgentFrame, AgentMessage, Register, agent_message, master_message};
+use tepui_proto::tepui::v1::{
+    AgentFrame, AgentMessage, Pong, Register, agent_message, master_message,
+};
 use tokio::sync::mpsc;
 use tonic::Streaming;
 
@@ -245,15 +247,15 @@ fn line(event: &Value) -> String {
 }
 
 /// An agent that does nothing by itself, and remembers what it is told.
-struct Agent {
-    id: String,
+pub(crate) struct Agent {
+    pub(crate) id: String,
     frames: mpsc::Sender<AgentFrame>,
     told: Streaming<tepui_proto::tepui::v1::MasterFrame>,
 }
 
 impl Agent {
     /// Registers an agent with these resources (as the flag has them).
-    async fn start(master: &RunningMaster, resources: &str) -> Self {
+    pub(crate) async fn start(master: &RunningMaster, resources: &str) -> Self {
         Self::with(master, resources, |_| {}).await
     }
 
@@ -309,6 +311,21 @@ impl Agent {
             .into_iter()
             .filter_map(|message| message.message)
             .collect()
+    }
+
+    /// Answers pings for ever, and nothing else.
+    pub(crate) fn keep_still(mut self) -> tokio::task::JoinHandle<()> {
+        tokio::spawn(async move {
+            while let Ok(Some(received)) = self.told.message().await {
+                for message in received.messages {
+                    if let Some(master_message::Message::Ping(ping)) = message.message {
+                        let sequence = ping.sequence;
+                        let pong = agent_message::Message::Pong(Pong { sequence });
+                        let _ = self.frames.send(frame(pong)).await; // It may have been closed.
+                    }
+                }
+            }
+        })
     }
 
     async fn say(&self, message: agent_message::Message) {

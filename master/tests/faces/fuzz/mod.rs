@@ -19,7 +19,8 @@ use tepui_proto::mesos::{master, scheduler};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{FakeAgent, PATIENCE, Subscription, get};
+use crate::conformance::Agent;
+use crate::support::{PATIENCE, Subscription, get};
 use corpus::{Face, PATHS};
 use mutate::Source;
 
@@ -35,7 +36,9 @@ static PANICS: AtomicUsize = AtomicUsize::new(0);
 /// A master with somebody on it, and what is known of them.
 struct Target {
     master: RunningMaster,
-    agent: FakeAgent,
+    /// The id of an agent on which nothing happens by itself.
+    agent: String,
+    _still: tokio::task::JoinHandle<()>,
     framework: Subscription,
 }
 
@@ -72,11 +75,13 @@ impl Target {
             config.limits.body_bytes = 1 << 20;
         })
         .await;
-        let agent = FakeAgent::start(&master, 4.0, "127.0.0.1", 1).await;
+        let agent = Agent::start(&master, "cpus:4;mem:1024;disk:1024;gpus:1;ports:[1-9]").await;
+        let (agent, still) = (agent.id.clone(), agent.keep_still());
         let framework = Subscription::open(&master, "fuzzed").await;
         Self {
             master,
             agent,
+            _still: still,
             framework,
         }
     }
@@ -84,6 +89,11 @@ impl Target {
     /// What operators see, without what comes and goes by itself.
     async fn state(&self) -> Value {
         let mut state = get(&self.master, "/state").await.json();
+        // Frameworks that have hung up go when their time is up.
+        state["completed_frameworks"].take();
+        if let Some(frameworks) = state["frameworks"].as_array_mut() {
+            frameworks.retain(|framework| framework["connected"] == true);
+        }
         for framework in state["frameworks"].as_array_mut().into_iter().flatten() {
             for own in ["offers", "offered_resources", "resources", "inverse_offers"] {
                 framework[own].take();
@@ -158,14 +168,14 @@ impl Target {
         revived.status == 202
             && agents
                 .into_iter()
-                .any(|agent| agent["id"] == self.agent.id.as_str())
+                .any(|agent| agent["id"] == self.agent.as_str())
     }
 }
 
 /// Puts what exists into the places of a corpus entry.
 fn filled(text: &str, target: &Target, offer: &str) -> String {
     text.replace("$F", &target.framework.framework_id)
-        .replace("$A", &target.agent.id)
+        .replace("$A", &target.agent)
         .replace("$O", offer)
 }
 
