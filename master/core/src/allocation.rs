@@ -210,6 +210,30 @@ impl Master {
         self.allocation.allocator.set_whitelist(hostnames);
     }
 
+    /// Whether anybody but who has it would be offered what is in an offer.
+    pub(crate) fn is_wanted_by_others(&self, key: OfferKey) -> bool {
+        let offer = &self.offers[&key];
+        self.allocation.allocator.is_wanted_by_others(
+            self.now,
+            self.agents[offer.agent].handle,
+            self.frameworks[offer.framework].handle,
+            &offer.resources,
+        )
+    }
+
+    /// Whether a framework would be offered what is in somebody else's offer, if that is still out.
+    pub(crate) fn is_wanted_by(&self, key: OfferKey, framework: FrameworkIx) -> bool {
+        self.offers.get(&key).is_some_and(|offer| {
+            offer.framework != framework
+                && self.allocation.allocator.is_wanted_by(
+                    self.now,
+                    self.agents[offer.agent].handle,
+                    self.frameworks[framework].handle,
+                    &offer.resources,
+                )
+        })
+    }
+
     /// Something runs that was not offered by this master: found in a registration.
     pub(crate) fn hold(
         &mut self,

@@ -8,6 +8,7 @@ use tepui_proto::mesos::scheduler::{Event, event};
 use tepui_proto::tepui::v1::{MasterMessage, master_message};
 
 use crate::allocation::Allocation;
+use crate::calls::overdue::OfferLooks;
 use crate::change::{Change, OfferKey};
 use crate::config::Config;
 use crate::counters::{Counters, FrameworkCounters};
@@ -69,6 +70,7 @@ pub struct Master {
     pub(crate) offers: BTreeMap<OfferKey, Offer>,
     pub(crate) next_offer: u64,
     pub(crate) operations: Operations,
+    pub(crate) offer_looks: OfferLooks,
     pub(crate) next_framework: u64,
     pub(crate) next_agent: u64,
     pub(crate) timers: Timers<Timer>,
@@ -119,6 +121,7 @@ impl Master {
             offers: BTreeMap::new(),
             next_offer: 0,
             operations: Operations::new(config.seed, config.epoch),
+            offer_looks: OfferLooks::default(),
             next_framework: 0,
             next_agent: 0,
             timers: Timers::default(),

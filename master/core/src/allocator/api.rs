@@ -293,6 +293,25 @@ pub trait Allocator {
     /// [`AllocatorConfig::agents_per_run`]; [`Allocator::has_work`] says whether any are left.
     fn allocate(&mut self, now: Time, out: &mut Vec<Allocation>);
 
+    /// Whether any other framework would be offered something if `holder` gave these resources back: a surplus that guarantees keep from
+    /// it now does not count against it.
+    fn is_wanted_by_others(
+        &self,
+        now: Time,
+        agent: AgentHandle,
+        holder: FrameworkHandle,
+        resources: &Resources,
+    ) -> bool;
+
+    /// The same of one framework.
+    fn is_wanted_by(
+        &self,
+        now: Time,
+        agent: AgentHandle,
+        framework: FrameworkHandle,
+        resources: &Resources,
+    ) -> bool;
+
     /// What is free on an agent, reserved or not, without shared volumes.
     fn free(&self, agent: AgentHandle) -> Option<&Resources>;
 

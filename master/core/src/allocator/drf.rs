@@ -10,6 +10,7 @@ use super::quota::{self, Quotas};
 use super::random::Random;
 use super::slab::Slab;
 use super::tree::Tree;
+use super::visit::Visit;
 use super::wheel::Wheel;
 use smallvec::SmallVec;
 use std::collections::{BTreeSet, VecDeque};
@@ -395,6 +396,35 @@ impl Allocator for HierarchicalDrf {
         if self.queue.is_empty() {
             self.tree.calm();
         }
+    }
+
+    fn is_wanted_by_others(
+        &self,
+        now: Time,
+        agent: AgentHandle,
+        holder: FrameworkHandle,
+        resources: &Resources,
+    ) -> bool {
+        self.resolve_agent(agent).is_some_and(|index| {
+            let free = self.agents[index].free().clone() + &resources.unallocated().non_shared();
+            let rules = self.rules(now);
+            Visit::is_wanted_by_others(&rules, &self.agents[index], free, holder)
+        })
+    }
+
+    fn is_wanted_by(
+        &self,
+        now: Time,
+        agent: AgentHandle,
+        framework: FrameworkHandle,
+        resources: &Resources,
+    ) -> bool {
+        self.resolve_agent(agent).is_some_and(|index| {
+            let free = self.agents[index].free().clone() + &resources.unallocated().non_shared();
+            let subscriptions = self.named(framework, &[]);
+            let rules = self.rules(now);
+            Visit::is_wanted_by(&rules, &self.agents[index], free, &subscriptions)
+        })
     }
 
     fn free(&self, agent: AgentHandle) -> Option<&Resources> {

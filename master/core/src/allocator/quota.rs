@@ -62,6 +62,11 @@ impl Book {
             .saturating_sub(&self.held)
             .saturating_sub(&self.reserved)
     }
+
+    /// What is left of a limit.
+    fn left(&self, name: &Name, limit: Scalar) -> Scalar {
+        (limit - self.held.get(name) - self.reserved.get(name)).max(Scalar::ZERO)
+    }
 }
 
 /// The books of all roles with quota. While there are none, nothing is kept.
@@ -169,6 +174,17 @@ impl Quotas {
             .is_some_and(|book| !book.missing().is_empty())
     }
 
+    /// How much a framework in `role` may be offered if no guarantee of others stood against it.
+    pub(super) fn limits(&self, role: &Role) -> Allowance {
+        let mut allowance = Allowance::default();
+        if let Some(book) = self.by_role.get(role.top()) {
+            for (name, limit) in &book.quota.limits {
+                allowance.caps.push((name.clone(), book.left(name, *limit)));
+            }
+        }
+        allowance
+    }
+
     /// How much a framework in `role` may be offered.
     pub(super) fn allowance(&self, role: &Role) -> Allowance {
         let book = self.by_role.get(role.top());
@@ -187,7 +203,7 @@ impl Quotas {
             .iter()
             .flat_map(|book| book.quota.limits.iter().map(move |limit| (book, limit)))
         {
-            let left = (*limit - book.held.get(name) - book.reserved.get(name)).max(Scalar::ZERO);
+            let left = book.left(name, *limit);
             match allowance.caps.iter_mut().find(|(other, _)| other == name) {
                 Some((_, cap)) if *cap <= left => continue,
                 Some((_, cap)) => *cap = left,

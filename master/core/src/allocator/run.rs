@@ -102,6 +102,17 @@ impl HierarchicalDrf {
         }
     }
 
+    pub(super) fn rules(&self, now: Time) -> Rules<'_> {
+        Rules {
+            tree: &self.tree,
+            config: &self.config,
+            quotas: &self.quotas,
+            classes: &self.classes,
+            own_minima: self.own_minima > 0,
+            now,
+        }
+    }
+
     /// Visits one agent and books what was decided.
     pub(super) fn visit(&mut self, now: Time, index: u32, out: &mut Vec<Allocation>) {
         let Some(agent) = self.agents.get_mut(index) else {
@@ -109,21 +120,7 @@ impl HierarchicalDrf {
         };
         let todo = std::mem::replace(&mut agent.todo, Todo::Nothing);
         loop {
-            let own_minima = self.own_minima > 0;
-            let (tree, config, quotas) = (&self.tree, &self.config, &self.quotas);
-            let classes = &self.classes;
-            let decision = Visit::decide(
-                &Rules {
-                    tree,
-                    config,
-                    quotas,
-                    classes,
-                    own_minima,
-                    now,
-                },
-                &self.agents[index],
-                &todo,
-            );
+            let decision = Visit::decide(&self.rules(now), &self.agents[index], &todo);
             let granted = !decision.grants.is_empty();
             for (subscription, mut resources) in decision.grants {
                 let entered = self.change_holding(index, subscription, |agent| {

@@ -1,7 +1,7 @@
 //! The decision for one agent: who of those to be tried gets what, in which order. Changes nothing; the grants are booked after.
 
 use super::agent::{Agent, Todo};
-use super::api::AllocatorConfig;
+use super::api::{AllocatorConfig, FrameworkHandle};
 use super::constraints::Classes;
 use super::order::Whom;
 use super::quota::{self, Allowance, Quotas};
@@ -75,6 +75,9 @@ pub(super) struct Visit<'a> {
     allowance: Option<(u32, Allowance)>,
     /// Only roles that have less than they are sure of.
     owed_only: bool,
+    /// Nothing is decided, only asked: the first who would get something ends the visit, and what guarantees keep from others counts
+    /// as theirs. This framework is not asked.
+    probe: Option<Option<FrameworkHandle>>,
     decision: Decision,
     exhausted: bool,
 }
@@ -82,19 +85,7 @@ pub(super) struct Visit<'a> {
 impl<'a> Visit<'a> {
     /// Decides who gets what.
     pub(super) fn decide(rules: &'a Rules<'a>, agent: &'a Agent, todo: &Todo) -> Decision {
-        let mut visit = Visit {
-            rules,
-            agent,
-            free: agent.free().clone(),
-            shared: agent.shared().clone(),
-            view: None,
-            allowance: None,
-            owed_only: false,
-            decision: Decision::default(),
-            exhausted: false,
-        };
-        visit.exhausted =
-            !agent.is_open() || !is_offerable(&visit.free, rules.config, rules.own_minima);
+        let mut visit = Visit::begin(rules, agent, agent.free().clone());
         match todo {
             Todo::Nothing => {}
             Todo::Eager => visit.walk_owed_first(Whom::Eager),
@@ -108,6 +99,51 @@ impl<'a> Visit<'a> {
             }
         }
         visit.decision
+    }
+
+    fn begin(rules: &'a Rules<'a>, agent: &'a Agent, free: Resources) -> Visit<'a> {
+        Visit {
+            exhausted: !agent.is_open() || !is_offerable(&free, rules.config, rules.own_minima),
+            rules,
+            agent,
+            free,
+            shared: agent.shared().clone(),
+            view: None,
+            allowance: None,
+            owed_only: false,
+            probe: None,
+            decision: Decision::default(),
+        }
+    }
+
+    /// Whether anybody but one framework would get something, were this free.
+    pub(super) fn is_wanted_by_others(
+        rules: &'a Rules<'a>,
+        agent: &'a Agent,
+        free: Resources,
+        holder: FrameworkHandle,
+    ) -> bool {
+        let mut visit = Visit::begin(rules, agent, free);
+        visit.probe = Some(Some(holder));
+        visit.walk(Whom::All);
+        !visit.decision.grants.is_empty()
+    }
+
+    /// Whether any of these subscriptions would get something, were this free.
+    pub(super) fn is_wanted_by(
+        rules: &'a Rules<'a>,
+        agent: &'a Agent,
+        free: Resources,
+        subscriptions: &[u32],
+    ) -> bool {
+        let mut visit = Visit::begin(rules, agent, free);
+        visit.probe = Some(None);
+        for index in subscriptions {
+            if rules.tree.subscription(*index).is_live() {
+                visit.offer_to(*index);
+            }
+        }
+        !visit.decision.grants.is_empty()
     }
 
     /// Guarantees first, then everybody.
@@ -178,6 +214,9 @@ impl<'a> Visit<'a> {
             return;
         }
         let subscription = self.rules.tree.subscription(index);
+        if self.probe == Some(Some(subscription.framework)) {
+            return;
+        }
         if !self.agent.is_shown_to(
             subscription,
             self.rules.config.filter_gpu_resources,
@@ -205,7 +244,8 @@ impl<'a> Visit<'a> {
         };
         let offer = self.with_shared(subscription, offer);
         self.decision.grants.push((index, offer));
-        self.exhausted = !self.rules.quotas.is_empty()
+        self.exhausted = self.probe.is_some()
+            || !self.rules.quotas.is_empty()
             || !is_offerable(&self.free, self.rules.config, self.rules.own_minima);
     }
 
@@ -260,7 +300,10 @@ impl<'a> Visit<'a> {
         {
             self.allowance = Some((
                 subscription.node,
-                self.rules.quotas.allowance(&subscription.role),
+                match self.probe {
+                    None => self.rules.quotas.allowance(&subscription.role),
+                    Some(_) => self.rules.quotas.limits(&subscription.role),
+                },
             ));
         }
         let (_, allowance) = self.allowance.as_ref()?;

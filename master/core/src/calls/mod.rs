@@ -6,6 +6,7 @@ mod acknowledge;
 mod kill;
 mod messages;
 mod offers;
+pub(crate) mod overdue;
 mod reconcile;
 mod removal;
 pub(crate) mod subscribe;

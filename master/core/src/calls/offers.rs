@@ -1,4 +1,4 @@
-//! Offers that end: declined, suppressed away from, rescinded, withdrawn, overdue. Each ends once (I4): `end_offer` is the only way
+//! Offers that end: declined, suppressed away from, rescinded, withdrawn. Each ends once (I4): `end_offer` is the only way
 //! out of the table.
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tepui_proto::mesos::scheduler::call::Decline;
 use crate::allocator::Recovery;
 use crate::change::{Change, OfferKey};
 use crate::events;
-use crate::master::{Master, Timer, log};
+use crate::master::{Master, log};
 use crate::output::{LogLevel, Output};
 use crate::state::{AgentIx, FrameworkIx, Offer};
 
@@ -195,57 +195,6 @@ impl Master {
             self.touch_framework(framework);
         }
         self.allocation_suppress(framework, &roles);
-    }
-
-    /// An overdue offer is rescinded only when somebody else could take its resources.
-    pub(crate) fn offers_timed_out(&mut self, out: &mut Vec<Output>) {
-        let Some(timeout) = self.config.offer_timeout else {
-            return;
-        };
-        let wanting: Vec<FrameworkIx> = self
-            .streams
-            .values()
-            .copied()
-            .filter(|framework| self.frameworks[*framework].wants_offers())
-            .take(2)
-            .collect();
-        let wanted = |offer: &Offer| {
-            wanting
-                .iter()
-                .any(|framework| *framework != offer.framework)
-        };
-        // Keys rise with time, so the overdue ones come first.
-        let due = |offer: &Offer| offer.made_at + timeout <= self.now;
-        let overdue: Vec<OfferKey> = self
-            .offers
-            .iter()
-            .take_while(|(_, offer)| due(offer))
-            .filter(|(_, offer)| wanted(offer))
-            .map(|(key, _)| *key)
-            .collect();
-        let next = self
-            .offers
-            .values()
-            .find(|offer| !due(offer))
-            .map(|offer| offer.made_at + timeout);
-        for key in overdue {
-            self.take_back(key, true, out);
-        }
-        if let Some(next) = next {
-            self.timers.set_earlier(Timer::OfferTimeout, next);
-        }
-    }
-
-    /// A framework has begun to want offers: those that others have held for too long may go to it.
-    pub(crate) fn offers_wanted(&mut self, framework: FrameworkIx, out: &mut Vec<Output>) {
-        let overdue = self.config.offer_timeout.is_some_and(|timeout| {
-            self.offers
-                .first_key_value()
-                .is_some_and(|(_, offer)| offer.made_at + timeout <= self.now)
-        });
-        if overdue && self.frameworks[framework].wants_offers() {
-            self.offers_timed_out(out);
-        }
     }
 }
 

@@ -100,15 +100,6 @@ impl Framework {
         }
     }
 
-    /// It could be offered something: connected, and at least one role is not suppressed.
-    pub(crate) fn wants_offers(&self) -> bool {
-        self.stream().is_some()
-            && self
-                .roles
-                .iter()
-                .any(|role| !self.suppressed.contains(role))
-    }
-
     /// What remains to it after a disconnection. The value was checked at subscription.
     pub(crate) fn failover_timeout(&self) -> Duration {
         Duration::try_from_secs_f64(self.info.failover_timeout.unwrap_or(0.0))

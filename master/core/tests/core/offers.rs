@@ -129,6 +129,67 @@ fn an_overdue_offer_is_rescinded_when_somebody_else_wants_it() {
     assert_eq!(cluster.master.counters().offers.rescinded, 2);
 }
 
+/// A framework that hoards what another has refused keeps it only as long as the other does not want it.
+#[test]
+fn an_overdue_offer_stays_while_all_others_refuse_it() {
+    let timeout = Duration::from_secs(10);
+    let hour = r#","filters":{"refuse_seconds":3600}"#;
+    // How long the other refuses, whether it revives, and after how many seconds it has the offer.
+    for (filters, revives, expected) in [
+        (hour, false, None),
+        (hour, true, Some(35)),
+        (r#","filters":{"refuse_seconds":32}"#, false, Some(40)),
+    ] {
+        let config = Config {
+            offer_timeout: Some(timeout),
+            ..config()
+        };
+        let mut cluster = Cluster::with(config, Registry::default());
+        let other = cluster.scheduler("other");
+        cluster.agent(AGENT);
+        let hoarder = cluster.scheduler("hoarder");
+        cluster.lines(&hoarder);
+        let offer = cluster.offer(&other);
+        cluster.call(&other, &decline(&offer.id.value, filters));
+        assert_eq!(cluster.offers(&hoarder).len(), 1);
+        let mut taken_at = None;
+        for second in 1..=100 {
+            cluster.pass(Duration::from_secs(1));
+            if second == 35 && revives {
+                cluster.call(&other, r#"{"type":"REVIVE"}"#);
+            }
+            if taken_at.is_none() && !cluster.offers(&other).is_empty() {
+                taken_at = Some(second);
+            }
+        }
+        let rescinded = cluster.lines(&hoarder).contains(&"RESCIND m-O1".to_owned());
+        assert_eq!((taken_at, rescinded), (expected, expected.is_some()));
+    }
+}
+
+/// Many offers that nobody else wants are each looked at once in a time-out, in steps of a bounded size.
+#[test]
+fn a_hoard_is_looked_at_piece_by_piece() {
+    let config = Config {
+        offer_timeout: Some(Duration::from_secs(10)),
+        ..config()
+    };
+    let mut cluster = Cluster::with(config, Registry::default());
+    let hoarder = cluster.scheduler("hoarder");
+    for _ in 0..200 {
+        cluster.agent(AGENT);
+    }
+    let other = cluster.scheduler("other");
+    cluster.call(&other, r#"{"type":"SUPPRESS"}"#);
+    cluster.pass(Duration::from_secs(25));
+    assert_eq!(cluster.offers(&hoarder).len(), 200);
+    assert_eq!(cluster.master.counters().offers.rescinded, 0);
+    cluster.call(&other, r#"{"type":"REVIVE"}"#);
+    let fair = cluster.offers(&other).len();
+    assert_eq!((fair, cluster.offers(&hoarder).len()), (100, 100));
+    assert_eq!(cluster.master.counters().offers.rescinded, 200);
+}
+
 #[test]
 fn reserved_resources_and_roles() {
     let mut cluster = Cluster::new();
