@@ -83,6 +83,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "tepui-model",
             "tepui-proto",
+            "tepui-master-core",
             "tepui-grpc",
             "tepui-coordination",
             "tepui-sdk",

@@ -4,6 +4,7 @@
 //! load on it through the public protocols: simulated agents over the master-agent gRPC protocol (sharing HTTP/2 connections, because one process
 //! may hold only so many sockets) and a load framework over gRPC or v1 HTTP. Figures go to standard output, as a table or as one JSON object.
 
+mod allocator;
 mod containers;
 mod error;
 mod launch;
@@ -19,6 +20,8 @@ pub use error::BenchError;
 pub enum BenchCommand {
     /// Tasks a second through master and protocols, on simulated agents.
     Launch(launch::LaunchArgs),
+    /// How soon what is free is offered: the allocator, and the whole master core, without sockets.
+    Allocator(allocator::AllocatorArgs),
     /// Real containers on one real agent: how soon they run, how many a second, what a supervisor costs.
     Containers(containers::ContainersArgs),
 }
@@ -36,6 +39,7 @@ pub fn run(command: BenchCommand, master: Option<String>, json: bool) -> Result<
     runtime.block_on(async {
         match command {
             BenchCommand::Launch(args) => launch::run(args, master, json).await,
+            BenchCommand::Allocator(args) => allocator::run(&args, json),
             BenchCommand::Containers(args) => containers::run(args, master, json).await,
         }
     })
