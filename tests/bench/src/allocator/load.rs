@@ -183,7 +183,9 @@ fn churn<S: Subject>(
             events += 1;
         }
         if events == 0 && !more {
-            std::hint::spin_loop();
+            // Nothing to do before the next event, as for a shell that waits for its sockets.
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            continue;
         }
         more = subject.offers(clock.now(), &mut made);
         let now = Instant::now();
