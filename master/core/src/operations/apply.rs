@@ -50,6 +50,7 @@ impl Master {
                 pool.left
             ));
         }
+        pool.before.get_or_insert_with(|| pool.left.clone());
         self.gather_shared(pool, &conversion.before, out);
         let Conversion {
             before,

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tepui_master_core::Input;
+use tepui_master_core::{Input, OperatorCall};
 use tepui_model::TaskState;
+use tepui_proto::mesos;
 use tepui_proto::tepui::v1::{self, agent_message::Message};
 
 use crate::cluster::{Cluster, Scheduler, Slave, running, uuid};
@@ -30,6 +31,10 @@ enum Act {
     Reconcile(usize),
     Pass(u64),
     HoldStores(bool),
+    Reserve(usize, bool),
+    Volume(usize, bool),
+    Operator(usize, bool),
+    AnswerOperations(usize, i32),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -50,10 +55,23 @@ fn act() -> impl Strategy<Value = Act> {
         4 => (one.clone(), one.clone(), 0_u8..6).prop_map(|(a, f, t)| Act::Acknowledge(a, f, t)),
         1 => one.clone().prop_map(Act::Suppress),
         1 => one.clone().prop_map(Act::Revive),
+        4 => (one.clone(), any::<bool>()).prop_map(|(f, undo)| Act::Reserve(f, undo)),
+        3 => (one.clone(), any::<bool>()).prop_map(|(f, undo)| Act::Volume(f, undo)),
+        3 => (one.clone(), any::<bool>()).prop_map(|(a, undo)| Act::Operator(a, undo)),
+        3 => (one.clone(), 0_i32..8).prop_map(|(a, state)| Act::AnswerOperations(a, state)),
         1 => one.prop_map(Act::Reconcile),
         3 => (0_u64..100).prop_map(Act::Pass),
         1 => any::<bool>().prop_map(Act::HoldStores),
     ]
+}
+
+/// All frameworks are in the role that things are reserved for.
+const IN_ROLE: &str = r#""roles":["r"],"capabilities":[{"type":"PARTITION_AWARE"},{"type":"MULTI_ROLE"},{"type":"RESERVATION_REFINEMENT"},{"type":"SHARED_RESOURCES"}]"#;
+
+fn subscribe(cluster: &mut Cluster) -> Scheduler {
+    cluster.subscribe(&format!(
+        r#"{{"user":"u","name":"f","failover_timeout":3600,{IN_ROLE}}}"#
+    ))
 }
 
 /// Carry out what is possible, and return everything that came out as text.
@@ -66,10 +84,10 @@ fn play(acts: &[Act]) -> String {
         let scheduler = |index: usize| schedulers.get(index % schedulers.len().max(1)).cloned();
         let slave = |index: usize| slaves.get(index % slaves.len().max(1)).cloned();
         match *act {
-            Act::Subscribe if schedulers.len() < 4 => schedulers.push(cluster.scheduler("f")),
+            Act::Subscribe if schedulers.len() < 4 => schedulers.push(subscribe(&mut cluster)),
             Act::Resubscribe(f) => {
                 if let Some(old) = scheduler(f) {
-                    let new = cluster.resubscribe(&old);
+                    let new = cluster.resubscribe_as(&old, IN_ROLE);
                     let index = f % schedulers.len();
                     schedulers[index] = new;
                 }
@@ -87,7 +105,7 @@ fn play(acts: &[Act]) -> String {
                 }
             }
             Act::Agent if slaves.len() < 4 && !cluster.hold_stores => {
-                slaves.push(cluster.agent("cpus:3;mem:300"))
+                slaves.push(cluster.agent("cpus:3;mem:300;disk:60"))
             }
             Act::Return(a, with_tasks) => {
                 if let Some(old) = slave(a) {
@@ -100,7 +118,7 @@ fn play(acts: &[Act]) -> String {
                     } else {
                         Vec::new()
                     };
-                    let new = cluster.return_agent(&old, "cpus:3;mem:300", tasks);
+                    let new = cluster.return_agent(&old, "cpus:3;mem:300;disk:60", tasks);
                     let index = a % slaves.len();
                     slaves[index] = new;
                 }
@@ -185,6 +203,37 @@ fn play(acts: &[Act]) -> String {
                 cluster.hold_stores = hold;
                 cluster.send(Input::Tick);
             }
+            Act::Reserve(f, undo) | Act::Volume(f, undo) => {
+                if let Some(scheduler) = scheduler(f) {
+                    let operations = match act {
+                        Act::Reserve(..) => reservation(undo),
+                        _ => volume(undo),
+                    };
+                    for offer in cluster.offers(&scheduler) {
+                        let id = offer.id.value;
+                        cluster.call(&scheduler, &format!(r#"{{"type":"ACCEPT","accept":{{"offer_ids":[{{"value":"{id}"}}],"operations":[{operations}]}}}}"#));
+                    }
+                }
+            }
+            Act::Operator(a, undo) => {
+                if let Some(slave) = slave(a) {
+                    let json = reservation(undo);
+                    let operation = tepui_proto::json::from_slice(json.as_bytes()).unwrap();
+                    cluster.send(Input::Operator {
+                        call: OperatorCall::Operate {
+                            agent: slave.id.parse().unwrap(),
+                            operation: Box::new(operation),
+                            principal: None,
+                        },
+                        reply: None,
+                    });
+                }
+            }
+            Act::AnswerOperations(a, state) => {
+                if let Some(slave) = slave(a) {
+                    answer_operations(&mut cluster, &slave, state);
+                }
+            }
             Act::Subscribe | Act::Agent => {}
         }
         for (stream, events) in &cluster.events {
@@ -199,6 +248,61 @@ fn play(acts: &[Act]) -> String {
         ));
     }
     trace
+}
+
+fn reserved(name: &str, amount: i32, rest: &str) -> String {
+    format!(
+        r#"{{"name":"{name}","type":"SCALAR","scalar":{{"value":{amount}}},"reservations":[{{"type":"DYNAMIC","role":"r"}}]{rest}}}"#
+    )
+}
+
+fn reservation(undo: bool) -> String {
+    let (kind, field) = if undo {
+        ("UNRESERVE", "unreserve")
+    } else {
+        ("RESERVE", "reserve")
+    };
+    let (cpus, disk) = (reserved("cpus", 1, ""), reserved("disk", 10, ""));
+    format!(r#"{{"type":"{kind}","{field}":{{"resources":[{cpus},{disk}]}}}}"#)
+}
+
+/// Two volumes of 10, one of them shared, or their end; each in an operation of its own, so that one may fail.
+fn volume(undo: bool) -> String {
+    let (kind, field) = if undo {
+        ("DESTROY", "destroy")
+    } else {
+        ("CREATE", "create")
+    };
+    let one = |id: &str, rest: &str| {
+        let disk = format!(
+            r#","disk":{{"persistence":{{"id":"{id}"}},"volume":{{"container_path":"p","mode":"RW"}}}}{rest}"#
+        );
+        let volume = reserved("disk", 10, &disk);
+        format!(r#"{{"type":"{kind}","{field}":{{"volumes":[{volume}]}}}}"#)
+    };
+    format!("{},{}", one("v", ""), one("s", r#","shared":{}"#))
+}
+
+/// The agent answers all that it was sent with one state, which may make no sense.
+fn answer_operations(cluster: &mut Cluster, slave: &Slave, state: i32) {
+    let sent = cluster.to_agents.remove(&slave.link).unwrap_or_default();
+    for message in sent {
+        let v1::master_message::Message::ApplyOperation(apply) = message else {
+            continue;
+        };
+        let status = mesos::OperationStatus {
+            state,
+            uuid: None,
+            ..mesos::OperationStatus::default()
+        };
+        let update = v1::OperationUpdate {
+            framework_id: apply.framework_id,
+            latest_status: status.clone(),
+            status,
+            operation_uuid: apply.operation_uuid,
+        };
+        cluster.tell(slave.link, Message::OperationUpdate(Box::new(update)));
+    }
 }
 
 /// The base64 of a uuid made of ones.

@@ -259,18 +259,16 @@ impl Master {
 
     /// From offered to used. Of a shared volume the pool keeps its copy, for the next task: this one gets another.
     fn take(&mut self, pool: &mut Pool, resources: &Resources) {
+        let shared = resources.shared();
+        let rest = (!shared.is_empty()).then(|| resources.non_shared());
+        let own = rest.as_ref().unwrap_or(resources);
+        let taken = pool.left.try_subtract(own);
         assert!(
-            pool.left.contains(resources),
+            taken.is_ok() && pool.left.contains(&shared),
             "I1: the check above has found the resources in the pool"
         );
-        let shared = resources.shared();
-        if shared.is_empty() {
-            let _contained = pool.left.try_subtract(resources);
-            self.agents[pool.agent].allocated += resources;
-        } else {
-            let rest = resources.non_shared();
-            let _contained = pool.left.try_subtract(&rest);
-            self.agents[pool.agent].allocated += &rest;
+        self.agents[pool.agent].allocated += own;
+        if !shared.is_empty() {
             self.hold(pool.agent, pool.framework, &pool.role, &shared);
         }
         self.touch_agent(pool.agent);

@@ -35,8 +35,8 @@ pub(crate) struct Pool {
     pub(crate) role: Role,
     /// What is left of the offers.
     pub(crate) left: Resources,
-    /// What the offers held, before anything was done.
-    pub(crate) offered: Resources,
+    /// What was left before the first operation on resources.
+    pub(crate) before: Option<Resources>,
     /// How many tasks were launched.
     pub(crate) launched: u64,
     /// How many operations on resources were done.
@@ -89,15 +89,14 @@ impl Master {
             agent,
             role,
             left,
-            offered,
-            operated,
+            before,
             ..
         } = pool;
-        let mut made = Resources::new();
-        if operated > 0 {
-            made = left.clone();
-            made.subtract_overlap(&offered);
-        }
+        let made = before.map_or_else(Resources::new, |before| {
+            let mut made = left.clone();
+            made.subtract_overlap(&before);
+            made
+        });
         let untouched = left.checked_sub(&made).unwrap_or_default();
         for (resources, why) in [(made, Recovery::Freed), (untouched, why)] {
             if !resources.is_empty() {

@@ -65,8 +65,8 @@ impl Master {
             framework,
             agent: first.agent,
             role: first.role,
-            offered: left.clone(),
             left,
+            before: None,
             launched: 0,
             operated: 0,
         })
