@@ -41,8 +41,8 @@ mod transport;
 pub use error::{Error, TaskError};
 pub use executor::{Executor, ExecutorBuilder, ExecutorEvent, ExecutorHandle, TaskReport};
 pub use scheduler::{
-    Capability, Driver, Event, Failure, Framework, FrameworkBuilder, Message, Offer,
-    OperationUpdate, Refused, Subscribed, Update,
+    Capability, Driver, Event, Failure, Framework, FrameworkBuilder, GroupExecutor, Message, Offer,
+    OperationUpdate, Refused, Subscribed, Update, Volume,
 };
 pub use task::{Command, HealthCheck, Task};
 pub use tepui_coordination::{Detector, Location};

@@ -202,6 +202,33 @@ impl Driver {
         self.call(reconcile_call(Vec::new()))
     }
 
+    /// Asks what became of these operations, or with none of all that the master knows; the answers are
+    /// [`Event::Operation`](super::Event::Operation). For those that were under way when a subscription was lost.
+    ///
+    /// # Errors
+    /// As [`Driver::kill`].
+    pub fn reconcile_operations<'a>(
+        &self,
+        operations: impl IntoIterator<Item = (&'a str, Option<&'a AgentId>)>,
+    ) -> Result<(), Error> {
+        let asked = |(id, agent): (&str, Option<&AgentId>)| call::reconcile_operations::Operation {
+            operation_id: mesos::OperationId {
+                value: id.to_owned(),
+            },
+            agent_id: agent.map(|agent| mesos::AgentId {
+                value: agent.to_string(),
+            }),
+            resource_provider_id: None,
+        };
+        self.call(Call {
+            r#type: Some(call::Type::ReconcileOperations.into()),
+            reconcile_operations: Some(call::ReconcileOperations {
+                operations: operations.into_iter().map(asked).collect(),
+            }),
+            ..Call::default()
+        })
+    }
+
     /// Ends the framework for good: all its tasks are killed, its id is never valid again. Afterwards
     /// [`Framework::next`](super::Framework::next) gives `None`.
     ///

@@ -12,6 +12,7 @@ mod driver;
 mod event;
 mod ledger;
 mod offer;
+mod operations;
 mod outbox;
 mod session;
 mod update;
@@ -28,6 +29,7 @@ pub use driver::Driver;
 pub use event::{Event, Failure, Message, Refused, Subscribed};
 pub use mesos::framework_info::capability::Type as Capability;
 pub use offer::Offer;
+pub use operations::{GroupExecutor, Volume};
 pub use update::{OperationUpdate, Update};
 
 use crate::error::Error;

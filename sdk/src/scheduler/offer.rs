@@ -60,6 +60,8 @@ pub(super) struct OfferContext {
     pub(super) subscription: u64,
     /// For offers that say nothing of it: the framework's first role.
     pub(super) role: Role,
+    /// The framework's, which reservations and volumes have to carry.
+    pub(super) principal: Option<Arc<str>>,
     /// How long not to be offered again what was left.
     pub(super) refuse: Duration,
 }
@@ -74,13 +76,15 @@ pub struct Offer {
     agent_id: AgentId,
     role: Role,
     message: Arc<mesos::Offer>,
-    left: Resources,
+    pub(super) left: Resources,
+    /// For the operation that is added next.
+    pub(super) next_id: Option<String>,
     launches: Vec<mesos::TaskInfo>,
     operations: Vec<Operation>,
     refuse: Duration,
     /// The master has taken it back, or it has been answered: nothing is to be sent.
     void: Arc<AtomicBool>,
-    context: OfferContext,
+    pub(super) context: OfferContext,
 }
 
 impl Offer {
@@ -101,6 +105,7 @@ impl Offer {
             role: role.unwrap_or_else(|| context.role.clone()),
             left: convert::usable(&message.resources),
             message: Arc::new(message),
+            next_id: None,
             launches: Vec::new(),
             operations: Vec::new(),
             refuse: context.refuse,
@@ -134,7 +139,7 @@ impl Offer {
         &self.message
     }
 
-    /// What has not been taken yet, without volumes and revocable resources.
+    /// What has not been taken yet, volumes included.
     pub fn resources(&self) -> &Resources {
         &self.left
     }
@@ -220,9 +225,17 @@ impl Offer {
         });
     }
 
-    /// Adds any other operation (reserve, create a volume, …). Operations happen in the order in which they are added.
-    pub fn operation(&mut self, operation: Operation) {
+    /// Adds any other operation. Operations happen in the order in which they are added. What it changes in the offer is not reckoned
+    /// with; [`Offer::reserve`], [`Offer::create_volume`] and their like do that.
+    pub fn operation(&mut self, mut operation: Operation) {
         self.flush_launches();
+        // The API knows no ids of launches.
+        if operation.id.is_none() && operation.r#type() != operation::Type::LaunchGroup {
+            operation.id = self
+                .next_id
+                .take()
+                .map(|value| mesos::OperationId { value });
+        }
         self.operations.push(operation);
     }
 

@@ -91,6 +91,7 @@ impl Session {
                 .first()
                 .and_then(|role| Role::new(role).ok())
                 .unwrap_or_else(Role::star),
+            principal: builder.info.principal.as_deref().map(Into::into),
             refuse: builder.refuse,
         };
         Self {

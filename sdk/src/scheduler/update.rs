@@ -167,6 +167,24 @@ impl OperationUpdate {
         }
     }
 
+    /// The id that [`Offer::track`](super::Offer::track) gave to it.
+    pub fn id(&self) -> &str {
+        self.status
+            .operation_id
+            .as_ref()
+            .map_or("", |id| id.value.as_str())
+    }
+
+    /// What became of it.
+    pub fn state(&self) -> mesos::OperationState {
+        self.status.state()
+    }
+
+    /// For people; often empty.
+    pub fn message(&self) -> &str {
+        self.status.message.as_deref().unwrap_or_default()
+    }
+
     /// All of it, as it came.
     pub fn status(&self) -> &mesos::OperationStatus {
         &self.status

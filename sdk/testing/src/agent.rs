@@ -203,30 +203,13 @@ impl Life {
 
     fn take(&mut self, message: Down, out: &mut Vec<Up>) {
         match message {
-            Down::RunTask(run) => {
-                let id = run.task.task_id.value.clone();
-                self.tasks.insert(
-                    id.clone(),
-                    Task {
-                        framework: run.framework_id,
-                        updates: VecDeque::new(),
-                        latest: TaskState::Staging,
-                    },
-                );
-                let _ = self.tell.send(run.task); // a test that does not look
-                match self.behaviour.clone() {
-                    Behaviour::Nothing => {}
-                    Behaviour::Run => self.change(&id, TaskState::Running, "", out),
-                    Behaviour::Finish => {
-                        self.change(&id, TaskState::Running, "", out);
-                        self.change(&id, TaskState::Finished, "", out);
-                    }
-                    Behaviour::Fail(message) => {
-                        self.change(&id, TaskState::Running, "", out);
-                        self.change(&id, TaskState::Failed, &message, out);
-                    }
+            Down::RunTask(run) => self.run(run.framework_id, run.task, out),
+            Down::RunTaskGroup(run) => {
+                for task in run.group.tasks {
+                    self.run(run.framework_id.clone(), task, out);
                 }
             }
+            Down::ApplyOperation(apply) => out.push(self.applied(*apply)),
             Down::KillTask(kill) => self.change(&kill.task_id.value, TaskState::Killed, "", out),
             Down::AcknowledgeTask(acknowledged) => {
                 self.acknowledged(&acknowledged.task_id.value, &acknowledged.uuid, out)
@@ -236,6 +219,54 @@ impl Life {
             })),
             _ => {}
         }
+    }
+
+    fn run(&mut self, framework: mesos::FrameworkId, task: TaskInfo, out: &mut Vec<Up>) {
+        let id = task.task_id.value.clone();
+        self.tasks.insert(
+            id.clone(),
+            Task {
+                framework,
+                updates: VecDeque::new(),
+                latest: TaskState::Staging,
+            },
+        );
+        let _ = self.tell.send(task); // a test that does not look
+        match self.behaviour.clone() {
+            Behaviour::Nothing => {}
+            Behaviour::Run => self.change(&id, TaskState::Running, "", out),
+            Behaviour::Finish => {
+                self.change(&id, TaskState::Running, "", out);
+                self.change(&id, TaskState::Finished, "", out);
+            }
+            Behaviour::Fail(message) => {
+                self.change(&id, TaskState::Running, "", out);
+                self.change(&id, TaskState::Failed, &message, out);
+            }
+        }
+    }
+
+    /// Operations on resources succeed; what they did is the master's to remember.
+    fn applied(&self, apply: tepui::ApplyOperation) -> Up {
+        let uuid = || mesos::Uuid {
+            value: Bytes::copy_from_slice(uuid::Uuid::new_v4().as_bytes()),
+        };
+        let status = mesos::OperationStatus {
+            uuid: apply.info.id.is_some().then(uuid),
+            operation_id: apply.info.id,
+            state: mesos::OperationState::OperationFinished.into(),
+            agent_id: Some(self.id.clone()),
+            ..Default::default()
+        };
+        Up::OperationUpdate(
+            tepui::OperationUpdate {
+                framework_id: apply.framework_id,
+                latest_status: status.clone(),
+                status,
+                operation_uuid: apply.operation_uuid,
+            }
+            .into(),
+        )
     }
 
     /// Queues an update; it leaves at once if none is under way. A task that has ended stays as it is.
