@@ -66,6 +66,8 @@ pub struct Config {
     pub max_operations_per_framework: usize,
     /// The same on one agent, whoever asked.
     pub max_operations_per_agent: usize,
+    /// Kinds of resources on one agent (by reservation with its labels, each volume one); an operation that would make more is refused.
+    pub max_kinds_per_agent: usize,
 }
 
 impl Config {
@@ -101,6 +103,7 @@ impl Config {
             max_tasks_per_agent: 100_000,
             max_operations_per_framework: 10_000,
             max_operations_per_agent: 10_000,
+            max_kinds_per_agent: 5_000,
         }
     }
 

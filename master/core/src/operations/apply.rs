@@ -41,7 +41,7 @@ impl Master {
             used: &agent.allocated,
         };
         let Checked { conversion, info } = operation::check(asked, &scene)?;
-        self.check_room(pool.agent, Some(pool.framework))?;
+        self.check_room(pool.agent, Some(pool.framework), &conversion)?;
         if !pool.left.contains(&conversion.before) {
             return Err(format!(
                 "Invalid {} operation: it needs {}, of which the offers have only {}",

@@ -23,6 +23,7 @@ use crate::events;
 use crate::master::Master;
 use crate::output::Output;
 use crate::state::{AgentIx, FrameworkIx, Operation, is_over};
+use crate::validate::operation::Conversion;
 
 pub(crate) fn wire_uuid(key: OperationKey) -> mesos::Uuid {
     mesos::Uuid {
@@ -40,8 +41,27 @@ fn is_gauge(state: OperationState) -> bool {
 }
 
 impl Master {
-    /// Whether one more operation has a place in the tables.
-    fn check_room(&self, agent: AgentIx, framework: Option<FrameworkIx>) -> Result<(), String> {
+    /// Whether one more operation has a place in the tables, and its result on the agent.
+    fn check_room(
+        &self,
+        agent: AgentIx,
+        framework: Option<FrameworkIx>,
+        conversion: &Conversion,
+    ) -> Result<(), String> {
+        let limit = self.config.max_kinds_per_agent;
+        let total = &self.agents[agent].total;
+        let after = conversion.after.unallocated();
+        let new = after
+            .lots()
+            .filter(|made| {
+                made.kind().is_whole() || total.lots().all(|there| there.kind() != made.kind())
+            })
+            .count();
+        if new > 0 && total.lots().len() + new > limit {
+            return Err(format!(
+                "This master keeps at most {limit} kinds of resources (by reservation and volume) on one agent"
+            ));
+        }
         if let Some(framework) = framework {
             let limit = self.config.max_operations_per_framework;
             if self.operations.count_of(&self.frameworks[framework].id) >= limit {

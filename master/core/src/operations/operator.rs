@@ -66,7 +66,7 @@ impl Master {
             let message = "This master is cut off from the others and starts nothing new";
             return Err(refused(503, message.to_owned()));
         }
-        self.check_room(agent, None)
+        self.check_room(agent, None, &conversion)
             .map_err(|error| refused(409, error))?;
         let mut total = known.total.as_ref().clone();
         if total.try_subtract(&conversion.before).is_err() {

@@ -93,13 +93,13 @@ impl Master {
         Some(key)
     }
 
-    /// It did not reach its agent, and will not.
+    /// It did not reach its agent, and will not. Of one without id that is not known: the agent may have done it.
     fn drop_operation(&mut self, key: OperationKey, out: &mut Vec<Output>) {
-        let over = self
+        let awaited = self
             .operations
             .get(key)
-            .is_none_or(|operation| is_over(operation.state()));
-        if !over
+            .is_some_and(|operation| operation.id().is_some() && !is_over(operation.state()));
+        if awaited
             && let Some(status) = self.own_status(
                 key,
                 OperationState::OperationDropped,

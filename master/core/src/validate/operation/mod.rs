@@ -18,6 +18,9 @@ use tepui_proto::mesos::offer::operation::Type;
 /// The longest operation id, in bytes.
 const MAX_ID_BYTES: usize = 255;
 
+/// The most resources that one operation names.
+const MAX_RESOURCES: usize = 1000;
+
 /// The framework that asks.
 #[derive(Clone, Copy)]
 pub(crate) struct Asker<'a> {
@@ -164,6 +167,11 @@ impl Scene<'_> {
     fn read(&self, list: &[mesos::Resource]) -> Result<Vec<Resource>, String> {
         if list.is_empty() {
             return Err("No resources are named".to_owned());
+        }
+        if list.len() > MAX_RESOURCES {
+            return Err(format!(
+                "An operation may name at most {MAX_RESOURCES} resources"
+            ));
         }
         let read: Vec<Resource> = list
             .iter()

@@ -571,6 +571,39 @@ fn the_tables_are_bounded() {
     }
 }
 
+#[test]
+fn an_agent_is_not_cut_into_too_many_pieces() {
+    let mut config = crate::cluster::config();
+    config.max_kinds_per_agent = 3;
+    let mut cluster = Cluster::with(config, tepui_master_core::Registry::default());
+    let slave = agent(&mut cluster, AGENT);
+    let scheduler = framework(&mut cluster, "a");
+    let offer = cluster.offer(&scheduler);
+    let labelled = |label: &str| {
+        let stack = format!(
+            r#""reservations":[{{"type":"DYNAMIC","role":"r","principal":"p","labels":{{"labels":[{{"key":"{label}"}}]}}}}]"#
+        );
+        reserve(&[scalar("cpus", "1", &stack)])
+    };
+    let operations = [
+        labelled("a"),
+        labelled("b"),
+        with_id("again", &labelled("b")),
+        with_id("new", &labelled("c")),
+    ];
+    accept(&mut cluster, &scheduler, &[&offer], &operations);
+    assert_eq!(
+        cluster.lines(&scheduler)[0],
+        "OPERATION new OPERATION_ERROR: This master keeps at most 3 kinds of resources (by reservation and volume) on one agent"
+    );
+    assert_eq!(cluster.told(slave.link).len(), 4);
+    let many = reserve(&vec![reserved("cpus", "0.001", &["r"]); 1001]);
+    check(
+        &many,
+        "Invalid RESERVE operation: An operation may name at most 1000 resources",
+    );
+}
+
 /// Operations of a call whose offers are void: those with an id hear of it.
 #[test]
 fn invalid_offers_end_operations_too() {
