@@ -112,6 +112,20 @@ pub struct Config {
     pub max_agent_ping_timeouts: u32,
     /// How long a new leader waits for the agents of the registry.
     pub agent_reregister_timeout: Duration,
+    /// So many agents in so long a time may become unreachable; `None`: any number.
+    pub agent_removal_rate_limit: Option<(u32, Duration)>,
+    /// Which part, 0 to 1, of the registry's agents may become unreachable because they did not return to a new leader.
+    pub recovery_agent_removal_limit: f64,
+    /// How often entries of the registry that are too old are looked for.
+    pub registry_gc_interval: Duration,
+    /// How long unreachable and gone agents are remembered.
+    pub registry_max_agent_age: Duration,
+    /// How many unreachable, and how many gone, agents are remembered.
+    pub registry_max_agent_count: usize,
+    /// With quota, how long a new leader waits for agents before it makes offers.
+    pub allocator_recovery_timeout: Duration,
+    /// With quota, for which part of the registry's agents it waits, 0 to 1.
+    pub allocator_agent_recovery_factor: f64,
     /// How long one write to the registry may take.
     pub registry_store_timeout: Duration,
     /// How long reading the registry may take.
@@ -241,6 +255,25 @@ impl Config {
                 Duration::from_secs(600)..=MAX,
                 "a duration of at least 10mins",
             )?,
+            agent_removal_rate_limit: read.removal_rate()?,
+            recovery_agent_removal_limit: read.removal_limit()?,
+            registry_gc_interval: read.duration(
+                "registry_gc_interval",
+                Duration::from_secs(1)..=MAX,
+                "a duration such as 15mins",
+            )?,
+            registry_max_agent_age: read.duration(
+                "registry_max_agent_age",
+                Duration::ZERO..=MAX,
+                "a duration such as 2weeks",
+            )?,
+            registry_max_agent_count: read.count("registry_max_agent_count")?,
+            allocator_recovery_timeout: read.duration(
+                "allocator_recovery_timeout",
+                Duration::ZERO..=MAX,
+                "a duration such as 10mins",
+            )?,
+            allocator_agent_recovery_factor: read.part()?,
             registry_store_timeout: read.duration(
                 "registry_store_timeout",
                 Duration::from_millis(1)..=MAX,
@@ -411,6 +444,48 @@ impl Reader<'_> {
             .ok_or_else(|| invalid(flag, value, expected))
     }
 
+    /// `N/DURATION`.
+    fn removal_rate(&self) -> Result<Option<(u32, Duration)>, ConfigError> {
+        const FLAG: &str = "agent_removal_rate_limit";
+        let Some(value) = self.flags.get(FLAG) else {
+            return Ok(None);
+        };
+        let read = || {
+            let (permits, duration) = value.split_once('/')?;
+            let permits = permits.trim().parse().ok().filter(|permits| *permits > 0)?;
+            let duration = parse_duration(duration).filter(|duration| !duration.is_zero())?;
+            Some((permits, duration))
+        };
+        let limit = read().ok_or_else(|| {
+            invalid(
+                FLAG,
+                value,
+                "a number above 0 and a duration, such as 1/10mins",
+            )
+        })?;
+        Ok(Some(limit))
+    }
+
+    /// A percentage.
+    fn removal_limit(&self) -> Result<f64, ConfigError> {
+        const FLAG: &str = "recovery_agent_removal_limit";
+        let value = self.flags.get(FLAG).unwrap_or_default();
+        let percent = value.trim().strip_suffix('%');
+        percent
+            .and_then(|percent| percent.trim().parse::<f64>().ok())
+            .filter(|percent| (0.0..=100.0).contains(percent))
+            .map(|percent| percent / 100.0)
+            .ok_or_else(|| invalid(FLAG, value, "a percentage from 0% to 100%"))
+    }
+
+    fn part(&self) -> Result<f64, ConfigError> {
+        const FLAG: &str = "allocator_agent_recovery_factor";
+        let value = self.flags.get(FLAG).unwrap_or_default();
+        let part = value.trim().parse::<f64>().ok();
+        part.filter(|part| (0.0..=1.0).contains(part))
+            .ok_or_else(|| invalid(FLAG, value, "a number from 0 to 1"))
+    }
+
     fn weights(&self) -> Result<Vec<(String, f64)>, ConfigError> {
         let Some(value) = self.flags.get("weights") else {
             return Ok(Vec::new());
@@ -562,6 +637,31 @@ mod tests {
                 "--weights=a=0: role=weight,role=weight with weights above 0",
             ),
             (
+                "agent_removal_rate_limit",
+                "0/1mins",
+                "--agent_removal_rate_limit=0/1mins: a number above 0 and a duration, such as 1/10mins",
+            ),
+            (
+                "recovery_agent_removal_limit",
+                "101%",
+                "--recovery_agent_removal_limit=101%: a percentage from 0% to 100%",
+            ),
+            (
+                "recovery_agent_removal_limit",
+                "0.5",
+                "--recovery_agent_removal_limit=0.5: a percentage from 0% to 100%",
+            ),
+            (
+                "registry_max_agent_age",
+                "soon",
+                "--registry_max_agent_age=soon: a duration such as 2weeks",
+            ),
+            (
+                "allocator_agent_recovery_factor",
+                "1.5",
+                "--allocator_agent_recovery_factor=1.5: a number from 0 to 1",
+            ),
+            (
                 "filter_gpu_resources",
                 "maybe",
                 "--filter_gpu_resources=maybe: true or false",
@@ -630,6 +730,24 @@ mod tests {
         let defaults = with(&[]).expect("no flags");
         assert_eq!(defaults.constraint_limits, PatternLimits::default());
         assert_eq!((defaults.whitelist, defaults.domain), (None, None));
+    }
+
+    #[test]
+    fn limits_on_removals_read_as_mesos_writes_them() {
+        let config = with(&[
+            ("agent_removal_rate_limit", "2/10mins"),
+            ("recovery_agent_removal_limit", "12.5%"),
+            ("registry_max_agent_count", "7"),
+        ]);
+        let config = config.expect("right flags");
+        let rate = Some((2, Duration::from_secs(600)));
+        assert_eq!(config.agent_removal_rate_limit, rate);
+        assert_eq!(config.recovery_agent_removal_limit, 0.125);
+        assert_eq!(config.registry_max_agent_count, 7);
+        assert_eq!(
+            with(&[]).expect("defaults").recovery_agent_removal_limit,
+            1.0
+        );
     }
 
     #[test]

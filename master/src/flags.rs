@@ -167,6 +167,53 @@ pub const FLAGS: &[Flag] = &[
         ),
         &["slave_reregister_timeout"],
     ),
+    also(
+        text(
+            "agent_removal_rate_limit",
+            None,
+            "How many agents may become unreachable in how long a time, such as 1/10mins; any number if not given",
+        ),
+        &["slave_removal_rate_limit"],
+    ),
+    also(
+        text(
+            "recovery_agent_removal_limit",
+            Some("100%"),
+            "Part of the registry's agents that may become unreachable because they did not return to a new leader; if more are missing, all are kept",
+        ),
+        &["recovery_slave_removal_limit"],
+    ),
+    text(
+        "registry_gc_interval",
+        Some("15mins"),
+        "How often entries of the registry that are too old are looked for",
+    ),
+    also(
+        text(
+            "registry_max_agent_age",
+            Some("2weeks"),
+            "How long unreachable and gone agents are remembered",
+        ),
+        &["registry_max_slave_age"],
+    ),
+    also(
+        text(
+            "registry_max_agent_count",
+            Some("102400"),
+            "How many unreachable, and how many gone, agents are remembered",
+        ),
+        &["registry_max_slave_count"],
+    ),
+    text(
+        "allocator_recovery_timeout",
+        Some("10mins"),
+        "With quota, how long a new leader waits for agents before it makes offers, at most",
+    ),
+    text(
+        "allocator_agent_recovery_factor",
+        Some("0.8"),
+        "With quota, for which part of the registry's agents a new leader waits before it makes offers, 0 to 1",
+    ),
     text(
         "registry_fetch_timeout",
         Some("1mins"),
@@ -273,18 +320,6 @@ pub const FLAGS: &[Flag] = &[
     ignored("registry", NO_LOG),
     ignored_switch("registry_strict", NO_LOG),
     ignored_switch("log_auto_initialize", NO_LOG),
-    ignored(
-        "registry_gc_interval",
-        "the registry is pruned as it is written",
-    ),
-    ignored(
-        "registry_max_agent_age",
-        "the registry is pruned as it is written",
-    ),
-    ignored(
-        "registry_max_agent_count",
-        "the registry is pruned as it is written",
-    ),
     ignored("allocator", "there is one allocator"),
     ignored("role_sorter", "roles are sorted by dominant share"),
     also(
@@ -338,14 +373,6 @@ pub const FLAGS: &[Flag] = &[
     refused(
         "rate_limits",
         "rate limits are not built yet, and leaving them out silently would be unsafe",
-    ),
-    refused(
-        "agent_removal_rate_limit",
-        "a limit on the removal of agents is not built yet, and leaving it out silently would be unsafe",
-    ),
-    refused(
-        "recovery_agent_removal_limit",
-        "a limit on the removal of agents is not built yet, and leaving it out silently would be unsafe",
     ),
     refused("ip_discovery_command", "give the address with --ip"),
     refused(

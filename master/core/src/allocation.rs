@@ -10,8 +10,8 @@ use tepui_proto::mesos;
 
 use crate::allocator::{
     AgentHandle, AgentOptions, Allocation as Grant, Allocator, AllocatorConfig,
-    FrameworkCapabilities, FrameworkHandle, FrameworkOptions, HierarchicalDrf, Holding, Recovery,
-    RoleSubscription,
+    FrameworkCapabilities, FrameworkHandle, FrameworkOptions, HierarchicalDrf, Holding, Quota,
+    Recovery, RoleSubscription,
 };
 use crate::change::{Change, OfferKey, OfferSnapshot};
 use crate::config::Config;
@@ -32,7 +32,7 @@ pub(crate) struct Allocation {
 
 impl Allocation {
     pub(crate) fn new(config: &Config, hash: &ahash::RandomState) -> Self {
-        let mut allocator = HierarchicalDrf::new(AllocatorConfig {
+        let allocator = HierarchicalDrf::new(AllocatorConfig {
             allocation_interval: config.allocation_interval,
             filter_gpu_resources: config.filter_gpu_resources,
             min_allocatable: config.min_allocatable.clone(),
@@ -45,11 +45,6 @@ impl Allocation {
             seed: config.seed,
             ..AllocatorConfig::default()
         });
-        for (role, weight) in &config.weights {
-            if let Ok(role) = Role::new(role) {
-                allocator.set_weight(&role, *weight);
-            }
-        }
         Self {
             allocator: Box::new(allocator),
             agents: HashMap::with_hasher(hash.clone()),
@@ -130,6 +125,7 @@ impl Master {
         self.allocation
             .allocator
             .activate_framework(self.frameworks[framework].handle);
+        self.ask_framework_to_leave(framework);
     }
 
     pub(crate) fn allocation_disconnected(&mut self, framework: FrameworkIx) {
@@ -234,6 +230,14 @@ impl Master {
         })
     }
 
+    pub(crate) fn allocation_set_weight(&mut self, role: &Role, weight: f64) {
+        self.allocation.allocator.set_weight(role, weight);
+    }
+
+    pub(crate) fn allocation_set_quota(&mut self, role: &Role, quota: &Quota) {
+        self.allocation.allocator.set_quota(role, quota);
+    }
+
     /// Something runs that was not offered by this master: found in a registration.
     pub(crate) fn hold(
         &mut self,
@@ -318,7 +322,7 @@ impl Master {
 
     /// Offer what can be offered.
     pub(crate) fn allocate(&mut self, out: &mut Vec<Output>) {
-        if self.suspended {
+        if self.suspended || self.waits_for_agents(out) {
             // The flush after the end of the suspension looks again.
             self.timers.cancel(Timer::Allocate);
             return;
@@ -450,7 +454,7 @@ impl Master {
                     value: id.as_str().to_owned(),
                 })
                 .collect(),
-            unavailability: None,
+            unavailability: agent.unavailability,
             allocation_info: to
                 .capabilities
                 .multi_role
@@ -464,7 +468,7 @@ impl Master {
 /// More go into several events, so that none is too large for a reader.
 const MAX_OFFERS_PER_EVENT: usize = 512;
 
-fn agent_url(info: &mesos::AgentInfo) -> mesos::Url {
+pub(crate) fn agent_url(info: &mesos::AgentInfo) -> mesos::Url {
     let ip = info
         .hostname
         .parse::<core::net::IpAddr>()

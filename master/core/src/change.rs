@@ -93,6 +93,8 @@ pub enum AgentRemoval {
     Unreachable,
     /// It unregistered.
     Unregistered,
+    /// It was away, and a new agent registered at its address.
+    Replaced,
     /// An operator marked it gone for ever.
     Gone,
     /// Its machine was taken down for maintenance.

@@ -18,7 +18,7 @@ pub struct Config {
     pub seed: u64,
     /// `--roles`: the only roles that exist; `None` for any.
     pub roles: Option<Vec<String>>,
-    /// `--weights`: role and weight.
+    /// `--weights`: role and weight, until an operator sets the role's.
     pub weights: Vec<(String, f64)>,
     /// `--root_submissions`.
     pub root_submissions: bool,
@@ -42,6 +42,20 @@ pub struct Config {
     pub agent_ping_timeout: Duration,
     /// `--max_agent_ping_timeouts`.
     pub max_agent_ping_timeouts: u32,
+    /// `--agent_removal_rate_limit`: so many agents in so long a time may become unreachable; `None` for any number.
+    pub agent_removal_rate_limit: Option<(u32, Duration)>,
+    /// `--recovery_agent_removal_limit`: which part (0 to 1) of the registry's agents may become unreachable because they did not return
+    /// to a new leader. If more are missing, none of them does.
+    pub recovery_agent_removal_limit: f64,
+    /// `--registry_gc_interval`: between two looks for entries that are too old.
+    pub registry_gc_interval: Duration,
+    /// `--registry_max_agent_age`: how long unreachable and gone agents are remembered.
+    pub registry_max_agent_age: Duration,
+    /// `--allocator_recovery_timeout`: with quota in the registry a new leader makes no offers until enough agents are back, at most
+    /// this long.
+    pub allocator_recovery_timeout: Duration,
+    /// `--allocator_agent_recovery_factor`: which part (0 to 1) of the registry's agents is enough.
+    pub allocator_agent_recovery_factor: f64,
     /// `--agent_reregister_timeout`: how long agents of the registry have to return to a new leader.
     pub agent_reregister_timeout: Duration,
     /// Between HEARTBEAT events.
@@ -92,6 +106,12 @@ impl Config {
             agent_ping_timeout: Duration::from_secs(15),
             max_agent_ping_timeouts: 5,
             agent_reregister_timeout: Duration::from_secs(600),
+            agent_removal_rate_limit: None,
+            recovery_agent_removal_limit: 1.0,
+            registry_gc_interval: Duration::from_secs(15 * 60),
+            registry_max_agent_age: Duration::from_secs(14 * 24 * 3600),
+            allocator_recovery_timeout: Duration::from_secs(600),
+            allocator_agent_recovery_factor: 0.8,
             heartbeat_interval: Duration::from_secs(15),
             max_completed_frameworks: 50,
             max_completed_tasks_per_framework: 1000,

@@ -40,13 +40,20 @@ pub struct Counters {
     /// Of these: unhealthy, unregistered, registered anew.
     pub slave_removals_unhealthy: u64,
     /// See [`Self::slave_removals_unhealthy`].
+    pub slave_removals_registered: u64,
+    /// See [`Self::slave_removals_unhealthy`].
     pub slave_removals_unregistered: u64,
     /// Agents whose time-out was noticed.
     pub slave_unreachable_scheduled: u64,
     /// Agents marked unreachable.
     pub slave_unreachable_completed: u64,
+    /// Agents that answered, or came back, while their removal waited for `--agent_removal_rate_limit`.
+    pub slave_unreachable_canceled: u64,
     /// Agents of the registry that did not return to a new leader in time.
     pub recovery_slave_removals: u64,
+    /// Gauge: agents of the registry that did not return in time and are kept, because they are more than
+    /// `--recovery_agent_removal_limit` allows.
+    pub recovery_slaves_kept: u64,
     /// Gauge: tasks in the active lists by state, indexed by the state's number.
     pub tasks_now: [u64; 16],
     /// Counter: tasks that reached a terminal state, indexed by the state's number.

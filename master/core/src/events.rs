@@ -59,6 +59,22 @@ pub(crate) fn rescind(offer: String) -> Event {
     }
 }
 
+pub(crate) fn inverse_offers(inverse_offers: Vec<mesos::InverseOffer>) -> Event {
+    Event {
+        inverse_offers: Some(event::InverseOffers { inverse_offers }),
+        ..of(Type::InverseOffers)
+    }
+}
+
+pub(crate) fn rescind_inverse(offer: String) -> Event {
+    Event {
+        rescind_inverse_offer: Some(event::RescindInverseOffer {
+            inverse_offer_id: mesos::OfferId { value: offer },
+        }),
+        ..of(Type::RescindInverseOffer)
+    }
+}
+
 pub(crate) fn update(status: TaskStatus) -> Event {
     Event {
         update: Some(event::Update { status }),

@@ -19,10 +19,13 @@ mod events;
 mod input;
 mod invariants;
 mod links;
+mod maintenance;
 mod master;
 mod operations;
 mod operator;
+mod orders;
 mod output;
+mod policy;
 mod registry;
 mod state;
 mod stores;
@@ -42,5 +45,7 @@ pub use counters::{
 pub use input::{CallOrigin, Input, LinkKey, OperatorCall, ReplyToken, StoreError, StreamKey};
 pub use master::Master;
 pub use output::{LogLevel, Output, Reply};
-pub use registry::{AdmittedAgent, Registry, RegistryOperation};
+pub use registry::{
+    AdmittedAgent, Drain, Maintenance, Registry, RegistryOperation, UnreachableAgent,
+};
 pub use validate::constraints::{Constraints, agent_attributes};

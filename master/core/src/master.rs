@@ -3,19 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use tepui_model::{AgentId, FrameworkId, MasterId, Time};
+use tepui_model::{AgentId, FrameworkId, MasterId, Role, Time};
 use tepui_proto::mesos::scheduler::{Event, event};
 use tepui_proto::tepui::v1::{MasterMessage, master_message};
 
 use crate::allocation::Allocation;
+use crate::allocator::Quota;
 use crate::calls::overdue::OfferLooks;
 use crate::change::{Change, OfferKey};
 use crate::config::Config;
 use crate::counters::{Counters, FrameworkCounters};
 use crate::input::{Input, LinkKey, ReplyToken, StreamKey};
-use crate::links::Link;
+use crate::links::{Link, Removals};
+use crate::maintenance::MaintenanceBook;
 use crate::output::{LogLevel, Output, Reply};
-use crate::registry::{AdmittedAgent, Registry, RegistryOperation};
+use crate::policy::{Policy, Turn};
+use crate::registry::{AdmittedAgent, Registry, RegistryOperation, UnreachableAgent};
 use crate::state::{
     Agent, AgentIx, Framework, FrameworkIx, HashMap, IndexMap, IndexSet, Offer, Operations, Slab,
     Task, Timers, Transition,
@@ -39,6 +42,16 @@ pub(crate) enum Timer {
     Recovery,
     /// The oldest offer reaches `--offer_timeout`.
     OfferTimeout,
+    /// `--agent_removal_rate_limit` lets the next agent go.
+    Removal,
+    /// That an agent has drained has to be stored again.
+    Drained,
+    /// A filter or a time-out of inverse offers ends.
+    InverseOffers,
+    /// Old entries of the registry are looked for.
+    RegistryGc,
+    /// Allocation begins, however many agents are back.
+    AgentsAwaited,
 }
 
 /// The master core. See the crate's comment.
@@ -57,7 +70,7 @@ pub struct Master {
     pub(crate) agents: Slab<Agent>,
     pub(crate) agent_ids: HashMap<AgentId, AgentIx>,
     pub(crate) recovered: IndexMap<AgentId, AdmittedAgent>,
-    pub(crate) unreachable: IndexMap<AgentId, Time>,
+    pub(crate) unreachable: IndexMap<AgentId, UnreachableAgent>,
     pub(crate) gone: IndexMap<AgentId, Time>,
     pub(crate) links: HashMap<LinkKey, Link>,
     /// Links whose registration waits for another change of the same agent to be stored, oldest first.
@@ -78,7 +91,26 @@ pub struct Master {
     pub(crate) counters: Counters,
     pub(crate) dirty_agents: Vec<AgentIx>,
     pub(crate) dirty_frameworks: BTreeSet<FrameworkIx>,
+    /// What operators decided about roles.
+    pub(crate) policy: Policy,
+    /// One decision at a time.
+    pub(crate) turn: Turn,
+    pub(crate) maintenance: MaintenanceBook,
+    pub(crate) removals: Removals,
+    /// Agents that may have drained.
+    pub(crate) drain_candidates: BTreeSet<AgentId>,
+    /// Who was last seen at `host:port`.
+    pub(crate) addresses: HashMap<Box<str>, AgentIx>,
+    /// How many agents were in the registry.
+    pub(crate) recovered_at_start: usize,
+    awaited: Option<Awaited>,
     started: bool,
+}
+
+/// A new leader that has to keep quota makes no offers before so many agents are registered, or this time.
+struct Awaited {
+    agents: usize,
+    until: Time,
 }
 
 impl Master {
@@ -97,6 +129,7 @@ impl Master {
         );
         let id = MasterId::new(&config.master.id).expect("a master's id is made by its shell");
         let allocation = Allocation::new(&config, &hash);
+        let removals = Removals::new(config.agent_removal_rate_limit, &hash);
         let mut master = Self {
             id,
             now,
@@ -113,6 +146,7 @@ impl Master {
             gone: IndexMap::with_hasher(hash.clone()),
             links: HashMap::with_hasher(hash.clone()),
             parked: Vec::new(),
+            addresses: HashMap::with_hasher(hash.clone()),
             transitions: HashMap::with_hasher(hash),
             stores: VecDeque::new(),
             next_store: 0,
@@ -129,6 +163,13 @@ impl Master {
             counters: Counters::default(),
             dirty_agents: Vec::new(),
             dirty_frameworks: BTreeSet::new(),
+            policy: Policy::default(),
+            turn: Turn::default(),
+            maintenance: MaintenanceBook::new(registry.maintenance),
+            removals,
+            drain_candidates: BTreeSet::new(),
+            recovered_at_start: 0,
+            awaited: None,
             started: false,
             config,
         };
@@ -142,8 +183,21 @@ impl Master {
                 master.recovered.insert(id, agent);
             }
         }
-        master.unreachable.extend(registry.unreachable);
-        master.gone.extend(registry.gone);
+        // Oldest first, as they are forgotten.
+        let mut unreachable = registry.unreachable;
+        unreachable.sort_by_key(|agent| agent.since);
+        let unreachable = unreachable.into_iter();
+        master
+            .unreachable
+            .extend(unreachable.map(|agent| (agent.id.clone(), agent)));
+        let mut gone = registry.gone;
+        gone.sort_by_key(|(_, since)| *since);
+        master.gone.extend(gone);
+        master.adopt_policy(registry.weights, registry.quotas);
+        master.recovered_at_start = master.recovered.len();
+        master.await_agents();
+        let collected = now + master.config.registry_gc_interval;
+        master.timers.set(Timer::RegistryGc, collected);
         if !master.recovered.is_empty() {
             master.timers.set(
                 Timer::Recovery,
@@ -166,6 +220,13 @@ impl Master {
                     agent.info.clone(),
                 ))));
             }
+            if !self.policy.weights.is_empty() {
+                self.show_weights(out);
+            }
+            if !self.policy.quotas.is_empty() {
+                self.show_quotas(out);
+            }
+            self.show_maintenance(out);
         }
         match input {
             Input::Subscribe {
@@ -239,13 +300,67 @@ impl Master {
                 Timer::AgentTimeout(agent) => self.agent_timed_out(agent, out),
                 Timer::Recovery => self.recovery_timed_out(out),
                 Timer::OfferTimeout => self.offers_timed_out(out),
+                Timer::Removal => self.removal_due(out),
+                Timer::Drained => self.drained_again(),
+                Timer::InverseOffers => self.inverse_offers_due(),
+                Timer::RegistryGc => self.collect_garbage(out),
+                // The flush that follows does it.
+                Timer::AgentsAwaited => {}
             }
         }
+    }
+
+    /// What operators set overrides the weights of the start.
+    fn adopt_policy(&mut self, weights: Vec<(Role, f64)>, quotas: Vec<(Role, Quota)>) {
+        let start = std::mem::take(&mut self.config.weights);
+        let start = start
+            .iter()
+            .filter_map(|(role, weight)| Some((Role::new(role).ok()?, *weight)));
+        self.policy.weights = start.chain(weights).collect();
+        for (role, weight) in self.policy.weights.clone() {
+            self.allocation_set_weight(&role, weight);
+        }
+        self.policy.quotas = quotas.into_iter().collect();
+        for (role, quota) in self.policy.quotas.clone() {
+            self.allocation_set_quota(&role, &quota);
+        }
+    }
+
+    /// With quota to keep, offers made of the first few agents could give away what is guaranteed.
+    fn await_agents(&mut self) {
+        if self.policy.quotas.is_empty() || self.recovered.is_empty() {
+            return;
+        }
+        let part = self.config.allocator_agent_recovery_factor.clamp(0.0, 1.0);
+        // A count far below 2^52.
+        let agents = (self.recovered.len() as f64 * part).ceil() as usize;
+        let until = self.now + self.config.allocator_recovery_timeout;
+        self.timers.set(Timer::AgentsAwaited, until);
+        self.awaited = Some(Awaited { agents, until });
+    }
+
+    /// Whether no offers are made because this leader still waits for agents.
+    pub(crate) fn waits_for_agents(&mut self, out: &mut Vec<Output>) -> bool {
+        let Some(awaited) = &self.awaited else {
+            return false;
+        };
+        let back = self.agents.len();
+        if back < awaited.agents && self.now < awaited.until {
+            return true;
+        }
+        let line = format!("{back} agents are registered: offers are made from now on");
+        log(LogLevel::Info, line, out);
+        self.awaited = None;
+        self.timers.cancel(Timer::AgentsAwaited);
+        false
     }
 
     /// End of a batch: make offers, then publish what changed.
     fn flush(&mut self, out: &mut Vec<Output>) {
         self.allocate(out);
+        self.look_for_drained(out);
+        self.ask_to_leave(out);
+        self.show_maintenance(out);
         for agent in std::mem::take(&mut self.dirty_agents) {
             // Removed agents took their mark with them; a new one in the same place has its own.
             let agent = &mut self.agents[agent];
@@ -319,12 +434,22 @@ impl Master {
         waiting: Waiting,
         out: &mut Vec<Output>,
     ) {
+        self.store_all(vec![operation], waiting, out);
+    }
+
+    /// One write, all or nothing.
+    pub(crate) fn store_all(
+        &mut self,
+        operations: Vec<RegistryOperation>,
+        waiting: Waiting,
+        out: &mut Vec<Output>,
+    ) {
         let sequence = self.next_store;
         self.next_store += 1;
         self.stores.push_back((sequence, waiting));
         out.push(Output::Store {
             sequence,
-            operations: vec![operation],
+            operations,
         });
     }
 }

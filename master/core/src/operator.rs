@@ -6,7 +6,7 @@ use tepui_proto::mesos::KillPolicy;
 use crate::input::{OperatorCall, ReplyToken};
 use crate::master::{Master, reply};
 use crate::output::{Output, Reply};
-use crate::registry::{AdmittedAgent, RegistryOperation};
+use crate::registry::RegistryOperation;
 use crate::state::Transition;
 use crate::stores::Waiting;
 
@@ -37,10 +37,8 @@ impl Master {
                 let outcome = self.kill_for_operator(&framework, &task, policy, out);
                 reply(token, outcome, out);
             }
-            OperatorCall::DeactivateAgent { agent } => self.set_activation(agent, true, token, out),
-            OperatorCall::ReactivateAgent { agent } => {
-                self.set_activation(agent, false, token, out)
-            }
+            OperatorCall::DeactivateAgent { agent } => self.deactivate(agent, token, out),
+            OperatorCall::ReactivateAgent { agent } => self.reactivate(agent, token, out),
             OperatorCall::MarkAgentGone { agent } => self.mark_gone(agent, token, out),
             OperatorCall::Operate {
                 agent,
@@ -51,17 +49,14 @@ impl Master {
                     self.operate_for_operator(&agent, &operation, principal.as_deref(), out);
                 reply(token, outcome, out);
             }
-            OperatorCall::DrainAgent { .. }
+            call @ (OperatorCall::DrainAgent { .. }
             | OperatorCall::UpdateWeights { .. }
             | OperatorCall::UpdateQuota { .. }
             | OperatorCall::SetQuota { .. }
             | OperatorCall::RemoveQuota { .. }
             | OperatorCall::UpdateMaintenanceSchedule { .. }
             | OperatorCall::StartMaintenance { .. }
-            | OperatorCall::StopMaintenance { .. } => {
-                let not_built = "This call is not built yet".to_owned();
-                reply(token, refused(501, not_built), out);
-            }
+            | OperatorCall::StopMaintenance { .. }) => self.in_turn(call, token, out),
         }
     }
 
@@ -90,77 +85,12 @@ impl Master {
         Reply::Accepted
     }
 
-    fn set_activation(
+    pub(crate) fn mark_gone(
         &mut self,
         id: AgentId,
-        deactivated: bool,
         token: Option<ReplyToken>,
         out: &mut Vec<Output>,
     ) {
-        let known = match self.agent_ids.get(&id) {
-            Some(agent) => Some((
-                self.agents[*agent].info.as_ref().clone(),
-                self.agents[*agent].deactivated,
-            )),
-            None => self
-                .recovered
-                .get(&id)
-                .map(|agent| (agent.info.clone(), agent.deactivated)),
-        };
-        let Some((info, before)) = known else {
-            return reply(
-                token,
-                refused(400, format!("No agent found with specified ID {id}")),
-                out,
-            );
-        };
-        if before == deactivated {
-            let outcome = if deactivated {
-                Reply::Ok
-            } else {
-                refused(400, format!("Agent {id} is not deactivated"))
-            };
-            return reply(token, outcome, out);
-        }
-        if self.in_transition(&id) {
-            return reply(
-                token,
-                refused(503, format!("Agent {id} is in transition, try again")),
-                out,
-            );
-        }
-        self.begin(&id, Transition::Updating);
-        let operation = RegistryOperation::Admit(Box::new(AdmittedAgent { info, deactivated }));
-        self.store(
-            operation,
-            Waiting::Activation {
-                id,
-                deactivated,
-                reply: token,
-            },
-            out,
-        );
-    }
-
-    pub(crate) fn activation_stored(
-        &mut self,
-        id: &AgentId,
-        deactivated: bool,
-        out: &mut Vec<Output>,
-    ) {
-        if let Some(agent) = self.agent_ids.get(id).copied() {
-            self.agents[agent].deactivated = deactivated;
-            self.allocation_agent_active(agent);
-            if deactivated {
-                self.rescind_offers_on(agent, out);
-            }
-            self.touch_agent(agent);
-        } else if let Some(agent) = self.recovered.get_mut(id) {
-            agent.deactivated = deactivated;
-        }
-    }
-
-    fn mark_gone(&mut self, id: AgentId, token: Option<ReplyToken>, out: &mut Vec<Output>) {
         if self.gone.contains_key(&id) {
             return reply(token, Reply::Ok, out);
         }

@@ -5,9 +5,11 @@ use tepui_model::{AgentId, Time};
 use crate::change::AgentRemoval;
 use crate::input::{LinkKey, ReplyToken, StoreError};
 use crate::master::{Master, log, reply};
+use crate::operator::refused;
 use crate::output::{LogLevel, Output, Reply};
+use crate::policy::PolicyChange;
 use crate::registry::AdmittedAgent;
-use crate::state::Transition;
+use crate::state::{Orders, Transition};
 
 /// Who waits for a write.
 #[derive(Debug)]
@@ -21,22 +23,54 @@ pub(crate) enum Waiting {
     },
     /// Out of reach for too long.
     Unreachable { id: AgentId, at: Time },
-    /// It unregistered.
-    Removal { id: AgentId },
+    /// It unregistered, was replaced, or its machine is down.
+    Removal { id: AgentId, cause: AgentRemoval },
     /// By an operator.
     Gone {
         id: AgentId,
         at: Time,
         reply: Option<ReplyToken>,
     },
-    /// By an operator.
-    Activation {
+    /// An operator orders something about an agent, or it has done what was ordered.
+    Orders {
         id: AgentId,
-        deactivated: bool,
+        orders: Orders,
+        reply: Option<ReplyToken>,
+    },
+    /// By an operator, about no single agent.
+    Policy {
+        change: PolicyChange,
         reply: Option<ReplyToken>,
     },
     /// Nobody.
     Pruning,
+}
+
+impl Waiting {
+    /// The agent of which something is being stored.
+    fn agent(&self) -> Option<&AgentId> {
+        match self {
+            Self::Admission { id, .. }
+            | Self::Unreachable { id, .. }
+            | Self::Removal { id, .. }
+            | Self::Gone { id, .. }
+            | Self::Orders { id, .. } => Some(id),
+            Self::Policy { .. } | Self::Pruning => None,
+        }
+    }
+
+    /// The operator who waits.
+    fn caller(&self) -> Option<ReplyToken> {
+        match self {
+            Self::Gone { reply, .. } | Self::Orders { reply, .. } | Self::Policy { reply, .. } => {
+                *reply
+            }
+            Self::Admission { .. }
+            | Self::Unreachable { .. }
+            | Self::Removal { .. }
+            | Self::Pruning => None,
+        }
+    }
 }
 
 impl Master {
@@ -63,19 +97,10 @@ impl Master {
             for (_, waiting) in
                 std::iter::once((sequence, waiting)).chain(std::mem::take(&mut self.stores))
             {
-                if let Waiting::Gone { reply: token, .. }
-                | Waiting::Activation { reply: token, .. } = waiting
-                {
-                    let message = "This master leads no more".to_owned();
-                    reply(
-                        token,
-                        Reply::Refused {
-                            status: 503,
-                            message,
-                        },
-                        out,
-                    );
-                }
+                reply(waiting.caller(), no_leader(), out);
+            }
+            for (_, token) in self.turn.waiting.drain(..) {
+                reply(token, no_leader(), out);
             }
             out.push(Output::StepDown { reason });
             return;
@@ -83,14 +108,7 @@ impl Master {
         if let Err(error) = &result {
             log(LogLevel::Warn, error.to_string(), out);
         }
-        let id = match &waiting {
-            Waiting::Admission { id, .. }
-            | Waiting::Unreachable { id, .. }
-            | Waiting::Removal { id }
-            | Waiting::Gone { id, .. }
-            | Waiting::Activation { id, .. } => Some(id.clone()),
-            Waiting::Pruning => None,
-        };
+        let id = waiting.agent().cloned();
         if let Some(id) = &id {
             self.transitions.remove(id);
         }
@@ -104,8 +122,8 @@ impl Master {
             } => self.admitted(link, id, *admitted, is_new, result, out),
             Waiting::Unreachable { id, at } if stored => self.became_unreachable(&id, at, out),
             Waiting::Unreachable { id, .. } => self.retry_unreachable(&id),
-            Waiting::Removal { id } if stored => {
-                self.remove_agent(&id, AgentRemoval::Unregistered, self.now, out)
+            Waiting::Removal { id, cause } if stored => {
+                self.remove_agent(&id, cause, self.now, out)
             }
             Waiting::Gone {
                 id,
@@ -115,24 +133,29 @@ impl Master {
                 self.became_gone(&id, at, out);
                 reply(token, Reply::Ok, out);
             }
-            Waiting::Activation {
+            Waiting::Orders {
                 id,
-                deactivated,
+                orders,
                 reply: token,
             } if stored => {
-                self.activation_stored(&id, deactivated, out);
+                self.orders_stored(&id, orders, out);
                 reply(token, Reply::Ok, out);
             }
-            Waiting::Gone { reply: token, .. } | Waiting::Activation { reply: token, .. } => {
-                let message = "The registry could not be written".to_owned();
-                reply(
-                    token,
-                    Reply::Refused {
-                        status: 503,
-                        message,
-                    },
-                    out,
-                );
+            Waiting::Policy {
+                change,
+                reply: token,
+            } => {
+                if stored {
+                    self.policy_stored(change, out);
+                    reply(token, Reply::Ok, out);
+                } else {
+                    reply(token, not_written(), out);
+                }
+                self.next_turn(out);
+            }
+            Waiting::Orders { reply: None, .. } => self.retry_drained(),
+            Waiting::Gone { reply: token, .. } | Waiting::Orders { reply: token, .. } => {
+                reply(token, not_written(), out);
             }
             // The agent is disconnected and will time out.
             Waiting::Removal { .. } | Waiting::Pruning => {}
@@ -150,4 +173,12 @@ impl Master {
     pub(crate) fn begin(&mut self, id: &AgentId, transition: Transition) {
         self.transitions.insert(id.clone(), transition);
     }
+}
+
+fn no_leader() -> Reply {
+    refused(503, "This master leads no more".to_owned())
+}
+
+fn not_written() -> Reply {
+    refused(503, "The registry could not be written".to_owned())
 }

@@ -71,6 +71,7 @@ impl Master {
             .swap_remove(task.facts.task.task_id.value.as_str());
         framework.counters.tasks_active[task.state as usize] -= 1;
         self.counters.tasks_now[task.state as usize] -= 1;
+        self.something_left(task.agent);
         task
     }
 

@@ -67,7 +67,10 @@ pub(super) fn of_core(core: &Counters, numbers: &mut Numbers) {
             "master/slave_removals/reason_unregistered",
             core.slave_removals_unregistered,
         ),
-        ("master/slave_removals/reason_registered", 0),
+        (
+            "master/slave_removals/reason_registered",
+            core.slave_removals_registered,
+        ),
         (
             "master/slave_unreachable_scheduled",
             core.slave_unreachable_scheduled,
@@ -78,8 +81,7 @@ pub(super) fn of_core(core: &Counters, numbers: &mut Numbers) {
         ),
         (
             "master/slave_unreachable_canceled",
-            core.slave_unreachable_scheduled
-                .saturating_sub(core.slave_unreachable_completed),
+            core.slave_unreachable_canceled,
         ),
         ("master/slave_shutdowns_scheduled", 0),
         ("master/slave_shutdowns_completed", 0),

@@ -183,6 +183,7 @@ impl State {
                 cause:
                     AgentRemoval::Unreachable
                     | AgentRemoval::Unregistered
+                    | AgentRemoval::Replaced
                     | AgentRemoval::Gone
                     | AgentRemoval::Maintenance,
             } => {

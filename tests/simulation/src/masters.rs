@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use tepui_master_core::{
-    AdmittedAgent, AgentSnapshot, CallOrigin, Change, Config, Input, Master, OfferKey, Output,
-    Registry, RegistryOperation, StoreError, StreamKey, TaskKey, TaskList, TaskSnapshot,
+    AgentSnapshot, CallOrigin, Change, Config, Input, Master, OfferKey, Output, Registry,
+    RegistryOperation, StoreError, StreamKey, TaskKey, TaskList, TaskSnapshot,
 };
 use tepui_model::{AgentId, Time};
 use tepui_proto::mesos::scheduler::{self, call::Type};
@@ -34,41 +34,7 @@ pub(crate) struct MasterProcess {
 #[derive(Default)]
 pub(crate) struct Stored {
     epoch: u64,
-    agents: BTreeMap<AgentId, AdmittedAgent>,
-    unreachable: Vec<(AgentId, Time)>,
-    gone: Vec<(AgentId, Time)>,
-}
-
-impl Stored {
-    fn apply(&mut self, operation: RegistryOperation) {
-        match operation {
-            RegistryOperation::Admit(agent) => {
-                let id = agent.info.id.as_ref().map(|id| AgentId::new(&id.value));
-                if let Some(Ok(id)) = id {
-                    self.unreachable.retain(|(known, _)| *known != id);
-                    self.agents.insert(id, *agent);
-                }
-            }
-            RegistryOperation::MarkUnreachable { agent, at } => {
-                self.agents.remove(&agent);
-                self.unreachable.retain(|(known, _)| *known != agent);
-                self.unreachable.push((agent, at));
-            }
-            RegistryOperation::Remove { agent } => {
-                self.agents.remove(&agent);
-            }
-            RegistryOperation::MarkGone { agent, at } => {
-                self.agents.remove(&agent);
-                self.unreachable.retain(|(known, _)| *known != agent);
-                self.gone.push((agent, at));
-            }
-            RegistryOperation::Prune { agents } => {
-                self.unreachable
-                    .retain(|(known, _)| !agents.contains(known));
-                self.gone.retain(|(known, _)| !agents.contains(known));
-            }
-        }
-    }
+    registry: Registry,
 }
 
 impl Simulation {
@@ -101,11 +67,7 @@ impl Simulation {
             offer_timeout: Some(std::time::Duration::from_secs(20)),
             ..Config::new(info, epoch, self.seed)
         };
-        let registry = Registry {
-            agents: self.stored.agents.values().cloned().collect(),
-            unreachable: self.stored.unreachable.clone(),
-            gone: self.stored.gone.clone(),
-        };
+        let registry = self.stored.registry.clone();
         trace!(
             self,
             "master {index} leads with epoch {epoch}, {} agents in the registry",
@@ -313,7 +275,7 @@ impl Simulation {
         };
         if done {
             for operation in operations {
-                self.stored.apply(operation);
+                self.stored.registry.apply(operation);
             }
         }
         trace!(

@@ -6,6 +6,7 @@ use tepui_proto::tepui::v1::{self, master_message};
 
 use crate::events;
 use crate::master::Master;
+use crate::orders::capped;
 use crate::output::Output;
 use crate::state::{FrameworkIx, PendingKill, TaskIx};
 
@@ -56,7 +57,7 @@ impl Master {
         let kill = v1::KillTask {
             framework_id: events::framework_id(&task.facts.framework),
             task_id: task.facts.task.task_id.clone(),
-            kill_policy: *policy,
+            kill_policy: capped(*policy, self.agents[task.agent].draining()),
         };
         self.to_agent(task.agent, master_message::Message::KillTask(kill), out);
     }

@@ -5,7 +5,7 @@ pub(crate) mod accept;
 mod acknowledge;
 mod kill;
 mod messages;
-mod offers;
+pub(crate) mod offers;
 pub(crate) mod overdue;
 mod reconcile;
 mod removal;
@@ -13,6 +13,7 @@ pub(crate) mod subscribe;
 mod update_framework;
 
 use tepui_model::FrameworkId;
+use tepui_proto::mesos::allocator::inverse_offer_status::Status;
 use tepui_proto::mesos::scheduler::Call;
 use tepui_proto::mesos::scheduler::call::Type;
 
@@ -134,8 +135,16 @@ impl Master {
                     out,
                 );
             }
-            // Inverse offers are not made yet, so every id in these calls is stale, and stale ids are ignored.
-            Type::AcceptInverseOffers | Type::DeclineInverseOffers => {}
+            Type::AcceptInverseOffers => {
+                let accept = call.accept_inverse_offers.unwrap_or_default();
+                let (ids, filters) = (&accept.inverse_offer_ids, accept.filters.as_ref());
+                self.answer_inverse(framework, ids, filters, Status::Accept, out);
+            }
+            Type::DeclineInverseOffers => {
+                let decline = call.decline_inverse_offers.unwrap_or_default();
+                let (ids, filters) = (&decline.inverse_offer_ids, decline.filters.as_ref());
+                self.answer_inverse(framework, ids, filters, Status::Decline, out);
+            }
             Type::Unknown | Type::Subscribe | Type::UpdateFramework => {}
         }
     }

@@ -93,6 +93,7 @@ impl Master {
         for key in self.frameworks[framework].offers.clone() {
             self.take_back(key, false, out);
         }
+        self.withdraw_inverse_offers_of(framework, out);
     }
 
     /// Unknown and foreign ids are passed over.

@@ -54,7 +54,7 @@ impl Master {
             Some(agent) if self.unreachable.contains_key(agent) => (
                 TaskState::Unreachable,
                 "Agent is unreachable",
-                self.unreachable.get(agent).copied(),
+                self.unreachable.get(agent).map(|known| known.since),
             ),
             Some(agent) if self.gone.contains_key(agent) => (
                 TaskState::GoneByOperator,

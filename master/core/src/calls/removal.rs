@@ -91,6 +91,7 @@ impl Master {
                 out,
             );
         }
+        self.end_talks_with(framework);
         self.allocation_framework_removed(framework);
         self.dirty_frameworks.remove(&framework);
         self.framework_ids.remove(&id);

@@ -6,14 +6,19 @@ use tepui_proto::tepui::v1::{Ping, master_message};
 use crate::change::{AgentRemoval, Change};
 use crate::master::{Master, Timer, log};
 use crate::output::{LogLevel, Output};
-use crate::registry::RegistryOperation;
+use crate::registry::{AdmittedAgent, RegistryOperation, UnreachableAgent};
 use crate::state::{AgentIx, Health, Transition};
 use crate::stores::Waiting;
+
+/// The most agents that one write of the registry forgets.
+const MOST_PRUNED: usize = 256;
 
 impl Master {
     /// A new link: ping it from now on.
     pub(super) fn start_pings(&mut self, agent: AgentIx, out: &mut Vec<Output>) {
         self.timers.cancel(Timer::AgentTimeout(agent));
+        let id = self.agents[agent].id.clone();
+        self.cancel_removal(&id);
         self.agents[agent].health = Health {
             answered: true,
             ..Health::default()
@@ -31,8 +36,13 @@ impl Master {
             health.missed + 1
         };
         if health.missed >= limit {
-            return self.agent_timed_out(agent, out);
+            self.agent_timed_out(agent, out);
+            if self.agents[agent].link.is_none() {
+                return;
+            }
+            // Its removal waits; a pong would cancel it.
         }
+        let health = &mut self.agents[agent].health;
         health.answered = false;
         health.sequence += 1;
         let ping = Ping {
@@ -51,33 +61,47 @@ impl Master {
         if sequence <= health.sequence {
             health.answered = true;
             health.missed = 0;
+            let id = self.agents[agent].id.clone();
+            self.cancel_removal(&id);
         }
     }
 
     /// The agent was silent, or away, for too long. The registry has to know before anybody is told.
     pub(crate) fn agent_timed_out(&mut self, agent: AgentIx, out: &mut Vec<Output>) {
         let id = self.agents[agent].id.clone();
-        if let Some(link) = self.agents[agent].link {
+        let in_transition = self.in_transition(&id);
+        let removed = !in_transition && self.may_remove(&id);
+        if let Some(link) = self.agents[agent].link.filter(|_| in_transition || removed) {
             self.close_link(link, "it did not answer pings".to_owned(), out);
         }
-        if self.in_transition(&id) {
+        if in_transition {
             // It may be on its way back; if that fails, its time is up again.
             let again = self.now + self.config.agent_ping_timeout;
             self.timers.set(Timer::AgentTimeout(agent), again);
         } else {
             self.timers.cancel(Timer::AgentTimeout(agent));
+        }
+        if removed {
             self.mark_unreachable(id, out);
         }
     }
 
-    fn mark_unreachable(&mut self, id: AgentId, out: &mut Vec<Output>) {
-        self.counters.slave_unreachable_scheduled += 1;
+    pub(super) fn mark_unreachable(&mut self, id: AgentId, out: &mut Vec<Output>) {
+        let orders = match self.agent_ids.get(&id) {
+            Some(agent) => {
+                self.timers.cancel(Timer::AgentTimeout(*agent));
+                self.agents[*agent].orders.clone()
+            }
+            None => self
+                .recovered
+                .get(&id)
+                .map(AdmittedAgent::orders)
+                .unwrap_or_default(),
+        };
         self.begin(&id, Transition::MarkingUnreachable);
         let at = self.now;
-        let operation = RegistryOperation::MarkUnreachable {
-            agent: id.clone(),
-            at,
-        };
+        let agent = UnreachableAgent::new(id.clone(), at, orders);
+        let operation = RegistryOperation::MarkUnreachable(Box::new(agent));
         self.store(operation, Waiting::Unreachable { id, at }, out);
     }
 
@@ -96,8 +120,17 @@ impl Master {
 
     pub(crate) fn became_unreachable(&mut self, id: &AgentId, at: Time, out: &mut Vec<Output>) {
         self.counters.slave_unreachable_completed += 1;
+        let orders = match self.agent_ids.get(id) {
+            Some(agent) => self.agents[*agent].orders.clone(),
+            None => self
+                .recovered
+                .get(id)
+                .map(AdmittedAgent::orders)
+                .unwrap_or_default(),
+        };
+        let agent = UnreachableAgent::new(id.clone(), at, orders);
         self.unreachable.shift_remove(id);
-        self.unreachable.insert(id.clone(), at);
+        self.unreachable.insert(id.clone(), agent);
         if self.recovered.shift_remove(id).is_some() {
             self.counters.recovery_slave_removals += 1;
             self.counters.slave_removals += 1;
@@ -135,23 +168,57 @@ impl Master {
                 out,
             );
         }
+        if !self.may_remove_missing(missing.len(), out) {
+            let again = self.now + self.config.agent_reregister_timeout;
+            return self.timers.set(Timer::Recovery, again);
+        }
         for id in missing {
-            self.mark_unreachable(id, out);
+            if self.may_remove(&id) {
+                self.mark_unreachable(id, out);
+            }
         }
     }
 
     /// The registry remembers so many unreachable and gone agents, each; the oldest are forgotten.
     pub(crate) fn prune(&mut self, out: &mut Vec<Output>) {
+        let most = self.config.max_remembered_agents;
         let mut forgotten = Vec::new();
-        for remembered in [&mut self.unreachable, &mut self.gone] {
-            let excess = remembered
-                .len()
-                .saturating_sub(self.config.max_remembered_agents);
-            forgotten.extend(remembered.drain(..excess).map(|(id, _)| id));
-        }
-        if !forgotten.is_empty() {
+        let excess = self.unreachable.len().saturating_sub(most);
+        forgotten.extend(self.unreachable.drain(..excess).map(|(id, _)| id));
+        let excess = self.gone.len().saturating_sub(most);
+        forgotten.extend(self.gone.drain(..excess).map(|(id, _)| id));
+        self.forget_agents(forgotten, out);
+    }
+
+    /// `--registry_gc_interval`: those that are remembered for longer than `--registry_max_agent_age` are forgotten.
+    pub(crate) fn collect_garbage(&mut self, out: &mut Vec<Output>) {
+        let next = self.now + self.config.registry_gc_interval;
+        self.timers.set(Timer::RegistryGc, next);
+        let age = self.config.registry_max_agent_age;
+        let now = self.now;
+        let old = |since: Time| since + age < now;
+        let unreachable = self.unreachable.values();
+        let unreachable = unreachable
+            .filter(|agent| old(agent.since) && !self.transitions.contains_key(&agent.id))
+            .map(|agent| agent.id.clone());
+        let gone = self.gone.iter();
+        let gone = gone
+            .filter(|(_, since)| old(**since))
+            .map(|(id, _)| id.clone());
+        let forgotten: Vec<AgentId> = unreachable.chain(gone).collect();
+        let transitions = &self.transitions;
+        self.unreachable
+            .retain(|id, agent| !old(agent.since) || transitions.contains_key(id));
+        self.gone.retain(|_, since| !old(*since));
+        self.forget_agents(forgotten, out);
+    }
+
+    fn forget_agents(&mut self, forgotten: Vec<AgentId>, out: &mut Vec<Output>) {
+        for agents in forgotten.chunks(MOST_PRUNED) {
             self.store(
-                RegistryOperation::Prune { agents: forgotten },
+                RegistryOperation::Prune {
+                    agents: agents.to_vec(),
+                },
                 Waiting::Pruning,
                 out,
             );

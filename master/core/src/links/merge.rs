@@ -23,7 +23,8 @@ use crate::input::LinkKey;
 use crate::master::{Master, log};
 use crate::output::{LogLevel, Output};
 use crate::state::{
-    Agent, AgentIx, Connection, Executor, FrameworkIx, Health, IndexMap, IndexSet, Task, TaskIx,
+    Agent, AgentIx, Connection, Executor, FrameworkIx, Health, IndexMap, IndexSet, Orders, Task,
+    TaskIx,
 };
 use crate::validate::agent::total_resources;
 use crate::validate::framework::framework_roles;
@@ -34,7 +35,7 @@ impl Master {
         link: LinkKey,
         peer: Arc<str>,
         id: &AgentId,
-        deactivated: bool,
+        orders: Orders,
         mut register: Register,
         out: &mut Vec<Output>,
     ) -> AgentIx {
@@ -50,13 +51,14 @@ impl Master {
                 self.renew_agent(agent, link, peer, register, out);
                 agent
             }
-            None => self.new_agent(link, peer, id, deactivated, register),
+            None => self.new_agent(link, peer, id, orders, register),
         };
         if returns {
             self.counters.slave_reregistrations += 1;
         } else {
             self.counters.slave_registrations += 1;
         }
+        self.note_unavailability(agent);
         let removed = self.merge_frameworks(agent, frameworks, out);
         self.merge_executors(agent, executors, out);
         let listed = self.merge_tasks(agent, tasks, unexpected, out);
@@ -87,7 +89,7 @@ impl Master {
         link: LinkKey,
         peer: Arc<str>,
         id: &AgentId,
-        deactivated: bool,
+        orders: Orders,
         register: Register,
     ) -> AgentIx {
         let returned = self.recovered.shift_remove(id).is_some() || register.agent.id.is_some();
@@ -115,7 +117,8 @@ impl Master {
             capabilities: register.capabilities.into(),
             multi_role,
             link: Some(link),
-            deactivated,
+            orders,
+            unavailability: None,
             total: Arc::new(total),
             allocated: Resources::new(),
             offered: Resources::new(),
@@ -130,6 +133,7 @@ impl Master {
             dirty: false,
         });
         self.agent_ids.insert(id.clone(), agent);
+        self.note_address(agent);
         self.allocation_agent_known(handle, agent);
         self.counters.slaves_connected += 1;
         agent

@@ -3,6 +3,7 @@
 
 mod executors;
 mod health;
+mod limit;
 mod merge;
 mod register;
 mod removal;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 
 use tepui_proto::tepui::v1::agent_message::Message;
 use tepui_proto::tepui::v1::{AgentMessage, Register};
+
+pub(crate) use limit::Removals;
 
 use crate::input::LinkKey;
 use crate::master::{Master, Timer};
@@ -145,6 +148,7 @@ impl Master {
         }
         self.allocation_agent_active(agent);
         self.rescind_offers_on(agent, out);
+        self.rescind_inverse_offers_on(agent, out);
         self.touch_agent(agent);
     }
 }

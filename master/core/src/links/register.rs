@@ -7,13 +7,13 @@ use tepui_proto::mesos::AgentInfo;
 use tepui_proto::tepui::v1::{Refused, Register, RegisterMore, Registered, master_message};
 
 use super::LinkState;
-use crate::change::Change;
+use crate::change::{AgentRemoval, Change};
 use crate::events;
 use crate::input::{LinkKey, StoreError};
 use crate::master::{Master, Timer, log, to_link};
 use crate::output::{LogLevel, Output};
-use crate::registry::{AdmittedAgent, RegistryOperation};
-use crate::state::Transition;
+use crate::registry::{AdmittedAgent, RegistryOperation, UnreachableAgent};
+use crate::state::{Orders, Transition};
 use crate::stores::Waiting;
 use crate::validate::agent::{check_agent, check_domain};
 
@@ -112,6 +112,10 @@ impl Master {
         if let Err(reason) = check_domain(&register.agent, &self.config) {
             return self.refuse(link, reason, false, out);
         }
+        if self.machine_is_down(link) {
+            let reason = "The agent's machine is down for maintenance".to_owned();
+            return self.refuse(link, reason, false, out);
+        }
         let Some(id) = id else {
             return self.admit_new(link, out);
         };
@@ -126,15 +130,17 @@ impl Master {
         let known = match self.agent_ids.get(&id) {
             Some(agent) => Some((
                 self.agents[*agent].info.as_ref(),
-                self.agents[*agent].deactivated,
+                self.agents[*agent].orders.clone(),
             )),
             None => self
                 .recovered
                 .get(&id)
-                .map(|agent| (&agent.info, agent.deactivated)),
+                .map(|agent| (&agent.info, agent.orders())),
         };
-        let Some((stored, deactivated)) = known else {
-            return self.store_admission(link, id, false, out);
+        let Some((stored, orders)) = known else {
+            // It was out of reach; what was ordered about it meanwhile holds.
+            let orders = self.unreachable.get(&id).map(UnreachableAgent::orders);
+            return self.store_admission(link, id, orders.unwrap_or_default(), out);
         };
         if stored.hostname != register.agent.hostname {
             let reason = format!(
@@ -144,9 +150,9 @@ impl Master {
             return self.refuse(link, reason, true, out);
         }
         if *stored == register.agent {
-            self.let_in(link, &id, deactivated, out);
+            self.let_in(link, &id, orders, out);
         } else {
-            self.store_admission(link, id, deactivated, out);
+            self.store_admission(link, id, orders, out);
         }
     }
 
@@ -158,16 +164,17 @@ impl Master {
             );
             return self.refuse(link, reason, false, out);
         }
+        self.replace_agent(link, out);
         let id = AgentId::numbered(&self.id, self.next_agent);
         self.next_agent += 1;
-        self.store_admission(link, id, false, out);
+        self.store_admission(link, id, Orders::default(), out);
     }
 
     fn store_admission(
         &mut self,
         link: LinkKey,
         id: AgentId,
-        deactivated: bool,
+        orders: Orders,
         out: &mut Vec<Output>,
     ) {
         let Some(LinkState::Waiting(register)) = self.links.get(&link).map(|link| &link.state)
@@ -179,7 +186,7 @@ impl Master {
             id: Some(events::agent_id(&id)),
             ..register.agent.clone()
         };
-        let admitted = Box::new(AdmittedAgent { info, deactivated });
+        let admitted = Box::new(AdmittedAgent::new(info, orders));
         self.begin(&id, Transition::Admitting);
         let operation = RegistryOperation::Admit(admitted.clone());
         self.store(
@@ -214,7 +221,7 @@ impl Master {
         }
         self.unreachable.shift_remove(&id);
         if self.links.contains_key(&link) {
-            return self.let_in(link, &id, admitted.deactivated, out);
+            return self.let_in(link, &id, admitted.orders(), out);
         }
         // Its link broke meanwhile.
         if is_new {
@@ -222,7 +229,10 @@ impl Master {
             self.begin(&id, Transition::Removing);
             self.store(
                 RegistryOperation::Remove { agent: id.clone() },
-                Waiting::Removal { id },
+                Waiting::Removal {
+                    id,
+                    cause: AgentRemoval::Unregistered,
+                },
                 out,
             );
         } else if !self.agent_ids.contains_key(&id) {
@@ -241,7 +251,7 @@ impl Master {
     }
 
     /// Make the link the agent's stream, and its truth the master's.
-    fn let_in(&mut self, link: LinkKey, id: &AgentId, deactivated: bool, out: &mut Vec<Output>) {
+    fn let_in(&mut self, link: LinkKey, id: &AgentId, orders: Orders, out: &mut Vec<Output>) {
         let Some(known) = self.links.get_mut(&link) else {
             return;
         };
@@ -260,11 +270,12 @@ impl Master {
                 master: Some(self.config.master.clone()),
             })),
         ));
-        let agent = self.merge(link, peer, id, deactivated, *register, out);
+        let agent = self.merge(link, peer, id, orders, *register, out);
         if let Some(link) = self.links.get_mut(&link) {
             link.state = LinkState::Live(agent);
         }
         self.start_pings(agent, out);
+        self.go_on_draining(agent, out);
     }
 
     /// Registrations that waited for a change of this agent.

@@ -23,7 +23,10 @@ impl Master {
             self.begin(&id, Transition::Removing);
             self.store(
                 RegistryOperation::Remove { agent: id.clone() },
-                Waiting::Removal { id },
+                Waiting::Removal {
+                    id,
+                    cause: AgentRemoval::Unregistered,
+                },
                 out,
             );
         }
@@ -78,6 +81,10 @@ impl Master {
             self.timers.cancel(timer);
         }
         self.rescind_offers_on(agent, out);
+        self.end_talks_on(agent, out);
+        self.cancel_removal(id);
+        self.drain_candidates.remove(id);
+        self.forget_address(agent);
         for task in self.agents[agent].tasks.clone() {
             self.end_of_agent(task, cause, at, out);
         }
@@ -97,6 +104,7 @@ impl Master {
         self.counters.slave_removals += 1;
         match cause {
             AgentRemoval::Unreachable => self.counters.slave_removals_unhealthy += 1,
+            AgentRemoval::Replaced => self.counters.slave_removals_registered += 1,
             AgentRemoval::Unregistered | AgentRemoval::Gone | AgentRemoval::Maintenance => {
                 self.counters.slave_removals_unregistered += 1
             }
@@ -132,6 +140,11 @@ impl Master {
                 TaskState::Lost,
                 Reason::AgentRemoved,
                 "Agent has unregistered",
+            ),
+            AgentRemoval::Replaced => (
+                TaskState::Lost,
+                Reason::AgentRemoved,
+                "Another agent has registered at the agent's address",
             ),
             AgentRemoval::Maintenance => (
                 TaskState::Lost,

@@ -202,6 +202,7 @@ impl Master {
             *count -= 1;
         }
         out.push(Output::Change(Change::OperationForgotten(key)));
+        self.something_left(operation.agent);
     }
 
     /// A status of the master's own: sent once, without uuid, not to be acknowledged.

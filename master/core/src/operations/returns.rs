@@ -128,7 +128,7 @@ impl Master {
                 "Agent has been marked gone",
             ),
             // Nothing is known of what becomes of them; FAILURE tells that the agent is not there.
-            AgentRemoval::Unregistered | AgentRemoval::Maintenance => {
+            AgentRemoval::Unregistered | AgentRemoval::Replaced | AgentRemoval::Maintenance => {
                 for key in self.operations.on(agent) {
                     self.forget_operation(key, out);
                 }

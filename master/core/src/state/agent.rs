@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tepui_model::{AgentId, ExecutorId, Resources, Role, Time};
-use tepui_proto::mesos::{AgentInfo, ExecutorInfo, agent_info};
+use tepui_proto::mesos::{AgentInfo, ExecutorInfo, Unavailability, agent_info};
 
 use super::{FrameworkIx, IndexMap, IndexSet, TaskIx};
 use crate::allocator::AgentHandle;
 use crate::change::{AgentSnapshot, OfferKey};
 use crate::input::LinkKey;
+use crate::registry::Drain;
 
 /// Pings on the present link.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,6 +29,13 @@ pub(crate) enum Transition {
     MarkingGone,
     Removing,
     Updating,
+}
+
+/// What operators have ordered about an agent: stored with it, and in force wherever it is known from.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Orders {
+    pub(crate) deactivated: bool,
+    pub(crate) drain: Option<Drain>,
 }
 
 /// A custom executor on an agent.
@@ -50,7 +58,9 @@ pub(crate) struct Agent {
     pub(crate) resource_version: Option<Bytes>,
     pub(crate) capabilities: Arc<[agent_info::Capability]>,
     pub(crate) link: Option<LinkKey>,
-    pub(crate) deactivated: bool,
+    pub(crate) orders: Orders,
+    /// Its machine is in the maintenance schedule.
+    pub(crate) unavailability: Option<Unavailability>,
     pub(crate) multi_role: bool,
     pub(crate) total: Arc<Resources>,
     /// Used by tasks and executors.
@@ -74,7 +84,12 @@ pub(crate) struct Agent {
 impl Agent {
     /// May be offered.
     pub(crate) fn active(&self) -> bool {
-        self.link.is_some() && !self.deactivated
+        self.link.is_some() && !self.orders.deactivated
+    }
+
+    /// It drains, and is not done with it.
+    pub(crate) fn draining(&self) -> Option<&Drain> {
+        self.orders.drain.as_ref().filter(|drain| !drain.drained)
     }
 
     pub(crate) fn snapshot(&self) -> Arc<AgentSnapshot> {
@@ -85,9 +100,9 @@ impl Agent {
             peer: Arc::clone(&self.peer),
             capabilities: Arc::clone(&self.capabilities),
             connected: self.link.is_some(),
-            deactivated: self.deactivated,
-            drain: None,
-            drain_started_at: None,
+            deactivated: self.orders.deactivated,
+            drain: self.orders.drain.as_ref().map(Drain::info),
+            drain_started_at: self.orders.drain.as_ref().map(|drain| drain.since),
             registered_at: self.registered_at,
             reregistered_at: self.reregistered_at,
             total: Arc::clone(&self.total),

@@ -8,7 +8,7 @@ mod slab;
 mod task;
 mod timers;
 
-pub(crate) use agent::{Agent, Executor, Health, Transition};
+pub(crate) use agent::{Agent, Executor, Health, Orders, Transition};
 pub(crate) use framework::{Capabilities, Connection, Framework, Presence};
 pub(crate) use operation::{Operation, Operations, is_over};
 pub(crate) use slab::{Handle, Slab};

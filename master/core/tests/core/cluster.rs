@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tepui_master_core::{
-    CallOrigin, Change, Config, Input, LinkKey, Master, Output, Registry, RegistryOperation, Reply,
-    ReplyToken, StoreError, StreamKey, TaskKey, TaskSnapshot,
+    CallOrigin, Change, Config, Input, LinkKey, Master, OperatorCall, Output, Registry,
+    RegistryOperation, Reply, ReplyToken, StoreError, StreamKey, TaskKey, TaskSnapshot,
 };
 use tepui_model::{TaskState, Time};
 use tepui_proto::mesos::scheduler::event::Type;
@@ -52,6 +52,8 @@ pub(crate) struct Cluster {
     /// Writes that wait, if `hold_stores`.
     pub(crate) stores: VecDeque<(u64, Vec<RegistryOperation>)>,
     pub(crate) hold_stores: bool,
+    /// What a store holds that took all writes which were answered well.
+    pub(crate) registry: Registry,
     /// Whether agents answer pings.
     pub(crate) answer_pings: bool,
     /// What the changes say that there is.
@@ -81,7 +83,7 @@ impl Cluster {
     pub(crate) fn with(config: Config, registry: Registry) -> Self {
         let now = Time::from_secs(1_000);
         let mut cluster = Self {
-            master: Master::new(config, registry, now),
+            master: Master::new(config, registry.clone(), now),
             now,
             events: BTreeMap::new(),
             closed_streams: Vec::new(),
@@ -92,6 +94,7 @@ impl Cluster {
             stepped_down: None,
             stores: VecDeque::new(),
             hold_stores: false,
+            registry,
             answer_pings: true,
             tasks: BTreeMap::new(),
             next_key: 0,
@@ -176,7 +179,12 @@ impl Cluster {
 
     /// Answer the oldest write.
     pub(crate) fn answer_store(&mut self, result: Result<(), StoreError>) {
-        let (sequence, _) = self.stores.pop_front().expect("a write waits");
+        let (sequence, operations) = self.stores.pop_front().expect("a write waits");
+        if result.is_ok() {
+            for operation in operations {
+                self.registry.apply(operation);
+            }
+        }
         self.send(Input::Stored { sequence, result });
     }
 
@@ -389,6 +397,27 @@ impl Cluster {
             reply: Some(token),
         });
         assert_eq!(self.replies.remove(&token), Some(Reply::Accepted));
+    }
+
+    // ---- operators
+
+    /// The answer, if there is one yet: `200`, or the status and what is said.
+    pub(crate) fn operate(&mut self, call: OperatorCall) -> String {
+        let token = ReplyToken(self.key());
+        self.send(Input::Operator {
+            call,
+            reply: Some(token),
+        });
+        self.answer(token)
+    }
+
+    pub(crate) fn answer(&mut self, token: ReplyToken) -> String {
+        match self.replies.remove(&token) {
+            None => "no answer yet".to_owned(),
+            Some(Reply::Ok) => "200".to_owned(),
+            Some(Reply::Accepted) => "202".to_owned(),
+            Some(Reply::Refused { status, message }) => format!("{status} {message}"),
+        }
     }
 
     // ---- agents

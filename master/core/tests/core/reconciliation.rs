@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tepui_master_core::{AdmittedAgent, Input, OperatorCall, Registry};
+use tepui_master_core::{AdmittedAgent, Input, OperatorCall, Registry, UnreachableAgent};
 use tepui_model::{TaskState, Time};
 
 use crate::cluster::{Cluster, Scheduler, config, registration, uuid};
@@ -24,11 +24,17 @@ fn registry(recovered: &[&str]) -> Registry {
             .iter()
             .map(|id| AdmittedAgent {
                 info: registration(AGENT, Some(id)).agent,
-                deactivated: false,
+                ..AdmittedAgent::default()
             })
             .collect(),
-        unreachable: vec![("away".parse().unwrap(), Time::from_secs(5))],
+        unreachable: vec![UnreachableAgent {
+            id: "away".parse().unwrap(),
+            since: Time::from_secs(5),
+            deactivated: false,
+            drain: None,
+        }],
         gone: vec![("gone".parse().unwrap(), Time::from_secs(5))],
+        ..Registry::default()
     }
 }
 

@@ -14,7 +14,7 @@ const AGENT: &str = "cpus:4;mem:1000";
 fn new_leader() -> (Cluster, Slave, Scheduler) {
     let agents = ["old-S0", "old-S1"].map(|id| AdmittedAgent {
         info: registration(AGENT, Some(id)).agent,
-        deactivated: false,
+        ..AdmittedAgent::default()
     });
     let registry = Registry {
         agents: agents.to_vec(),

@@ -54,6 +54,11 @@ pub(crate) fn accept_json(offers: &[&str], tasks: &[String]) -> String {
     )
 }
 
+/// An operator's call from the JSON of one of its messages.
+pub(crate) fn json<T: tepui_proto::json::Json + Default>(text: &str) -> T {
+    tepui_proto::json::from_slice(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
 pub(crate) fn registration(resources: &str, id: Option<&str>) -> v1::Register {
     v1::Register {
         protocol: 1,
@@ -68,7 +73,7 @@ pub(crate) fn registration(resources: &str, id: Option<&str>) -> v1::Register {
             }),
             ..mesos::AgentInfo::default()
         },
-        capabilities: [1, 2, 3]
+        capabilities: [1, 2, 3, 7]
             .map(|kind| mesos::agent_info::Capability { r#type: Some(kind) })
             .to_vec(),
         ..v1::Register::default()
@@ -143,6 +148,18 @@ pub(crate) fn line(event: &Event) -> String {
             format!("OFFERS {}", each.join(" | "))
         }
         Type::Rescind => format!("RESCIND {}", event.rescind.as_ref().unwrap().offer_id.value),
+        Type::InverseOffers => {
+            let offers = &event.inverse_offers.as_ref().unwrap().inverse_offers;
+            let each: Vec<&str> = offers
+                .iter()
+                .map(|offer| offer.agent_id.as_ref().unwrap().value.as_str())
+                .collect();
+            format!("INVERSE_OFFERS {}", each.join(" | "))
+        }
+        Type::RescindInverseOffer => {
+            let rescind = event.rescind_inverse_offer.as_ref().unwrap();
+            format!("RESCIND_INVERSE_OFFER {}", rescind.inverse_offer_id.value)
+        }
         Type::Update => status_line(&event.update.as_ref().unwrap().status),
         Type::Failure => {
             let failure = event.failure.as_ref().unwrap();
@@ -184,7 +201,28 @@ pub(crate) fn message_line(message: &master_message::Message) -> String {
         ),
         Message::Framework(framework) => format!("Framework {}", framework.info.name),
         Message::RunTask(run) => format!("RunTask {}", run.task.task_id.value),
-        Message::KillTask(kill) => format!("KillTask {}", kill.task_id.value),
+        Message::KillTask(kill) => {
+            let grace = kill.kill_policy.and_then(|policy| policy.grace_period);
+            let grace =
+                grace.map(|grace| format!(" within {} s", grace.nanoseconds / 1_000_000_000));
+            format!(
+                "KillTask {}{}",
+                kill.task_id.value,
+                grace.unwrap_or_default()
+            )
+        }
+        Message::Drain(drain) => {
+            let grace = drain.config.max_grace_period;
+            let grace =
+                grace.map(|grace| format!(" within {} s", grace.nanoseconds / 1_000_000_000));
+            let gone = if drain.config.mark_gone() {
+                ", then gone"
+            } else {
+                ""
+            };
+            format!("Drain{}{gone}", grace.unwrap_or_default())
+        }
+        Message::Shutdown(shutdown) => format!("Shutdown: {}", shutdown.reason),
         Message::AcknowledgeTask(acknowledge) => {
             format!("AcknowledgeTask {}", acknowledge.task_id.value)
         }

@@ -223,7 +223,7 @@ fn event_of(change: &Change) -> Option<Event> {
         },
         Change::AgentRemoved {
             id,
-            cause: AgentRemoval::Unregistered | AgentRemoval::Maintenance,
+            cause: AgentRemoval::Unregistered | AgentRemoval::Replaced | AgentRemoval::Maintenance,
         } => {
             let agent_id = mesos::AgentId {
                 value: id.as_str().to_owned(),
