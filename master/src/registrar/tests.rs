@@ -357,3 +357,16 @@ async fn fifty_thousand_agents_on_the_embedded_store() {
     println!("embedded: admitted in {written:?}, read in {read:?}");
     assert!(written < Duration::from_secs(60), "{written:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_thousand_agents_on_zookeeper() {
+    use tepui_coordination::{ZooKeeper, ZooKeeperOptions, ZooKeeperStore};
+    let ensemble = tepui_tests::zookeeper::Ensemble::start(1);
+    let url = ensemble.url("/mesos").parse().unwrap();
+    let zookeeper = ZooKeeper::connect(url, ZooKeeperOptions::default());
+    let store = ZooKeeperStore::open(&zookeeper, "master").await.unwrap();
+    let store: SharedStore = Arc::new(store);
+    let (written, read) = many(&store).await;
+    println!("ZooKeeper: admitted in {written:?}, read in {read:?}");
+    assert!(written < Duration::from_secs(120), "{written:?}");
+}

@@ -187,7 +187,7 @@ impl Master {
         forgotten.extend(self.unreachable.drain(..excess).map(|(id, _)| id));
         let excess = self.gone.len().saturating_sub(most);
         forgotten.extend(self.gone.drain(..excess).map(|(id, _)| id));
-        self.forget_agents(forgotten, out);
+        self.forget_agents(&forgotten, out);
     }
 
     /// `--registry_gc_interval`: those that are remembered for longer than `--registry_max_agent_age` are forgotten.
@@ -210,10 +210,10 @@ impl Master {
         self.unreachable
             .retain(|id, agent| !old(agent.since) || transitions.contains_key(id));
         self.gone.retain(|_, since| !old(*since));
-        self.forget_agents(forgotten, out);
+        self.forget_agents(&forgotten, out);
     }
 
-    fn forget_agents(&mut self, forgotten: Vec<AgentId>, out: &mut Vec<Output>) {
+    fn forget_agents(&mut self, forgotten: &[AgentId], out: &mut Vec<Output>) {
         for agents in forgotten.chunks(MOST_PRUNED) {
             self.store(
                 RegistryOperation::Prune {

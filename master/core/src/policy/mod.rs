@@ -131,7 +131,7 @@ impl Master {
     pub(crate) fn policy_stored(&mut self, change: PolicyChange, out: &mut Vec<Output>) {
         match change {
             PolicyChange::Weights(weights) => self.weights_stored(weights, out),
-            PolicyChange::Quotas(quotas) => self.quotas_stored(quotas, out),
+            PolicyChange::Quotas(quotas) => self.quotas_stored(&quotas, out),
             PolicyChange::Maintenance(next) => self.maintenance_stored(*next, out),
         }
     }

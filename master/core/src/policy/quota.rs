@@ -150,8 +150,8 @@ impl Master {
         sums
     }
 
-    pub(super) fn quotas_stored(&mut self, quotas: Vec<(Role, Quota)>, out: &mut Vec<Output>) {
-        for (role, quota) in &quotas {
+    pub(super) fn quotas_stored(&mut self, quotas: &[(Role, Quota)], out: &mut Vec<Output>) {
+        for (role, quota) in quotas {
             log(
                 LogLevel::Info,
                 format!("the quota of role '{role}' has changed"),
@@ -165,7 +165,7 @@ impl Master {
             }
         }
         self.show_quotas(out);
-        self.rescind_beyond_limits(&quotas, out);
+        self.rescind_beyond_limits(quotas, out);
         self.rescind_for_guarantees(out);
     }
 
