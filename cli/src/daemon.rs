@@ -72,11 +72,15 @@ fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
         .map_err(|error| CommandError::Failed(format!("cannot start: {error}")))
 }
 
-pub(crate) fn master(mut flags: tepui_master::Flags) -> Result<(), CommandError> {
+pub(crate) fn master(
+    mut flags: tepui_master::Flags,
+    log: tepui_master::LogDial,
+) -> Result<(), CommandError> {
     if flags.get("work_dir").is_none() && flags.get("zk").is_none() {
         flags.set("work_dir", default_work_dir("master").display().to_string());
     }
-    let config = tepui_master::Config::from_flags(&flags).map_err(|error| bad(&error))?;
+    let mut config = tepui_master::Config::from_flags(&flags).map_err(|error| bad(&error))?;
+    config.log_dial = Some(log);
     runtime()?
         .block_on(tepui_master::run(config, signalled()))
         .map_err(|error| bad(&error))

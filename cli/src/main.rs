@@ -136,19 +136,18 @@ fn main() -> ExitCode {
 fn run(command: Commands) -> Result<ExitCode, CommandError> {
     match command {
         Commands::Local(args) => {
-            log_to_stderr("warn");
+            let _ = log_to_stderr("warn");
             return local::run(&args);
         }
         Commands::Master(flags) => {
-            log_to_stderr("info");
-            daemon::master(*flags)?;
+            daemon::master(*flags, log_to_stderr("info"))?;
         }
         Commands::Agent(flags) => {
-            log_to_stderr("info");
+            let _ = log_to_stderr("info");
             daemon::agent(*flags)?;
         }
         Commands::Marathon(flags) => {
-            log_to_stderr("info");
+            let _ = log_to_stderr("info");
             daemon::marathon(*flags)?;
         }
         Commands::Bench {
@@ -203,14 +202,27 @@ fn at_cluster(
     runtime.block_on(command(&context))
 }
 
-/// Logs go to standard error; `TEPUI_LOG` says which (`debug`, `tepui_agent=trace,info`).
-fn log_to_stderr(default: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("TEPUI_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+/// Logs go to standard error; `TEPUI_LOG` says which (`debug`, `tepui_agent=trace,info`). What is given back changes that later.
+fn log_to_stderr(default: &str) -> tepui_master::LogDial {
+    use tracing_subscriber::EnvFilter;
+    let named = std::env::var("TEPUI_LOG").ok();
+    let wanted = named.filter(|text| EnvFilter::try_new(text).is_ok());
+    let wanted = wanted.unwrap_or_else(|| default.to_owned());
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(&wanted))
         .with_writer(std::io::stderr)
-        .init();
+        .with_filter_reloading();
+    let handle = builder.reload_handle();
+    builder.init();
+    tepui_master::LogDial::new(move |level| {
+        let filter = match level {
+            0 => wanted.clone(),
+            1 => format!("{wanted},tepui=debug"),
+            _ => format!("{wanted},tepui=trace"),
+        };
+        let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+        handle.reload(filter).map_err(|error| error.to_string())
+    })
 }
 
 #[cfg(test)]

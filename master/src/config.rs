@@ -11,6 +11,7 @@ use tepui_model::resources::{Name, Scalar};
 use tepui_proto::mesos::DomainInfo;
 
 use crate::flags::{Effect, Flags};
+use crate::log_dial::LogDial;
 
 /// A flag that cannot be obeyed. Each sentence names the flag and says what would be right.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -166,6 +167,8 @@ pub struct Config {
     pub publish_per_framework_metrics: bool,
     /// The log file shown as `/master/log`.
     pub log_file: Option<PathBuf>,
+    /// How operators change what is logged, if they can; see [`LogDial`].
+    pub log_dial: Option<LogDial>,
     /// What `/flags` tells: name and value.
     pub flags: Vec<(String, String)>,
     /// Lines for the log at the start: which flags have no effect, and why.
@@ -317,6 +320,7 @@ impl Config {
                 .count("max_operator_event_stream_subscribers")?,
             publish_per_framework_metrics: read.switch("publish_per_framework_metrics")?,
             log_file: flags.get("external_log_file").map(PathBuf::from),
+            log_dial: None,
             flags: flags
                 .effective()
                 .map(|(name, value)| (name.to_owned(), shown(name, value)))

@@ -9,6 +9,7 @@ mod config;
 mod driver;
 mod faces;
 mod flags;
+mod log_dial;
 mod metrics;
 mod outbox;
 mod registrar;
@@ -19,6 +20,7 @@ mod whitelist;
 
 pub use config::{Config, ConfigError, Durable, Limits, parse_duration};
 pub use flags::{Effect, FLAGS, Flag, Flags};
+pub use log_dial::LogDial;
 pub use registrar::RecoveryError;
 pub use reign::LifecycleError;
 pub use start::{Master, RunError, RunningMaster, StartError, run};

@@ -88,6 +88,7 @@ impl Master {
             standing: watching.clone(),
             client: faces::Client::new(),
             subscribers: faces::Subscribers::default(),
+            logging: faces::Logging::new(config.log_dial.clone()),
         });
         let ruling = Lifecycle {
             config: config.clone(),

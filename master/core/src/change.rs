@@ -50,7 +50,8 @@ pub enum Change {
     TaskUpdated {
         /// Its new content.
         task: Arc<TaskSnapshot>,
-        /// The status just applied, data left out; `None` if only the list changed.
+        /// The status just applied, data left out, if it is news: it changed the state, or is a check's. `None` too if only the list
+        /// changed.
         status: Option<Arc<mesos::TaskStatus>>,
     },
     /// It is in no list any more.

@@ -114,9 +114,13 @@ impl Master {
             }
         }
         let task = Arc::new(self.tasks[task].snapshot(TaskList::Active));
+        let of_a_check = matches!(
+            status.reason(),
+            Reason::TaskCheckStatusUpdated | Reason::TaskHealthCheckStatusUpdated
+        );
         out.push(Output::Change(Change::TaskUpdated {
             task,
-            status: Some(status),
+            status: (now != before || of_a_check).then_some(status),
         }));
     }
 

@@ -236,11 +236,14 @@ where
 #[error("{0}")]
 pub(crate) struct StreamBroken(pub(crate) &'static str);
 
-/// 405 with what would be allowed.
+/// 405 with what would be allowed: one method, or several with `, ` between them.
 pub(crate) fn not_allowed(allowed: &'static str, method: &Method) -> Response {
     let mut answer = text(
         StatusCode::METHOD_NOT_ALLOWED,
-        format!("Expecting one of {{ '{allowed}' }}, but received '{method}'"),
+        format!(
+            "Expecting one of {{ '{}' }}, but received '{method}'",
+            allowed.replace(", ", "', '")
+        ),
     );
     answer
         .headers_mut()

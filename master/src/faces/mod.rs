@@ -21,13 +21,16 @@ mod asked;
 pub(crate) mod connection;
 mod grpc;
 mod legacy;
+mod logging;
 mod negotiate;
+mod openapi;
 mod operator;
 mod pieces;
 mod proxy;
 mod routes;
 mod scheduler;
 mod streams;
+mod table;
 mod tepui;
 mod ui;
 
@@ -45,6 +48,7 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
+pub(crate) use logging::Logging;
 pub(crate) use operator::Subscribers;
 pub(crate) use proxy::Client;
 
@@ -63,6 +67,7 @@ pub(crate) struct Face {
     pub(crate) standing: watch::Receiver<Standing>,
     pub(crate) client: Client,
     pub(crate) subscribers: Subscribers,
+    pub(crate) logging: Logging,
 }
 
 impl Face {
@@ -199,6 +204,7 @@ mod tests {
             standing: watch::channel(standing).1,
             client: Client::new(),
             subscribers: Subscribers::default(),
+            logging: Logging::new(None),
         }
     }
 

@@ -11,13 +11,16 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures::Stream;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY};
-use http::{HeaderMap, StatusCode};
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY,
+};
+use http::{HeaderMap, Method, StatusCode};
 use tepui_master_core::TaskSnapshot;
 
-use super::asked::{Asked, Response, StreamBroken, bytes, streaming, text};
+use super::asked::{Asked, Response, StreamBroken, bytes, empty, streaming, text};
 use super::legacy::shapes;
 use super::negotiate::accepts_gzip;
+use crate::reign::Reign;
 use crate::view::Shown;
 
 /// Answers up to this size are made at once; from half of it on they are sent in chunks of it.
@@ -181,6 +184,55 @@ pub(crate) fn json(asked: &Asked, fill: impl FnOnce(&mut Pieces)) -> Response {
             "The parameter 'jsonp' must be the name of a function",
         ),
     }
+}
+
+/// Names what the view told at some moment: its epoch and the number of its last change. It must be made before the view is read, so that
+/// an answer is never older than its tag.
+pub(crate) struct Tag(String);
+
+impl Tag {
+    /// The tag of now.
+    pub(crate) fn of(reign: &Reign) -> Self {
+        Self(format!(
+            "W/\"{:x}-{:x}\"",
+            reign.epoch(),
+            reign.view.number()
+        ))
+    }
+}
+
+/// As [`json`], for an answer that changes with the view alone: a client that has it already is told so (304) before anything is made.
+pub(crate) fn tagged(asked: &Asked, tag: Tag, fill: impl FnOnce(&mut Pieces)) -> Response {
+    let Tag(tag) = tag;
+    if is_known(&asked.headers, &tag) && matches!(asked.method, Method::GET | Method::HEAD) {
+        let mut answer = empty(StatusCode::NOT_MODIFIED);
+        tag_it(answer.headers_mut(), &tag);
+        return answer;
+    }
+    let mut answer = json(asked, fill);
+    if answer.status() == StatusCode::OK {
+        tag_it(answer.headers_mut(), &tag);
+    }
+    answer
+}
+
+fn tag_it(headers: &mut HeaderMap, tag: &str) {
+    if let Ok(value) = HeaderValue::from_str(tag) {
+        headers.insert(ETAG, value);
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+}
+
+/// Whether the client says that it has the answer with this weak tag.
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let strong = tag.trim_start_matches("W/");
+    headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|one| one == "*" || one.trim_start_matches("W/") == strong)
 }
 
 /// The chunks of a large answer.

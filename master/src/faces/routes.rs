@@ -1,94 +1,118 @@
-//! Which path is whose. Every path is also reachable below `/master`, a slash at the end is ignored, and what no route wants is the UI's.
+//! Which path is whose: what [`TABLE`] says. Most paths are also reachable below `/master`, a slash at the end is ignored, the longest
+//! beginning that is known wins, and what nobody wants is the UI's.
 
-use std::future::Future;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
 use warp::Filter;
 use warp::filters::BoxedFilter;
 
 use super::asked::{Asked, Response, asked};
-use super::{Face, legacy, operator, proxy, scheduler, tepui, ui};
+use super::table::{Entry, Reach, TABLE};
+use super::{Face, ui};
 
-/// Any number of routes as one.
+/// Everything as one filter.
 pub(super) type Routes = BoxedFilter<(Response,)>;
 
-/// A route to a handler: `path` matches, whole or (`below`) as a beginning.
-fn route<F, H>(face: &Arc<Face>, path: &'static str, below: bool, handler: H) -> Routes
-where
-    H: Fn(Arc<Face>, Asked) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
-{
-    let mut matching: BoxedFilter<()> = warp::any().boxed();
-    for segment in path.split('/') {
-        matching = matching.and(warp::path(segment)).boxed();
-    }
-    if !below {
-        matching = matching.and(warp::path::end()).boxed();
-    }
+type ByPath = HashMap<&'static str, &'static Entry>;
+
+/// Who answers a path itself, and who what is below it.
+static BY_PATH: LazyLock<(ByPath, ByPath)> = LazyLock::new(|| {
+    let those = |reaches: [Reach; 2]| {
+        let wanted = TABLE
+            .iter()
+            .filter(move |entry| reaches.contains(&entry.reach));
+        wanted.map(|entry| (entry.path, entry)).collect()
+    };
+    (
+        those([Reach::Itself, Reach::Both]),
+        those([Reach::Below, Reach::Both]),
+    )
+});
+
+/// All routes.
+pub(super) fn routes(face: &Arc<Face>) -> Routes {
     let face = face.clone();
-    matching
-        .and(asked())
-        .then(move |asked| handler(face.clone(), asked))
+    asked()
+        .then(move |asked: Asked| {
+            let face = face.clone();
+            async move {
+                match find(&asked.path) {
+                    Some(entry) => (entry.handler)(face, asked).await,
+                    None => ui::answer(&asked),
+                }
+            }
+        })
         .boxed()
 }
 
-/// All routes. Those that are asked most come first.
-pub(super) fn routes(face: &Arc<Face>) -> Routes {
-    let f = face;
-    // Mesos lets whatever follows /api/v1/scheduler and /api/v1 pass.
-    let api = either([
-        route(f, "api/v1/scheduler", true, scheduler::call),
-        route(f, "api/v1", true, operator::call),
-    ]);
-    let reads = either([
-        route(f, "state", false, legacy::state),
-        route(f, "state-summary", false, legacy::state_summary),
-        route(f, "slaves", false, legacy::slaves),
-        route(f, "frameworks", false, legacy::frameworks),
-        route(f, "tasks", false, legacy::tasks),
-        route(f, "roles", false, legacy::roles),
-        route(f, "flags", false, legacy::flags),
-    ]);
-    let process = either([
-        route(f, "health", false, legacy::health),
-        route(f, "version", false, legacy::version),
-        route(f, "redirect", false, legacy::to_leader),
-        route(f, "teardown", false, legacy::teardown),
-        route(f, "metrics/snapshot", false, legacy::metrics_snapshot),
-        route(f, "metrics", false, legacy::metrics_text),
-    ]);
-    let process = either([
-        process,
-        route(
-            f,
-            "hierarchical-allocator(1)/offer_constraints_debug",
-            false,
-            legacy::offer_constraints_debug,
-        ),
-    ]);
-    let own = either([
-        route(f, "tepui/v1/info", false, tepui::info),
-        route(f, "tepui/v1/events", false, tepui::events),
-        route(f, "tepui/v1/tasks", true, tepui::tasks),
-        route(f, "tepui/v1/agents", true, proxy::agent_files),
-        route(f, "tepui", true, tepui::nothing),
-    ]);
-    let proxies = either([
-        route(f, "service", true, proxy::service),
-        route(f, "agent", true, proxy::agent),
-    ]);
-    let below = either([api, reads, process]);
-    let master = warp::path("master").and(below.clone()).boxed();
-    let page = asked().map(|asked| ui::answer(&asked)).boxed();
-    either([below, own, proxies, master, page])
+/// Who answers a path.
+pub(super) fn find(path: &str) -> Option<&'static Entry> {
+    // A redirect goes to one place; what would be below it is nowhere.
+    if path.ends_with("/redirect/") {
+        return None;
+    }
+    let path = path.strip_prefix('/')?.trim_end_matches('/');
+    let below_master = path
+        .strip_prefix("master/")
+        .and_then(longest)
+        .filter(|entry| entry.of_master);
+    below_master.or_else(|| longest(path))
 }
 
-fn either<const N: usize>(routes: [Routes; N]) -> Routes {
-    let mut routes = routes.into_iter();
-    let first = routes.next().unwrap_or_else(|| {
-        warp::any()
-            .and_then(|| async { Err(warp::reject()) })
-            .boxed()
-    });
-    routes.fold(first, |all, next| all.or(next).unify().boxed())
+fn longest(path: &str) -> Option<&'static Entry> {
+    let (itself, below) = &*BY_PATH;
+    if let Some(entry) = itself.get(path) {
+        return Some(entry);
+    }
+    let mut rest = path;
+    while let Some((parent, _)) = rest.rsplit_once('/') {
+        if let Some(entry) = below.get(parent) {
+            return Some(entry);
+        }
+        rest = parent;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_beginning_wins() {
+        for (path, expected) in [
+            ("/state", Some("state")),
+            ("/state/", Some("state")),
+            ("/master/state", Some("state")),
+            ("/state/x", None),
+            ("/api/v1", Some("api/v1")),
+            ("/api/v1/", Some("api/v1")),
+            ("/api/v1/scheduler", Some("api/v1/scheduler")),
+            ("/api/v1/scheduler/x", Some("api/v1/scheduler")),
+            ("/api/v1/other", Some("api/v1")),
+            ("/api", None),
+            ("/quota", Some("quota")),
+            ("/quota/a/b", Some("quota")),
+            ("/redirect", Some("redirect")),
+            ("/redirect/", None),
+            ("/redirect/x", None),
+            ("/master/redirect/", None),
+            ("/master/master/state", None),
+            ("/tepui/v1/tasks/f/t/kill", Some("tepui/v1/tasks")),
+            ("/tepui/v2", Some("tepui")),
+            ("/master/tepui/v1/info", None),
+            ("/", None),
+            ("", None),
+        ] {
+            assert_eq!(find(path).map(|entry| entry.path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn each_path_is_in_the_table_once() {
+        let (itself, below) = &*BY_PATH;
+        let both = TABLE.iter().filter(|entry| entry.reach == Reach::Both);
+        assert_eq!(itself.len() + below.len(), TABLE.len() + both.count());
+    }
 }

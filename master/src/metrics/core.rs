@@ -7,7 +7,7 @@ use tepui_model::{FrameworkId, TaskState};
 use tepui_proto::mesos::scheduler::{call, event};
 use tepui_proto::mesos::task_status;
 
-use super::names::{Kind, Number, Numbers};
+use super::names::{Kind, Labelled, Numbers};
 
 /// The numbers of the whole master.
 pub(super) fn of_core(core: &Counters, numbers: &mut Numbers) {
@@ -215,17 +215,14 @@ pub(super) fn of_framework(
     counters: &FrameworkCounters,
     numbers: &mut Numbers,
 ) {
-    let encoded =
-        percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string();
     let mut push = |kind, rest: Cow<'static, str>, value: u64| {
-        let full = format!("master/frameworks/{encoded}/{id}/{rest}");
-        let framework = Some((name.to_owned(), id.as_str().to_owned(), rest));
-        numbers.0.push(Number {
-            name: full.into(),
+        numbers.labelled(Labelled::of_framework(
+            name,
+            id.as_str(),
             kind,
-            value: value as f64,
-            framework,
-        });
+            &rest,
+            value as f64,
+        ));
     };
     push(Kind::Counter, "calls".into(), counters.calls.iter().sum());
     for (at, count) in counters

@@ -7,7 +7,8 @@ mod system;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-pub(crate) use names::{Sources, prometheus, snapshot};
+pub(crate) use names::{Kind, Labelled, Sources, prometheus, snapshot};
+pub(crate) use system::numbers as machine;
 
 /// Counters and gauges of the shell, changed from any thread.
 #[derive(Debug, Default)]

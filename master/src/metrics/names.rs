@@ -9,6 +9,7 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tepui_model::FrameworkId;
 
 use super::{Metrics, core, system};
@@ -27,10 +28,51 @@ pub(crate) struct Sources {
     pub(crate) epoch: Option<u64>,
     pub(crate) uptime: Duration,
     pub(crate) per_framework: bool,
+    /// Read off the view.
+    pub(crate) more: Vec<Labelled>,
+}
+
+/// A number whose name holds a name that somebody else chose: for Prometheus that becomes a label.
+#[derive(Debug, Clone)]
+pub(crate) struct Labelled {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) value: f64,
+    /// The name for Prometheus.
+    pub(crate) family: String,
+    pub(crate) labels: Vec<(&'static str, String)>,
+}
+
+impl Labelled {
+    /// Without labels.
+    pub(crate) fn plain(kind: Kind, name: String, value: f64) -> Self {
+        Self {
+            family: name.clone(),
+            name,
+            kind,
+            value,
+            labels: Vec::new(),
+        }
+    }
+
+    /// A number of a framework: `rest` is what follows its name and id.
+    pub(crate) fn of_framework(name: &str, id: &str, kind: Kind, rest: &str, value: f64) -> Self {
+        let encoded = utf8_percent_encode(name, NON_ALPHANUMERIC);
+        Self {
+            name: format!("master/frameworks/{encoded}/{id}/{rest}"),
+            kind,
+            value,
+            family: format!("master_framework_{rest}"),
+            labels: vec![
+                ("framework", name.to_owned()),
+                ("framework_id", id.to_owned()),
+            ],
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Counter,
     Gauge,
 }
@@ -39,8 +81,8 @@ pub(super) struct Number {
     pub(super) name: Cow<'static, str>,
     pub(super) kind: Kind,
     pub(super) value: f64,
-    /// Name, id and the rest of the metric's name, for a number of one framework.
-    pub(super) framework: Option<(String, String, Cow<'static, str>)>,
+    /// Its name for Prometheus, and labels, if they are not just the name.
+    pub(super) shown: Option<(String, Vec<(&'static str, String)>)>,
 }
 
 pub(super) struct Numbers(pub(super) Vec<Number>);
@@ -51,7 +93,16 @@ impl Numbers {
             name: name.into(),
             kind,
             value,
-            framework: None,
+            shown: None,
+        });
+    }
+
+    pub(super) fn labelled(&mut self, number: Labelled) {
+        self.0.push(Number {
+            name: number.name.into(),
+            kind: number.kind,
+            value: number.value,
+            shown: Some((number.family, number.labels)),
         });
     }
 
@@ -76,9 +127,9 @@ pub(crate) fn snapshot(sources: &Sources, shell: &Metrics) -> impl Iterator<Item
 pub(crate) fn prometheus(sources: &Sources, shell: &Metrics) -> String {
     let mut families = std::collections::BTreeMap::<String, (Kind, Vec<String>)>::new();
     for number in collect(sources, shell).0 {
-        let plain = match &number.framework {
-            Some((_, _, rest)) => format!("master_framework_{rest}"),
-            None => number.name.clone().into_owned(),
+        let (plain, labels) = match number.shown {
+            Some(shown) => shown,
+            None => (number.name.into_owned(), Vec::new()),
         };
         let mut name = String::from("tepui_");
         name.extend(
@@ -90,13 +141,14 @@ pub(crate) fn prometheus(sources: &Sources, shell: &Metrics) -> String {
         if number.kind == Kind::Counter {
             name.push_str("_total");
         }
-        let labels = match &number.framework {
-            Some((framework, id, _)) => format!(
-                "{{framework=\"{}\",framework_id=\"{}\"}}",
-                escaped(framework),
-                escaped(id)
-            ),
-            None => String::new(),
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)))
+            .collect();
+        let labels = if labels.is_empty() {
+            String::new()
+        } else {
+            format!("{{{}}}", labels.join(","))
         };
         let line = format!("{name}{labels} {}", number.value);
         families
@@ -156,6 +208,9 @@ fn collect(sources: &Sources, shell: &Metrics) -> Numbers {
     if let Some(totals) = &sources.totals {
         of_resources(totals, &mut numbers);
     }
+    for more in &sources.more {
+        numbers.labelled(more.clone());
+    }
     of_shell(sources, shell, &mut numbers);
     for (name, value) in system::numbers() {
         numbers.gauge(name, value);
@@ -213,6 +268,7 @@ fn of_shell(sources: &Sources, shell: &Metrics, numbers: &mut Numbers) {
         "registrar/log/recovered",
         if sources.epoch.is_some() { 1.0 } else { 0.0 },
     );
+    numbers.gauge("registrar/log/ensemble_size", 1.0);
     let writes = shell.store_writes.load(Relaxed);
     let mean_ms = shell.store_nanos.load(Relaxed) as f64 / 1e6 / writes.max(1) as f64;
     numbers.gauge("registrar/state_store_ms", mean_ms);

@@ -3,7 +3,7 @@
 use std::fs;
 
 /// Names and values of `system/…`; what cannot be read is left out.
-pub(super) fn numbers() -> Vec<(&'static str, f64)> {
+pub(crate) fn numbers() -> Vec<(&'static str, f64)> {
     let mut numbers = Vec::with_capacity(6);
     if let Ok(cpus) = std::thread::available_parallelism() {
         numbers.push(("system/cpus_total", cpus.get() as f64));

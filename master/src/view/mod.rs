@@ -9,6 +9,7 @@
 //! the number of the last list that is in it, so that snapshot and feed join without gap or overlap.
 
 mod amounts;
+mod operations;
 mod state;
 
 use std::sync::Arc;
@@ -17,13 +18,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tepui_master_core::Change;
+use tepui_master_core::{AgentSnapshot, Change};
 use tepui_model::Resources;
 use tepui_proto::convert::resources::{Encoding, to_wire};
 use tepui_proto::mesos;
 use tokio::sync::Notify;
 
 pub(crate) use amounts::{Amounts, merged};
+pub(crate) use operations::{OperationCounts, is_passing};
 pub(crate) use state::{Framework, State, Totals};
 
 use crate::outbox::{Drainer, Outbox, outbox};
@@ -52,11 +54,15 @@ pub(crate) struct Shown<T: ?Sized> {
 
 impl<T: ?Sized> Shown<T> {
     pub(crate) fn new(object: Arc<T>) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::bare(object))
+    }
+
+    fn bare(object: Arc<T>) -> Self {
+        Self {
             object,
             legacy: OnceLock::new(),
             v1: OnceLock::new(),
-        })
+        }
     }
 
     /// The legacy JSON, made by `write` if nobody asked before.
@@ -68,6 +74,37 @@ impl<T: ?Sized> Shown<T> {
     /// The v1 JSON, made by `write` if nobody asked before.
     pub(crate) fn v1(&self, write: impl FnOnce(&T, &mut Vec<u8>)) -> &Bytes {
         self.v1.get_or_init(|| made(|out| write(&self.object, out)))
+    }
+}
+
+/// An agent, and one more form of it.
+#[derive(Debug)]
+pub(crate) struct ShownAgent {
+    shown: Shown<AgentSnapshot>,
+    /// What `/slaves` tells beyond the others.
+    full: OnceLock<Bytes>,
+}
+
+impl ShownAgent {
+    pub(crate) fn new(agent: Arc<AgentSnapshot>) -> Arc<Self> {
+        Arc::new(Self {
+            shown: Shown::bare(agent),
+            full: OnceLock::new(),
+        })
+    }
+
+    /// What `/slaves` adds, made by `write` if nobody asked before.
+    pub(crate) fn full(&self, write: impl FnOnce(&AgentSnapshot, &mut Vec<u8>)) -> &Bytes {
+        self.full
+            .get_or_init(|| made(|out| write(&self.shown.object, out)))
+    }
+}
+
+impl std::ops::Deref for ShownAgent {
+    type Target = Shown<AgentSnapshot>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.shown
     }
 }
 
@@ -84,6 +121,18 @@ pub(crate) struct Published {
     /// Counts the lists from 1.
     pub(crate) number: u64,
     pub(crate) changes: Vec<Change>,
+    /// What these changes are on the operators' event stream, in JSON and in protobuf: made once for all subscribers.
+    events: [OnceLock<Bytes>; 2],
+}
+
+impl Published {
+    /// The events in one of the two forms, made by `write` if nobody asked before.
+    pub(crate) fn events(&self, form: usize, write: impl FnOnce(&[Change]) -> Vec<u8>) -> Bytes {
+        match self.events.get(form) {
+            Some(made) => made.get_or_init(|| write(&self.changes).into()).clone(),
+            None => write(&self.changes).into(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -132,6 +181,7 @@ impl View {
                 let list = Arc::new(Published {
                     number: pending.number,
                     changes,
+                    events: Default::default(),
                 });
                 // A feed whose reader fell behind is closed by its own bound and forgotten here.
                 pending
@@ -143,6 +193,11 @@ impl View {
         if backlog {
             self.backlog.notify_one();
         }
+    }
+
+    /// The number of the last published list.
+    pub(crate) fn number(&self) -> u64 {
+        self.pending.lock().number
     }
 
     /// Reads the state as of now.

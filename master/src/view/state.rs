@@ -4,8 +4,9 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tepui_master_core::{
-    AgentRemoval, AgentSnapshot, Change, ExecutorSnapshot, FrameworkSnapshot, InverseOfferSnapshot,
+    AgentRemoval, Change, ExecutorSnapshot, FrameworkSnapshot, InverseOfferSnapshot,
     MaintenanceSnapshot, OfferKey, OfferSnapshot, OperationKey, OperationSnapshot, Quota, TaskKey,
     TaskList, TaskSnapshot,
 };
@@ -13,7 +14,8 @@ use tepui_model::resources::Name;
 use tepui_model::{AgentId, ExecutorId, FrameworkId, Role};
 use tepui_proto::mesos;
 
-use super::{Amounts, Shown, to_proto};
+use super::{Amounts, OperationCounts, Shown, ShownAgent, to_proto};
+use crate::config::Config;
 
 /// A framework with everything that is listed under it.
 #[derive(Debug, Clone)]
@@ -24,8 +26,18 @@ pub(crate) struct Framework {
     pub(crate) completed_tasks: BTreeMap<TaskKey, Arc<Shown<TaskSnapshot>>>,
     pub(crate) executors: BTreeMap<(AgentId, ExecutorId), Arc<ExecutorSnapshot>>,
     pub(crate) offers: BTreeMap<OfferKey, Arc<OfferSnapshot>>,
-    /// Used and offered, added up when first asked for after a change.
+    /// What was made of all this for readers since it last changed.
+    made: Made,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Made {
+    /// Used and offered.
     amounts: OnceCell<(Amounts, Amounts)>,
+    /// The JSON of the legacy endpoints before its tasks, and after them.
+    legacy: OnceCell<(Bytes, Bytes)>,
+    /// The JSON of the v1 API.
+    v1: OnceCell<Bytes>,
 }
 
 impl Framework {
@@ -37,7 +49,7 @@ impl Framework {
             completed_tasks: BTreeMap::new(),
             executors: BTreeMap::new(),
             offers: BTreeMap::new(),
-            amounts: OnceCell::new(),
+            made: Made::default(),
         }
     }
 
@@ -51,7 +63,7 @@ impl Framework {
 
     /// What it uses, and what it is offered.
     pub(crate) fn amounts(&self) -> &(Amounts, Amounts) {
-        self.amounts.get_or_init(|| {
+        self.made.amounts.get_or_init(|| {
             let mut used = Amounts::default();
             for task in self
                 .tasks
@@ -75,8 +87,24 @@ impl Framework {
         })
     }
 
+    /// Its legacy JSON before and after its tasks, made by `write` if nobody asked since it changed.
+    pub(crate) fn legacy(
+        &self,
+        write: impl FnOnce(&Self) -> (Vec<u8>, Vec<u8>),
+    ) -> &(Bytes, Bytes) {
+        self.made.legacy.get_or_init(|| {
+            let (before, after) = write(self);
+            (before.into(), after.into())
+        })
+    }
+
+    /// Its v1 JSON, made by `write` if nobody asked since it changed.
+    pub(crate) fn v1(&self, write: impl FnOnce(&Self) -> Vec<u8>) -> &Bytes {
+        self.made.v1.get_or_init(|| write(self).into())
+    }
+
     fn changed(&mut self) {
-        self.amounts = OnceCell::new();
+        self.made = Made::default();
     }
 
     fn list(&mut self, list: TaskList) -> &mut BTreeMap<TaskKey, Arc<Shown<TaskSnapshot>>> {
@@ -103,12 +131,14 @@ pub(crate) struct Totals {
 pub(crate) struct State {
     /// The number of the last published list that is in here.
     pub(crate) number: u64,
-    pub(crate) agents: BTreeMap<AgentId, Arc<Shown<AgentSnapshot>>>,
+    pub(crate) agents: BTreeMap<AgentId, Arc<ShownAgent>>,
     pub(crate) recovered_agents: BTreeMap<AgentId, Arc<mesos::AgentInfo>>,
     pub(crate) frameworks: BTreeMap<FrameworkId, Framework>,
     pub(crate) completed_frameworks: BTreeMap<FrameworkId, Framework>,
     pub(crate) inverse_offers: BTreeMap<OfferKey, Arc<InverseOfferSnapshot>>,
     pub(crate) operations: BTreeMap<OperationKey, Arc<OperationSnapshot>>,
+    /// How many operations there were.
+    pub(crate) operation_counts: OperationCounts,
     /// Only those that were set.
     pub(crate) weights: Arc<[(Role, f64)]>,
     pub(crate) quotas: Arc<[(Role, Quota)]>,
@@ -148,6 +178,21 @@ impl State {
         totals
     }
 
+    /// The weights that were set; the flag's as long as nothing else was.
+    pub(crate) fn weights<'a>(
+        &'a self,
+        config: &'a Config,
+    ) -> impl Iterator<Item = (&'a str, f64)> {
+        let flag: &[(String, f64)] = if self.weights.is_empty() {
+            &config.weights
+        } else {
+            &[]
+        };
+        let flag = flag.iter().map(|(role, weight)| (role.as_str(), *weight));
+        let set = self.weights.iter();
+        flag.chain(set.map(|(role, weight)| (role.as_str(), *weight)))
+    }
+
     /// The names of the frameworks that are there.
     pub(crate) fn framework_names(&self) -> HashMap<FrameworkId, String> {
         self.frameworks
@@ -176,7 +221,7 @@ impl State {
             }
             Change::AgentAdded(agent) | Change::AgentUpdated(agent) => {
                 self.recovered_agents.remove(&agent.id);
-                self.agents.insert(agent.id.clone(), Shown::new(agent));
+                self.agents.insert(agent.id.clone(), ShownAgent::new(agent));
             }
             Change::AgentRemoved {
                 id,
@@ -192,7 +237,10 @@ impl State {
             }
             Change::FrameworkAdded(framework) | Change::FrameworkUpdated { framework, .. } => {
                 match self.frameworks.get_mut(&framework.id) {
-                    Some(known) => known.shown = Shown::new(framework),
+                    Some(known) => {
+                        known.shown = Shown::new(framework);
+                        known.changed();
+                    }
                     None => {
                         self.frameworks
                             .insert(framework.id.clone(), Framework::new(framework));
@@ -206,6 +254,7 @@ impl State {
                     .remove(&id)
                     .unwrap_or_else(|| Framework::new(framework.clone()));
                 completed.shown = Shown::new(framework);
+                completed.changed();
                 self.completed_frameworks.insert(id, completed);
             }
             Change::FrameworkForgotten(id) => {
@@ -259,12 +308,21 @@ impl State {
                 }
             }
             Change::InverseOfferAdded(offer) => {
+                self.framework_mut(&offer.framework);
                 self.inverse_offers.insert(offer.key, offer);
             }
             Change::InverseOfferRemoved(key) => {
-                self.inverse_offers.remove(&key);
+                if let Some(offer) = self.inverse_offers.remove(&key) {
+                    self.framework_mut(&offer.framework);
+                }
             }
             Change::OperationUpdated(operation) => {
+                self.operation_counts.take_in(
+                    &operation.operation,
+                    self.operations
+                        .get(&operation.key)
+                        .map(|known| &known.operation),
+                );
                 self.operations.insert(operation.key, operation);
             }
             Change::OperationForgotten(key) => {

@@ -249,13 +249,6 @@ async fn each_bad_operator_call_gets_its_answer() {
             404,
             "",
         ),
-        (
-            "not built",
-            JSON,
-            r#"{"type":"GET_QUOTA"}"#,
-            501,
-            "GET_QUOTA is not built yet",
-        ),
     ] {
         let answer = post(&master, "/api/v1", headers, body.as_bytes()).await;
         assert_eq!(answer.status, status, "{name}: {}", answer.text());
@@ -292,7 +285,7 @@ async fn wrong_methods_name_the_right_one() {
     for path in [
         "/nothing/here",
         "/nothing.js",
-        "/quota",
+        "/quotas",
         "/tepui/v2",
         "/redirect/x",
         "/tepui/v1/tasks/f",

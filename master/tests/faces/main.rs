@@ -5,6 +5,7 @@ mod conformance;
 mod fuzz;
 mod grpc;
 mod operator;
+mod operator_rules;
 mod proxy;
 mod reading;
 mod scheduler;

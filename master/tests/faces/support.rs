@@ -319,18 +319,24 @@ fn frame(message: agent_message::Message) -> AgentFrame {
 impl FakeAgent {
     /// Registers an agent with this much, whose HTTP face is said to be at `host:port`.
     pub(crate) async fn start(master: &RunningMaster, cpus: f64, host: &str, port: u16) -> Self {
+        let info = mesos::AgentInfo {
+            hostname: host.to_owned(),
+            port: Some(port.into()),
+            resources: vec![scalar("cpus", cpus), scalar("mem", 1024.0)],
+            ..mesos::AgentInfo::default()
+        };
+        Self::with(master, info).await
+    }
+
+    /// Registers an agent that says this of itself.
+    pub(crate) async fn with(master: &RunningMaster, info: mesos::AgentInfo) -> Self {
         let mut client = AgentLinkClient::new(channel(master).await);
         let (frames, frames_out) = mpsc::channel(64);
         let register = Register {
             protocol: 1,
             version: "0.1.0".to_owned(),
             incarnation: vec![1; 16].into(),
-            agent: mesos::AgentInfo {
-                hostname: host.to_owned(),
-                port: Some(port.into()),
-                resources: vec![scalar("cpus", cpus), scalar("mem", 1024.0)],
-                ..mesos::AgentInfo::default()
-            },
+            agent: info,
             ..Register::default()
         };
         frames

@@ -30,6 +30,11 @@ pub(crate) fn object(out: &mut Vec<u8>, fill: impl FnOnce(&mut Object<'_>)) {
     out.push(b'}');
 }
 
+/// Appends members without the braces around them.
+pub(crate) fn members(out: &mut Vec<u8>, fill: impl FnOnce(&mut Object<'_>)) {
+    fill(&mut Object { out, first: true });
+}
+
 /// Appends a list.
 pub(crate) fn list<T>(
     items: impl IntoIterator<Item = T>,

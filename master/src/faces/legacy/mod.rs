@@ -2,27 +2,32 @@
 //! Also `/metrics` for Prometheus. Keys, order and types are Mesos'.
 
 mod constraints;
+pub(crate) mod files;
+mod gauges;
 pub(crate) mod json;
+pub(crate) mod maintenance;
+pub(crate) mod operations;
+pub(crate) mod process;
 pub(crate) mod resources;
 mod roles;
 pub(crate) mod shapes;
 mod summary;
+pub(crate) mod writes;
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use http::header::HeaderValue;
-use http::{Method, StatusCode};
 use tepui_master_core::OperatorCall;
-use tepui_model::FrameworkId;
 use tokio::sync::oneshot;
 
-use super::asked::{Asked, Response, empty, form, not_allowed, redirect, text};
-use super::pieces::{self, Piece, Pieces};
+use super::asked::{Asked, Response, empty, redirect, text};
+use super::pieces::{self, Piece, Pieces, Tag};
 use super::{Face, gone, scheduler};
 use crate::driver::{CoreNumbers, Request, Waiter};
 use crate::metrics;
 use crate::reign::{CAPABILITIES, MESOS_VERSION, Reign, Standing};
-use crate::view::{Framework, State};
+use crate::view::{Framework, ShownAgent, State};
 pub(super) use constraints::offer_constraints_debug;
 pub(super) use roles::{RoleSums, roles};
 pub(super) use summary::state_summary;
@@ -101,8 +106,9 @@ fn all_flags(face: &Face, flags: &mut json::Object<'_>) {
 /// `/state`
 pub(super) async fn state(face: Arc<Face>, asked: Asked) -> Response {
     let reign = leading!(face, asked);
+    let tag = Tag::of(&reign);
     let numbers = numbers(&reign).await;
-    pieces::json(&asked, |pieces| {
+    pieces::tagged(&asked, tag, |pieces| {
         reign.view.read(|state| {
             json::object(pieces.text(), |object| {
                 state_members(&face, &reign, state, &numbers, object)
@@ -125,12 +131,23 @@ pub(super) async fn state(face: Arc<Face>, asked: Asked) -> Response {
     })
 }
 
-fn agent_piece(agent: &Arc<crate::view::Shown<tepui_master_core::AgentSnapshot>>) -> Piece {
-    Piece::Bytes(
-        agent
-            .legacy(|agent, out| json::object(out, |object| shapes::agent_members(agent, object)))
-            .clone(),
-    )
+/// The SLAVE of an agent.
+fn agent_json(agent: &ShownAgent) -> &bytes::Bytes {
+    agent.legacy(|agent, out| json::object(out, |object| shapes::agent_members(agent, object)))
+}
+
+fn agent_piece(agent: &Arc<ShownAgent>) -> Piece {
+    Piece::Bytes(agent_json(agent).clone())
+}
+
+/// Appends a SLAVE that has more members than usual.
+fn agent_with(agent: &ShownAgent, out: &mut Vec<u8>, more: impl FnOnce(&mut Vec<u8>)) {
+    out.extend_from_slice(agent_json(agent));
+    // It is opened again, and never empty.
+    out.pop();
+    out.push(b',');
+    more(out);
+    out.push(b'}');
 }
 
 fn state_members(
@@ -160,12 +177,14 @@ fn state_members(
         "unreachable_slaves",
         numbers.counters.slaves_unreachable as f64,
     );
+    shapes::domain(object, reign.master.domain.as_ref());
     object.string("leader", &identity.pid());
     object.object("leader_info", |object| {
         object.string("id", &identity.id);
         object.string("pid", &identity.pid());
         object.integer("port", identity.address.port().into());
         object.string("hostname", &identity.hostname);
+        shapes::domain(object, reign.master.domain.as_ref());
     });
     if let Some(cluster) = &face.config.cluster {
         object.string("cluster", cluster);
@@ -208,10 +227,9 @@ fn frameworks_members(
 
 /// One FW with its tasks.
 fn framework_object(reign: &Reign, framework: &Framework, pieces: &mut Pieces) {
-    json::object(pieces.text(), |object| {
-        shapes::framework_members(&framework.shown.object, framework.amounts(), object)
-    });
-    pieces.text().pop();
+    let (before, after) =
+        framework.legacy(|framework| framework_parts(&reign.master.id, framework));
+    pieces.text().extend_from_slice(before);
     for (key, tasks) in [
         ("tasks", &framework.tasks),
         ("unreachable_tasks", &framework.unreachable_tasks),
@@ -223,16 +241,27 @@ fn framework_object(reign: &Reign, framework: &Framework, pieces: &mut Pieces) {
         text.push(b':');
         pieces.list(tasks.values().map(|task| Piece::LegacyTask(task.clone())));
     }
-    let text = pieces.text();
-    text.extend_from_slice(b",\"offers\":");
-    json::list(framework.offers.values(), text, |offer, out| {
-        shapes::offer(&reign.master.id, offer, out)
+    pieces.text().extend_from_slice(after);
+}
+
+/// What is before the tasks of a FW, and what is after them.
+fn framework_parts(master: &str, framework: &Framework) -> (Vec<u8>, Vec<u8>) {
+    let mut before = Vec::new();
+    json::object(&mut before, |object| {
+        shapes::framework_members(&framework.shown.object, framework.amounts(), object)
     });
-    text.extend_from_slice(b",\"executors\":");
-    json::list(framework.executors.values(), text, |executor, out| {
+    // The object stays open for the lists.
+    before.pop();
+    let mut after = b",\"offers\":".to_vec();
+    json::list(framework.offers.values(), &mut after, |offer, out| {
+        shapes::offer(master, offer, out)
+    });
+    after.extend_from_slice(b",\"executors\":");
+    json::list(framework.executors.values(), &mut after, |executor, out| {
         shapes::executor(executor, out)
     });
-    text.push(b'}');
+    after.push(b'}');
+    (before, after)
 }
 
 /// `/slaves`
@@ -240,7 +269,7 @@ pub(super) async fn slaves(face: Arc<Face>, asked: Asked) -> Response {
     let reign = leading!(face, asked);
     let wanted = asked.parameters().remove("slave_id");
     let is_wanted = |id: &str| wanted.as_ref().is_none_or(|wanted| wanted == id);
-    pieces::json(&asked, |pieces| {
+    pieces::tagged(&asked, Tag::of(&reign), |pieces| {
         reign.view.read(|state| {
             json::object(pieces.text(), |object| {
                 let agents = state
@@ -248,9 +277,11 @@ pub(super) async fn slaves(face: Arc<Face>, asked: Asked) -> Response {
                     .values()
                     .filter(|agent| is_wanted(agent.object.id.as_str()));
                 object.list("slaves", agents, |agent, out| {
-                    json::object(out, |object| {
-                        shapes::agent_members(&agent.object, object);
-                        shapes::agent_full_members(&agent.object, object);
+                    agent_with(agent, out, |out| {
+                        let full = agent.full(|agent, out| {
+                            json::members(out, |object| shapes::agent_full_members(agent, object));
+                        });
+                        out.extend_from_slice(full);
                     });
                 });
                 let recovered = state
@@ -269,7 +300,7 @@ pub(super) async fn slaves(face: Arc<Face>, asked: Asked) -> Response {
 pub(super) async fn frameworks(face: Arc<Face>, asked: Asked) -> Response {
     let reign = leading!(face, asked);
     let wanted = asked.parameters().remove("framework_id");
-    pieces::json(&asked, |pieces| {
+    pieces::tagged(&asked, Tag::of(&reign), |pieces| {
         reign.view.read(|state| {
             let is_wanted = |framework: &Framework| {
                 wanted
@@ -298,6 +329,7 @@ pub(super) async fn tasks(face: Arc<Face>, asked: Asked) -> Response {
     };
     let ascending = parameters.get("order").is_some_and(|order| order == "asc");
     let (framework_id, task_id) = (parameters.get("framework_id"), parameters.get("task_id"));
+    let tag = Tag::of(&reign);
     let mut found: Vec<_> = reign.view.read(|state| {
         let frameworks = state
             .frameworks
@@ -324,7 +356,7 @@ pub(super) async fn tasks(face: Arc<Face>, asked: Asked) -> Response {
             .then(one.object.key.cmp(&other.object.key));
         if ascending { order } else { order.reverse() }
     });
-    pieces::json(&asked, |pieces| {
+    pieces::tagged(&asked, tag, |pieces| {
         pieces.text().extend_from_slice(b"{\"tasks\":");
         pieces.list(
             found
@@ -339,31 +371,6 @@ pub(super) async fn tasks(face: Arc<Face>, asked: Asked) -> Response {
 
 fn text_error(name: &str, value: &str) -> String {
     format!("Failed to parse the parameter '{name}': '{value}' is not a number")
-}
-
-/// `/teardown`: POST of `frameworkId=…`.
-pub(super) async fn teardown(face: Arc<Face>, mut asked: Asked) -> Response {
-    let reign = leading!(face, asked);
-    if asked.method != Method::POST {
-        return not_allowed("POST", &asked.method);
-    }
-    let body = match asked.read_body(64 << 10).await {
-        Ok(body) => body,
-        Err(refusal) => return refusal,
-    };
-    let Some(id) = form(&String::from_utf8_lossy(&body)).remove("frameworkId") else {
-        return text(
-            StatusCode::BAD_REQUEST,
-            "Missing 'frameworkId' query parameter",
-        );
-    };
-    match FrameworkId::new(&id) {
-        Ok(framework) => operate(&reign, OperatorCall::Teardown { framework }).await,
-        Err(_) => text(
-            StatusCode::BAD_REQUEST,
-            "No framework found with specified ID",
-        ),
-    }
 }
 
 /// Has the core do what an operator wants.
@@ -405,9 +412,18 @@ pub(crate) async fn sources(face: &Face) -> metrics::Sources {
         Some(reign) => Some(numbers(reign).await),
         None => None,
     };
+    let of_view = reign.as_ref().map(|reign| {
+        reign.view.read(|state| {
+            let totals = state.totals();
+            let more = gauges::of(state, &totals, &face.config);
+            (totals, more)
+        })
+    });
+    let (totals, more) = of_view.map_or((None, Vec::new()), |(totals, more)| (Some(totals), more));
     metrics::Sources {
         numbers,
-        totals: reign.as_ref().map(|reign| reign.view.read(State::totals)),
+        totals,
+        more,
         names: reign
             .as_ref()
             .map(|reign| reign.view.read(State::framework_names))

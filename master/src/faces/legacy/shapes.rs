@@ -24,7 +24,8 @@ fn labels(object: &mut Object<'_>, labels: Option<&mesos::Labels>) {
     }
 }
 
-fn domain(object: &mut Object<'_>, domain: Option<&mesos::DomainInfo>) {
+/// The member `domain`, if there is one.
+pub(crate) fn domain(object: &mut Object<'_>, domain: Option<&mesos::DomainInfo>) {
     if let Some(domain) = domain {
         object.with("domain", |out| message(domain, out));
     }
@@ -180,6 +181,15 @@ pub(crate) fn agent_members(agent: &AgentSnapshot, object: &mut Object<'_>) {
             .iter()
             .map(|capability| capability.r#type().as_str_name()),
     );
+    if let Some(drain) = &agent.drain {
+        object.with("drain_info", |out| message(drain, out));
+    }
+    if let Some(started) = agent.drain_started_at {
+        object.double(
+            "estimated_drain_start_time_seconds",
+            started.as_secs_f64().floor(),
+        );
+    }
 }
 
 /// The members that only `/slaves` adds.

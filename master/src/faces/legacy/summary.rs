@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::super::Face;
 use super::super::asked::{Asked, Response};
-use super::super::{Face, pieces};
-use super::{json, leading, shapes};
+use super::super::pieces::{self, Tag};
+use super::{agent_with, json, leading, shapes};
 
 /// The states counted, in Mesos' order.
 const COUNTED: [&str; 10] = [
@@ -51,7 +52,7 @@ pub(in super::super) async fn state_summary(face: Arc<Face>, asked: Asked) -> Re
         Ok(reign) => reign,
         Err(elsewhere) => return elsewhere,
     };
-    pieces::json(&asked, |pieces| {
+    pieces::tagged(&asked, Tag::of(&reign), |pieces| {
         reign.view.read(|state| {
             let mut of_agents = BTreeMap::<&str, Counts<'_>>::new();
             let mut of_frameworks = BTreeMap::<&str, Counts<'_>>::new();
@@ -73,12 +74,9 @@ pub(in super::super) async fn state_summary(face: Arc<Face>, asked: Asked) -> Re
                     object.string("cluster", cluster);
                 }
                 object.list("slaves", state.agents.values(), |agent, out| {
-                    json::object(out, |object| {
-                        shapes::agent_members(&agent.object, object);
-                        of_agents
-                            .get(agent.object.id.as_str())
-                            .unwrap_or(&none)
-                            .fill("framework_ids", object);
+                    agent_with(agent, out, |out| {
+                        let counts = of_agents.get(agent.object.id.as_str()).unwrap_or(&none);
+                        json::members(out, |object| counts.fill("framework_ids", object));
                     });
                 });
                 object.list("frameworks", state.frameworks.values(), |framework, out| {

@@ -1,22 +1,25 @@
-//! LIST_FILES and READ_FILE: the master shows one file, its log, if `--external_log_file` names one.
+//! LIST_FILES and READ_FILE, and what `/files/…` needs: the master shows one file, its log, if `--external_log_file` names one.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+use futures::Stream;
 use http::StatusCode;
 use tepui_proto::mesos::master::{call, response};
 use tepui_proto::mesos::{FileInfo, TimeInfo};
 
 use super::super::Face;
-use super::super::asked::{Response, text};
+use super::super::asked::{Response, Shareable, StreamBroken, text};
 
 /// Where the log is among the virtual paths.
-const LOG: &str = "/master/log";
+pub(crate) const LOG: &str = "/master/log";
 /// The most that is read at once: 16 pages.
-const MOST_BYTES: u64 = 64 << 10;
+pub(crate) const MOST_BYTES: u64 = 64 << 10;
 
-fn log(face: &Face, path: &str) -> Result<PathBuf, Response> {
+/// The real path of what is shown as `path`.
+pub(crate) fn log(face: &Face, path: &str) -> Result<PathBuf, Response> {
     let shown = path.trim_end_matches('/');
     if shown != LOG && shown != LOG.trim_start_matches('/') {
         return Err(text(
@@ -71,22 +74,30 @@ pub(super) async fn read(
     call: call::ReadFile,
 ) -> Result<response::ReadFile, Response> {
     let log = log(face, &call.path)?;
-    let wanted = call.length.unwrap_or(MOST_BYTES).min(MOST_BYTES);
+    part(log, call.offset, call.length.unwrap_or(MOST_BYTES)).await
+}
+
+/// A part of a file, at most [`MOST_BYTES`] of it, and the size of the whole.
+pub(crate) async fn part(
+    path: PathBuf,
+    offset: u64,
+    length: u64,
+) -> Result<response::ReadFile, Response> {
     let reading = tokio::task::spawn_blocking(move || {
         let read = || {
-            let mut file = std::fs::File::open(&log)?;
+            let mut file = std::fs::File::open(&path)?;
             let size = file.metadata()?.len();
             let mut data = Vec::new();
-            if call.offset < size {
-                file.seek(SeekFrom::Start(call.offset))?;
-                file.take(wanted).read_to_end(&mut data)?;
+            if offset < size {
+                file.seek(SeekFrom::Start(offset))?;
+                file.take(length.min(MOST_BYTES)).read_to_end(&mut data)?;
             }
             Ok(response::ReadFile {
                 size,
                 data: data.into(),
             })
         };
-        read().map_err(|error: std::io::Error| failed(&log, &error))
+        read().map_err(|error: std::io::Error| failed(&path, &error))
     });
     reading.await.unwrap_or_else(|_| {
         Err(text(
@@ -94,4 +105,28 @@ pub(super) async fn read(
             "The log could not be read",
         ))
     })
+}
+
+/// A whole file as large as it is now, read while it is sent.
+pub(crate) async fn whole(
+    path: PathBuf,
+) -> Result<impl Stream<Item = Result<Bytes, StreamBroken>> + Send + Sync, Response> {
+    let size = part(path.clone(), 0, 0).await?.size;
+    let parts = futures::stream::try_unfold(0, move |at| {
+        let path = path.clone();
+        async move {
+            if at >= size {
+                return Ok(None);
+            }
+            let read = part(path, at, MOST_BYTES.min(size - at))
+                .await
+                .map_err(|_| StreamBroken("the file cannot be read any more"))?;
+            if read.data.is_empty() {
+                return Err(StreamBroken("the file has become shorter"));
+            }
+            let next = at + read.data.len() as u64;
+            Ok(Some((read.data, next)))
+        }
+    });
+    Ok(Shareable::new(Box::pin(parts)))
 }

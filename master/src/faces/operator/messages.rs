@@ -2,7 +2,9 @@
 
 use tepui_master_core::{AgentSnapshot, FrameworkSnapshot};
 use tepui_model::Time;
+use tepui_model::resources::Scalar;
 use tepui_proto::mesos::master::response::{self, get_agents, get_executors, get_frameworks};
+use tepui_proto::mesos::quota::{QuotaConfig, QuotaInfo, QuotaStatus};
 use tepui_proto::mesos::{self, TimeInfo};
 
 use super::super::legacy::{RoleSums, shapes};
@@ -29,6 +31,8 @@ pub(super) fn agent(agent: &AgentSnapshot) -> get_agents::Agent {
         allocated_resources: to_proto(&agent.allocated),
         offered_resources: to_proto(&agent.offered),
         capabilities: agent.capabilities.to_vec(),
+        drain_info: agent.drain,
+        estimated_drain_start_time: agent.drain_started_at.map(time),
         ..get_agents::Agent::default()
     }
 }
@@ -63,7 +67,12 @@ pub(super) fn bare_framework(framework: &FrameworkSnapshot) -> get_frameworks::F
     }
 }
 
-fn framework(master: &str, state: &State, framework: &Framework) -> get_frameworks::Framework {
+/// One framework with everything.
+pub(super) fn framework(
+    master: &str,
+    state: &State,
+    framework: &Framework,
+) -> get_frameworks::Framework {
     let snapshot = &framework.shown.object;
     let offers: Vec<mesos::Offer> = framework
         .offers
@@ -106,6 +115,12 @@ fn framework(master: &str, state: &State, framework: &Framework) -> get_framewor
             .flat_map(|offer| offer.resources.iter().cloned())
             .collect(),
         offers,
+        inverse_offers: state
+            .inverse_offers
+            .values()
+            .filter(|offer| offer.framework == snapshot.id)
+            .map(|offer| offer.offer.clone())
+            .collect(),
         offer_constraints: snapshot.offer_constraints.as_deref().cloned(),
         ..bare_framework(snapshot)
     }
@@ -226,12 +241,71 @@ fn scalars(one: &Amounts, other: &Amounts) -> Vec<mesos::Resource> {
 }
 
 /// GET_WEIGHTS; absent when nothing is set.
-pub(super) fn weights(config: &Config) -> Option<response::GetWeights> {
-    let weight = |(role, weight): &(String, f64)| mesos::WeightInfo {
-        role: Some(role.clone()),
-        weight: *weight,
+pub(super) fn weights(state: &State, config: &Config) -> Option<response::GetWeights> {
+    let weight_infos = weight_infos(state, config);
+    (!weight_infos.is_empty()).then_some(response::GetWeights { weight_infos })
+}
+
+/// The weights that were set.
+pub(crate) fn weight_infos(state: &State, config: &Config) -> Vec<mesos::WeightInfo> {
+    state
+        .weights(config)
+        .map(|(role, weight)| mesos::WeightInfo {
+            role: Some(role.to_owned()),
+            weight,
+        })
+        .collect()
+}
+
+/// GET_OPERATIONS
+pub(super) fn operations(state: &State) -> response::GetOperations {
+    response::GetOperations {
+        operations: state
+            .operations
+            .values()
+            .map(|known| known.operation.clone())
+            .collect(),
+    }
+}
+
+/// GET_QUOTA: what each role has, and the guarantees once more as they were told before limits had been thought of.
+pub(crate) fn quota(state: &State) -> QuotaStatus {
+    let scalar = |amount: Scalar| mesos::value::Scalar {
+        value: amount.as_f64(),
     };
-    (!config.weights.is_empty()).then(|| response::GetWeights {
-        weight_infos: config.weights.iter().map(weight).collect(),
-    })
+    let mut status = QuotaStatus::default();
+    for (role, quota) in state.quotas.iter() {
+        let guarantee: Vec<mesos::Resource> = quota
+            .guarantees
+            .iter()
+            .map(|(name, amount)| mesos::Resource {
+                name: name.as_str().to_owned(),
+                r#type: mesos::value::Type::Scalar.into(),
+                scalar: Some(scalar(amount)),
+                ..mesos::Resource::default()
+            })
+            .collect();
+        let role = role.as_str().to_owned();
+        if !guarantee.is_empty() {
+            status.infos.push(QuotaInfo {
+                role: Some(role.clone()),
+                guarantee,
+                ..QuotaInfo::default()
+            });
+        }
+        status.configs.push(QuotaConfig {
+            role,
+            guarantees: quota
+                .guarantees
+                .iter()
+                .map(|(name, amount)| (name.as_str().to_owned(), scalar(amount)))
+                .collect(),
+            limits: quota
+                .limits
+                .iter()
+                .map(|(name, amount)| (name.as_str().to_owned(), scalar(*amount)))
+                .collect(),
+        });
+    }
+    status
 }

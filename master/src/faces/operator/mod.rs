@@ -2,15 +2,16 @@
 //!
 //! Reads are answered from the view. JSON of tasks, the bulk of any large answer, comes from beside the objects, piece by piece.
 
-mod files;
-mod messages;
+pub(crate) mod calls;
+pub(crate) mod files;
+pub(crate) mod messages;
 mod subscribe;
+pub(crate) mod writes;
 
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
-use tepui_master_core::OperatorCall;
-use tepui_model::{AgentId, FrameworkId};
+use tepui_master_core::AgentSnapshot;
 use tepui_proto::mesos::master::{Call, Response as Message, call, response};
 use tepui_proto::mesos::{Flag, Metric, VersionInfo};
 
@@ -23,7 +24,7 @@ pub(crate) use subscribe::Subscribers;
 
 use crate::metrics;
 use crate::reign::{MESOS_VERSION, Reign};
-use crate::view::State;
+use crate::view::{Framework, ShownAgent, State};
 
 /// Answers one call.
 pub(super) async fn call(face: Arc<Face>, mut asked: Asked) -> Response {
@@ -46,7 +47,7 @@ pub(super) async fn call(face: Arc<Face>, mut asked: Asked) -> Response {
         Ok(call) => call,
         Err(why) => return text(StatusCode::BAD_REQUEST, why),
     };
-    if let Err(why) = well_formed(&call) {
+    if let Err(why) = calls::well_formed(&call) {
         return text(StatusCode::BAD_REQUEST, why);
     }
     let answer_in = match Format::of_answer(&asked.headers) {
@@ -54,51 +55,6 @@ pub(super) async fn call(face: Arc<Face>, mut asked: Asked) -> Response {
         Err(refusal) => return refusal,
     };
     answer(&face, &reign, &asked, call, answer_in).await
-}
-
-fn well_formed(call: &Call) -> Result<(), String> {
-    use call::Type as T;
-    if call.r#type.is_none() {
-        return Err("Failed to validate master::Call: Expecting 'type' to be present".to_owned());
-    }
-    let (field, present) = match call.r#type() {
-        T::GetMetrics => ("get_metrics", call.get_metrics.is_some()),
-        T::SetLoggingLevel => ("set_logging_level", call.set_logging_level.is_some()),
-        T::ListFiles => ("list_files", call.list_files.is_some()),
-        T::ReadFile => ("read_file", call.read_file.is_some()),
-        T::UpdateWeights => ("update_weights", call.update_weights.is_some()),
-        T::ReserveResources => ("reserve_resources", call.reserve_resources.is_some()),
-        T::UnreserveResources => ("unreserve_resources", call.unreserve_resources.is_some()),
-        T::CreateVolumes => ("create_volumes", call.create_volumes.is_some()),
-        T::DestroyVolumes => ("destroy_volumes", call.destroy_volumes.is_some()),
-        T::GrowVolume => ("grow_volume", call.grow_volume.is_some()),
-        T::ShrinkVolume => ("shrink_volume", call.shrink_volume.is_some()),
-        T::UpdateMaintenanceSchedule => (
-            "update_maintenance_schedule",
-            call.update_maintenance_schedule.is_some(),
-        ),
-        T::StartMaintenance => ("start_maintenance", call.start_maintenance.is_some()),
-        T::StopMaintenance => ("stop_maintenance", call.stop_maintenance.is_some()),
-        T::DrainAgent => ("drain_agent", call.drain_agent.is_some()),
-        T::DeactivateAgent => ("deactivate_agent", call.deactivate_agent.is_some()),
-        T::ReactivateAgent => ("reactivate_agent", call.reactivate_agent.is_some()),
-        T::UpdateQuota => ("update_quota", call.update_quota.is_some()),
-        T::Teardown => ("teardown", call.teardown.is_some()),
-        T::MarkAgentGone => ("mark_agent_gone", call.mark_agent_gone.is_some()),
-        T::Unknown => {
-            return Err(
-                "Failed to validate master::Call: The type of the call is not known".to_owned(),
-            );
-        }
-        _ => return Ok(()),
-    };
-    if present {
-        Ok(())
-    } else {
-        Err(format!(
-            "Failed to validate master::Call: Expecting '{field}' to be present"
-        ))
-    }
 }
 
 async fn answer(
@@ -170,10 +126,26 @@ async fn answer(
                 ..of(response::Type::GetMetrics)
             })
         }
-        T::GetLoggingLevel => plain(Message {
-            get_logging_level: Some(response::GetLoggingLevel { level: 0 }),
-            ..of(response::Type::GetLoggingLevel)
-        }),
+        T::GetLoggingLevel => {
+            let level = face.logging.level();
+            plain(Message {
+                get_logging_level: Some(response::GetLoggingLevel { level }),
+                ..of(response::Type::GetLoggingLevel)
+            })
+        }
+        T::SetLoggingLevel => {
+            let call = call.set_logging_level.unwrap_or_default();
+            match u64::try_from(call.duration.nanoseconds) {
+                Ok(nanoseconds) => {
+                    let lasting = std::time::Duration::from_nanos(nanoseconds);
+                    super::logging::set(face, call.level, lasting)
+                }
+                Err(_) => text(
+                    StatusCode::BAD_REQUEST,
+                    "Failed to validate master::Call: 'set_logging_level.duration' must not be negative",
+                ),
+            }
+        }
         T::ListFiles => match files::list(face, &call.list_files.unwrap_or_default().path) {
             Ok(list_files) => plain(Message {
                 list_files: Some(list_files),
@@ -199,6 +171,78 @@ async fn answer(
                 ..of(response::Type::GetMaster)
             })
         }
+        T::GetExecutors => {
+            let get_executors = reign.view.read(messages::executors);
+            plain(Message {
+                get_executors: Some(get_executors),
+                ..of(response::Type::GetExecutors)
+            })
+        }
+        T::GetOperations => {
+            let get_operations = reign.view.read(messages::operations);
+            plain(Message {
+                get_operations: Some(get_operations),
+                ..of(response::Type::GetOperations)
+            })
+        }
+        T::GetQuota => {
+            let status = reign.view.read(messages::quota);
+            plain(Message {
+                get_quota: Some(response::GetQuota { status }),
+                ..of(response::Type::GetQuota)
+            })
+        }
+        T::GetMaintenanceSchedule => {
+            let schedule = reign.view.read(|state| state.maintenance.schedule.clone());
+            plain(Message {
+                get_maintenance_schedule: Some(response::GetMaintenanceSchedule { schedule }),
+                ..of(response::Type::GetMaintenanceSchedule)
+            })
+        }
+        T::GetMaintenanceStatus => {
+            let status = reign.view.read(|state| state.maintenance.status.clone());
+            plain(Message {
+                get_maintenance_status: Some(response::GetMaintenanceStatus { status }),
+                ..of(response::Type::GetMaintenanceStatus)
+            })
+        }
+        T::GetRoles => {
+            let get_roles = reign
+                .view
+                .read(|state| messages::roles(state, &face.config));
+            plain(Message {
+                get_roles: Some(get_roles),
+                ..of(response::Type::GetRoles)
+            })
+        }
+        T::GetWeights => {
+            let get_weights = reign
+                .view
+                .read(|state| messages::weights(state, &face.config));
+            plain(Message {
+                get_weights,
+                ..of(response::Type::GetWeights)
+            })
+        }
+        T::GetTasks if format == Format::Json => {
+            in_json(asked, response::Type::GetTasks, "get_tasks", |pieces| {
+                reign.view.read(|state| tasks_json(state, pieces));
+            })
+        }
+        T::GetAgents if format == Format::Json => {
+            in_json(asked, response::Type::GetAgents, "get_agents", |pieces| {
+                reign.view.read(|state| agents_json(state, pieces));
+            })
+        }
+        T::GetFrameworks if format == Format::Json => {
+            let kind = response::Type::GetFrameworks;
+            in_json(asked, kind, "get_frameworks", |pieces| {
+                let master = &reign.master.id;
+                reign
+                    .view
+                    .read(|state| frameworks_json(master, state, pieces));
+            })
+        }
         T::GetAgents => {
             let get_agents = reign.view.read(messages::agents);
             plain(Message {
@@ -215,42 +259,6 @@ async fn answer(
                 ..of(response::Type::GetFrameworks)
             })
         }
-        T::GetExecutors => {
-            let get_executors = reign.view.read(messages::executors);
-            plain(Message {
-                get_executors: Some(get_executors),
-                ..of(response::Type::GetExecutors)
-            })
-        }
-        T::GetOperations => plain(Message {
-            get_operations: Some(response::GetOperations::default()),
-            ..of(response::Type::GetOperations)
-        }),
-        T::GetRoles => {
-            let get_roles = reign
-                .view
-                .read(|state| messages::roles(state, &face.config));
-            plain(Message {
-                get_roles: Some(get_roles),
-                ..of(response::Type::GetRoles)
-            })
-        }
-        T::GetWeights => {
-            let get_weights = messages::weights(&face.config);
-            plain(Message {
-                get_weights,
-                ..of(response::Type::GetWeights)
-            })
-        }
-        T::GetTasks if format == Format::Json => {
-            let mut pieces = Pieces::default();
-            pieces
-                .text()
-                .extend_from_slice(b"{\"type\":\"GET_TASKS\",\"get_tasks\":");
-            reign.view.read(|state| tasks_json(state, &mut pieces));
-            pieces.text().push(b'}');
-            pieces.answer("application/json", &asked.headers)
-        }
         T::GetTasks => {
             let get_tasks = reign.view.read(messages::tasks);
             plain(Message {
@@ -259,15 +267,10 @@ async fn answer(
             })
         }
         T::GetState if format == Format::Json => {
-            let mut pieces = Pieces::default();
-            pieces
-                .text()
-                .extend_from_slice(b"{\"type\":\"GET_STATE\",\"get_state\":");
-            reign
-                .view
-                .read(|state| state_json(&reign.master.id, state, &mut pieces));
-            pieces.text().push(b'}');
-            pieces.answer("application/json", &asked.headers)
+            in_json(asked, response::Type::GetState, "get_state", |pieces| {
+                let master = &reign.master.id;
+                reign.view.read(|state| state_json(master, state, pieces));
+            })
         }
         T::GetState => {
             let get_state = reign
@@ -279,37 +282,15 @@ async fn answer(
             })
         }
         T::Subscribe => subscribe::subscribe(face, reign, format),
-        T::Teardown => match call
-            .teardown
-            .and_then(|teardown| FrameworkId::new(teardown.framework_id.value).ok())
-        {
-            Some(framework) => operate(reign, OperatorCall::Teardown { framework }).await,
+        _ => match writes::operator_call(call) {
+            Some(Ok(call)) => operate(reign, call).await,
+            Some(Err((status, why))) => text(status, why),
             None => text(
-                StatusCode::BAD_REQUEST,
-                "No framework found with specified ID",
+                StatusCode::NOT_IMPLEMENTED,
+                format!("{} is not known here", kind.as_str_name()),
             ),
         },
-        T::MarkAgentGone => match agent_id(call.mark_agent_gone.map(|call| call.agent_id)) {
-            Some(agent) => operate(reign, OperatorCall::MarkAgentGone { agent }).await,
-            None => text(StatusCode::NOT_FOUND, "No agent found with specified ID"),
-        },
-        T::DeactivateAgent => match agent_id(call.deactivate_agent.map(|call| call.agent_id)) {
-            Some(agent) => operate(reign, OperatorCall::DeactivateAgent { agent }).await,
-            None => text(StatusCode::BAD_REQUEST, "No agent found with specified ID"),
-        },
-        T::ReactivateAgent => match agent_id(call.reactivate_agent.map(|call| call.agent_id)) {
-            Some(agent) => operate(reign, OperatorCall::ReactivateAgent { agent }).await,
-            None => text(StatusCode::BAD_REQUEST, "No agent found with specified ID"),
-        },
-        other => text(
-            StatusCode::NOT_IMPLEMENTED,
-            format!("{} is not built yet", other.as_str_name()),
-        ),
     }
-}
-
-fn agent_id(id: Option<tepui_proto::mesos::AgentId>) -> Option<AgentId> {
-    id.and_then(|id| AgentId::new(id.value).ok())
 }
 
 fn plain(asked: &Asked, format: Format, message: &Message) -> Response {
@@ -318,29 +299,16 @@ fn plain(asked: &Asked, format: Format, message: &Message) -> Response {
     pieces::whole(format.media_type(), body, accepts_gzip(&asked.headers))
 }
 
-/// Appends a GetTasks.
-fn tasks_json(state: &State, pieces: &mut Pieces) {
+/// Appends an object of lists; empty ones are left out, as everywhere in Mesos' JSON.
+fn lists<const N: usize>(pieces: &mut Pieces, lists: [(&str, &mut dyn Iterator<Item = Piece>); N]) {
     let mut before = b'{';
-    let all = || {
-        state
-            .frameworks
-            .values()
-            .chain(state.completed_frameworks.values())
-    };
-    for key in ["tasks", "unreachable_tasks", "completed_tasks"] {
-        let mut tasks = all()
-            .flat_map(|framework| match key {
-                "tasks" => framework.tasks.values(),
-                "unreachable_tasks" => framework.unreachable_tasks.values(),
-                _ => framework.completed_tasks.values(),
-            })
-            .peekable();
-        // Empty lists are left out, as everywhere in Mesos' JSON.
-        if tasks.peek().is_some() {
+    for (key, list) in lists {
+        let mut list = list.peekable();
+        if list.peek().is_some() {
             pieces.text().push(before);
             legacy::json::string(key, pieces.text());
             pieces.text().push(b':');
-            pieces.list(tasks.map(|task| Piece::Task(task.clone())));
+            pieces.list(list);
             before = b',';
         }
     }
@@ -348,6 +316,79 @@ fn tasks_json(state: &State, pieces: &mut Pieces) {
         pieces.text().push(b'{');
     }
     pieces.text().push(b'}');
+}
+
+/// Appends a GetTasks.
+fn tasks_json(state: &State, pieces: &mut Pieces) {
+    let all = || {
+        state
+            .frameworks
+            .values()
+            .chain(state.completed_frameworks.values())
+    };
+    let piece = |task: &Arc<_>| Piece::Task(Arc::clone(task));
+    lists(
+        pieces,
+        [
+            (
+                "tasks",
+                &mut all().flat_map(|one| one.tasks.values()).map(piece),
+            ),
+            (
+                "unreachable_tasks",
+                &mut all()
+                    .flat_map(|one| one.unreachable_tasks.values())
+                    .map(piece),
+            ),
+            (
+                "completed_tasks",
+                &mut all()
+                    .flat_map(|one| one.completed_tasks.values())
+                    .map(piece),
+            ),
+        ],
+    );
+}
+
+/// Appends a GetAgents.
+fn agents_json(state: &State, pieces: &mut Pieces) {
+    let agent = |agent: &Arc<ShownAgent>| {
+        let write = |agent: &AgentSnapshot, out: &mut Vec<u8>| {
+            tepui_proto::json::write(&messages::agent(agent), out);
+        };
+        Piece::Bytes(agent.v1(write).clone())
+    };
+    let recovered = state
+        .recovered_agents
+        .values()
+        .map(|info| Piece::Bytes(tepui_proto::json::to_vec(&**info).into()));
+    lists(
+        pieces,
+        [
+            ("agents", &mut state.agents.values().map(agent)),
+            ("recovered_agents", &mut { recovered }),
+        ],
+    );
+}
+
+/// Appends a GetFrameworks.
+fn frameworks_json(master: &str, state: &State, pieces: &mut Pieces) {
+    let framework = |framework: &Framework| {
+        let write = |framework: &Framework| {
+            tepui_proto::json::to_vec(&messages::framework(master, state, framework))
+        };
+        Piece::Bytes(framework.v1(write).clone())
+    };
+    lists(
+        pieces,
+        [
+            ("frameworks", &mut state.frameworks.values().map(framework)),
+            (
+                "completed_frameworks",
+                &mut state.completed_frameworks.values().map(framework),
+            ),
+        ],
+    );
 }
 
 /// Appends a GetState.
@@ -358,8 +399,23 @@ fn state_json(master: &str, state: &State, pieces: &mut Pieces) {
     text.extend_from_slice(b",\"get_executors\":");
     tepui_proto::json::write(&messages::executors(state), text);
     text.extend_from_slice(b",\"get_frameworks\":");
-    tepui_proto::json::write(&messages::frameworks(master, state), text);
-    text.extend_from_slice(b",\"get_agents\":");
-    tepui_proto::json::write(&messages::agents(state), text);
-    text.push(b'}');
+    frameworks_json(master, state, pieces);
+    pieces.text().extend_from_slice(b",\"get_agents\":");
+    agents_json(state, pieces);
+    pieces.text().push(b'}');
+}
+
+/// An answer in JSON of which `fill` appends the only member.
+fn in_json(
+    asked: &Asked,
+    kind: response::Type,
+    key: &str,
+    fill: impl FnOnce(&mut Pieces),
+) -> Response {
+    let mut pieces = Pieces::default();
+    let begin = format!("{{\"type\":\"{}\",\"{key}\":", kind.as_str_name());
+    pieces.text().extend_from_slice(begin.as_bytes());
+    fill(&mut pieces);
+    pieces.text().push(b'}');
+    pieces.answer("application/json", &asked.headers)
 }

@@ -156,14 +156,11 @@ impl Stream for Events {
             match self.feed.poll_take(cx, TAKEN_BYTES) {
                 Poll::Ready(Ok(lists)) => {
                     let seen = self.seen;
-                    for change in lists
-                        .iter()
-                        .filter(|list| list.number > seen)
-                        .flat_map(|list| &list.changes)
-                    {
-                        if let Some(event) = event_of(change) {
-                            recordio::encode_with(&mut out, |out| self.format.encode(&event, out));
-                        }
+                    for list in lists.iter().filter(|list| list.number > seen) {
+                        let format = self.format;
+                        out.extend_from_slice(
+                            &list.events(format as usize, |changes| events_of(changes, format)),
+                        );
                     }
                 }
                 Poll::Ready(Err(ending)) => return self.end(broken(&ending)),
@@ -178,6 +175,15 @@ impl Stream for Events {
             Poll::Pending => Poll::Pending,
         }
     }
+}
+
+/// What a list of changes is on the stream.
+fn events_of(changes: &[Change], format: Format) -> Vec<u8> {
+    let mut out = Vec::new();
+    for event in changes.iter().filter_map(event_of) {
+        recordio::encode_with(&mut out, |out| format.encode(&event, out));
+    }
+    out
 }
 
 /// What a change is to the operator API; most of what only concerns resources is nothing.
