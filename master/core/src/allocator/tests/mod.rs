@@ -5,6 +5,7 @@ mod life;
 mod model;
 mod quota;
 mod rules;
+mod shares;
 
 use super::{
     AgentHandle, AgentOptions, Allocation, Allocator, AllocatorConfig, FrameworkHandle,
