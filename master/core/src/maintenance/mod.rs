@@ -11,7 +11,7 @@ mod inverse;
 mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use tepui_model::{AgentId, Time};
 use tepui_proto::mesos::{self, Unavailability};
