@@ -10,8 +10,8 @@
 mod inverse;
 mod schedule;
 
-use std::collections::{BTreeMap, BTreeSet};
 use core::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tepui_model::{AgentId, Time};
 use tepui_proto::mesos::{self, Unavailability};
