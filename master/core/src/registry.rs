@@ -123,6 +123,8 @@ pub struct Maintenance {
 /// One change of the registry. Each is idempotent.
 #[derive(Debug, Clone)]
 pub enum RegistryOperation {
+    /// Admit an agent under an id that was never used.
+    AdmitNew(Box<AdmittedAgent>),
     /// Admit an agent, or replace what is stored of it; it is no longer unreachable.
     Admit(Box<AdmittedAgent>),
     /// It was out of reach for too long, or what is stored of an unreachable agent is replaced.
@@ -167,7 +169,7 @@ impl Registry {
     /// kept in the order of their names.
     pub fn apply(&mut self, operation: RegistryOperation) {
         match operation {
-            RegistryOperation::Admit(agent) => {
+            RegistryOperation::AdmitNew(agent) | RegistryOperation::Admit(agent) => {
                 let name = |agent: &AdmittedAgent| agent_name(agent).to_owned();
                 self.unreachable
                     .retain(|known| known.id.as_str() != agent_name(&agent));

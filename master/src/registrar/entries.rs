@@ -184,6 +184,17 @@ fn quota_of(stored: &QuotaConfig) -> Result<Quota, String> {
     Ok(quota)
 }
 
+fn stored_agent(agent: AdmittedAgent) -> (String, StoredAgent) {
+    let id = agent.info.id.as_ref();
+    let id = id.map(|id| id.value.clone()).unwrap_or_default();
+    let stored = StoredAgent {
+        info: Some(agent.info),
+        deactivated: agent.deactivated,
+        drain: agent.drain.map(Into::into),
+    };
+    (id, stored)
+}
+
 fn stored_quota(role: &Role, quota: &Quota) -> QuotaConfig {
     let amount = |(name, amount): (Name, Scalar)| {
         let value = amount.as_f64();
@@ -206,7 +217,8 @@ pub(super) fn cost(operations: &[RegistryOperation]) -> usize {
             RegistryOperation::Admit(_)
             | RegistryOperation::MarkUnreachable(_)
             | RegistryOperation::Remove { .. } => 2,
-            RegistryOperation::SetWeight { .. }
+            RegistryOperation::AdmitNew(_)
+            | RegistryOperation::SetWeight { .. }
             | RegistryOperation::SetQuota { .. }
             | RegistryOperation::SetMaintenance(_) => 1,
         })
@@ -221,14 +233,12 @@ pub(super) fn extend(
     let key = |collection: &str, name: &str| format!("{collection}{name}");
     for operation in operations {
         transaction = match operation {
+            RegistryOperation::AdmitNew(agent) => {
+                let (id, stored) = stored_agent(*agent);
+                transaction.put(key(AGENTS, &id), stored.encode_to_vec())
+            }
             RegistryOperation::Admit(agent) => {
-                let id = agent.info.id.as_ref();
-                let id = id.map(|id| id.value.clone()).unwrap_or_default();
-                let stored = StoredAgent {
-                    info: Some(agent.info),
-                    deactivated: agent.deactivated,
-                    drain: agent.drain.map(Into::into),
-                };
+                let (id, stored) = stored_agent(*agent);
                 transaction
                     .put(key(AGENTS, &id), stored.encode_to_vec())
                     .delete(key(UNREACHABLE, &id))

@@ -142,6 +142,7 @@ async fn every_kind_of_entry_comes_back() {
     let role = |name: &str| Role::new(name).unwrap();
     let id = |name: &str| name.parse().unwrap();
     let rows: Vec<(&str, Vec<Op>)> = vec![
+        ("a new agent", vec![Op::AdmitNew(Box::new(agent("S1")))]),
         ("an agent", vec![admit(agent("S1"))]),
         (
             "orders",
@@ -338,7 +339,7 @@ async fn many(store: &SharedStore) -> (Duration, Duration) {
     const AGENTS: u32 = 50_000;
     let admit = |n| {
         let id = format!("6a1d4b1e-0f3f-4a62-9b34-2f6b8bb0d2a1-S{n}");
-        RegistryOperation::Admit(Box::new(agent(&id)))
+        RegistryOperation::AdmitNew(Box::new(agent(&id)))
     };
     let written = write(store, (0..AGENTS).map(admit).collect()).await;
     let started = Instant::now();

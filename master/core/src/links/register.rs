@@ -188,7 +188,11 @@ impl Master {
         };
         let admitted = Box::new(AdmittedAgent::new(info, orders));
         self.begin(&id, Transition::Admitting);
-        let operation = RegistryOperation::Admit(admitted.clone());
+        let operation = if is_new {
+            RegistryOperation::AdmitNew(admitted.clone())
+        } else {
+            RegistryOperation::Admit(admitted.clone())
+        };
         self.store(
             operation,
             Waiting::Admission {

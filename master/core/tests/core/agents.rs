@@ -31,7 +31,7 @@ fn nothing_is_said_before_the_registry_has_stored_it() {
     cluster.tell(link, Message::Register(Box::new(registration(AGENT, None))));
     assert_eq!(cluster.told(link), [""; 0]);
     assert!(
-        matches!(&cluster.stores[0].1[..], [RegistryOperation::Admit(agent)] if agent.info.id.as_ref().unwrap().value == "m-S0")
+        matches!(&cluster.stores[0].1[..], [RegistryOperation::AdmitNew(agent)] if agent.info.id.as_ref().unwrap().value == "m-S0")
     );
     cluster.answer_store(Ok(()));
     assert_eq!(cluster.told(link), ["Registered m-S0"]);
