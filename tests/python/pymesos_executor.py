@@ -10,6 +10,10 @@ class Echo(Executor):
         for state in ("TASK_RUNNING", "TASK_FINISHED"):
             driver.sendStatusUpdate({"task_id": task["task_id"], "state": state, "timestamp": time.time()})
 
+    def launchTaskGroup(self, driver, tasks):
+        for task in tasks:
+            self.launchTask(driver, task)
+
     def frameworkMessage(self, driver, message):
         driver.sendFrameworkMessage(message)
 

@@ -47,6 +47,22 @@ pub fn python() -> PathBuf {
     python
 }
 
+/// The scheduler and executor on mesos-go: `TEPUI_GO_SCENARIOS`, or what `./test` builds.
+///
+/// # Panics
+/// It is not there.
+#[must_use]
+pub fn go_scenarios() -> PathBuf {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/go/scenarios");
+    let binary = std::env::var_os("TEPUI_GO_SCENARIOS").map_or(built, PathBuf::from);
+    assert!(
+        binary.exists(),
+        "{} is not there: run ./test, which builds it",
+        binary.display()
+    );
+    binary
+}
+
 /// A port of the loopback address that was free a moment ago.
 ///
 /// # Panics

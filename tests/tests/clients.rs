@@ -7,7 +7,7 @@ use std::{process::Command, time::Duration};
 use tepui_tests::{
     PATIENCE,
     cluster::{Cluster, active_agents},
-    process::{Process, python},
+    process::{Process, go_scenarios, python},
     until,
 };
 
@@ -58,6 +58,95 @@ fn pymesos_runs_an_executor_of_its_own() {
         )
         .contains("finished 20")
     );
+}
+
+/// One scenario of the mesos-go scheduler, in both forms of the API.
+#[track_caller]
+fn go_scenario(name: &str) {
+    for media in ["protobuf", "json"] {
+        let (cluster, _master, _agent) = cluster();
+        let mut command = Command::new(go_scenarios());
+        command.args([cluster.location(), name, media]);
+        let mut process = Process::start(&format!("mesos-go {name} in {media}"), command);
+        let status = process.ended(Duration::from_secs(180));
+        let log = process.log();
+        assert!(
+            status.success() && log.contains(&format!("{name} done")),
+            "{name} in {media} has failed: {log}"
+        );
+    }
+}
+
+#[test]
+fn mesos_go_runs_tasks() {
+    go_scenario("tasks");
+}
+
+#[test]
+fn mesos_go_runs_an_executor_of_its_own() {
+    go_scenario("executor");
+}
+
+#[test]
+fn mesos_go_launches_task_groups() {
+    go_scenario("groups");
+}
+
+#[test]
+fn mesos_go_launches_a_task_group_on_an_executor_of_its_own() {
+    go_scenario("custom-group");
+}
+
+#[test]
+fn mesos_go_reserves_and_keeps_a_volume() {
+    go_scenario("volumes");
+}
+
+#[test]
+fn mesos_go_reconciles() {
+    go_scenario("reconciliation");
+}
+
+#[test]
+fn mesos_go_fails_over() {
+    go_scenario("failover");
+}
+
+/// One scenario of the pymesos scheduler.
+#[track_caller]
+fn pymesos_scenario(name: &str) {
+    let (cluster, _master, _agent) = cluster();
+    let executor = format!("exec {} {SCRIPTS}/pymesos_executor.py", python().display());
+    let log = script(
+        "pymesos_scenarios.py",
+        &[cluster.location(), name, &executor],
+    );
+    assert!(log.contains(&format!("{name} done")), "{log}");
+}
+
+#[test]
+fn pymesos_launches_task_groups() {
+    pymesos_scenario("groups");
+}
+
+#[test]
+fn pymesos_launches_a_task_group_on_an_executor_of_its_own() {
+    pymesos_scenario("custom-group");
+}
+
+#[test]
+fn pymesos_reserves_and_keeps_a_volume() {
+    pymesos_scenario("volumes");
+}
+
+#[test]
+fn pymesos_reconciles() {
+    pymesos_scenario("reconciliation");
+}
+
+#[test]
+fn pymesos_fails_over() {
+    pymesos_scenario("failover");
 }
 
 #[test]

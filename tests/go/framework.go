@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/mesos/mesos-go/api/v1/lib"
+	"github.com/mesos/mesos-go/api/v1/lib/encoding"
+	"github.com/mesos/mesos-go/api/v1/lib/encoding/codecs"
+	"github.com/mesos/mesos-go/api/v1/lib/extras/scheduler/callrules"
+	"github.com/mesos/mesos-go/api/v1/lib/extras/scheduler/controller"
+	"github.com/mesos/mesos-go/api/v1/lib/extras/scheduler/eventrules"
+	"github.com/mesos/mesos-go/api/v1/lib/extras/store"
+	"github.com/mesos/mesos-go/api/v1/lib/httpcli"
+	"github.com/mesos/mesos-go/api/v1/lib/httpcli/httpsched"
+	"github.com/mesos/mesos-go/api/v1/lib/resources"
+	"github.com/mesos/mesos-go/api/v1/lib/scheduler"
+	"github.com/mesos/mesos-go/api/v1/lib/scheduler/calls"
+	"github.com/mesos/mesos-go/api/v1/lib/scheduler/events"
+)
+
+const (
+	patience = time.Minute
+	role     = "go"
+)
+
+// framework is a scheduler whose events are read one after the other, so that a scenario reads from top to bottom.
+type framework struct {
+	id     store.Singleton
+	caller calls.Caller
+	events chan scheduler.Event
+	offers map[string]mesos.Offer
+	stop   context.CancelFunc
+	ended  chan struct{}
+}
+
+// newFramework subscribes, with an id if there is one already.
+func newFramework(master, media, id string) *framework {
+	codec := map[string]encoding.MediaType{"json": codecs.MediaTypeJSON, "protobuf": codecs.MediaTypeProtobuf}[media]
+	client := httpcli.New(
+		httpcli.Endpoint("http://"+master+"/api/v1/scheduler"),
+		httpcli.Codec(codecs.ByMediaType[codec]),
+		httpcli.Do(httpcli.With(httpcli.Timeout(10*time.Second))),
+	)
+	ctx, stop := context.WithCancel(context.Background())
+	f := &framework{
+		id:     store.NewInMemorySingleton(),
+		events: make(chan scheduler.Event, 1024),
+		offers: map[string]mesos.Offer{},
+		stop:   stop,
+		ended:  make(chan struct{}),
+	}
+	if id != "" {
+		check(f.id.Set(id))
+	}
+	f.caller = callrules.New(callrules.WithFrameworkID(store.GetIgnoreErrors(f.id))).Caller(httpsched.NewCaller(client))
+	pass := func(_ context.Context, event *scheduler.Event) error {
+		f.events <- *event
+		return nil
+	}
+	handler := eventrules.New(controller.LiftErrors()).Handle(events.Handlers{
+		scheduler.Event_SUBSCRIBED: eventrules.New(controller.TrackSubscription(f.id, patience)).HandleF(pass),
+		scheduler.Event_UPDATE:     controller.AckStatusUpdates(f.caller).HandleF(pass),
+	}.Otherwise(pass))
+	capabilities := []mesos.FrameworkInfo_Capability_Type{
+		mesos.FrameworkInfo_Capability_MULTI_ROLE,
+		mesos.FrameworkInfo_Capability_PARTITION_AWARE,
+		mesos.FrameworkInfo_Capability_RESERVATION_REFINEMENT,
+	}
+	timeout := patience.Seconds()
+	info := &mesos.FrameworkInfo{User: "root", Name: "mesos-go scenarios", Roles: []string{role}, FailoverTimeout: &timeout}
+	for _, capability := range capabilities {
+		info.Capabilities = append(info.Capabilities, mesos.FrameworkInfo_Capability{Type: capability})
+	}
+	if id != "" {
+		info.ID = &mesos.FrameworkID{Value: id}
+	}
+	go func() {
+		defer close(f.ended)
+		_ = controller.Run(ctx, info, f.caller,
+			controller.WithEventHandler(handler),
+			controller.WithFrameworkID(store.GetIgnoreErrors(f.id)),
+			controller.WithSubscriptionTerminated(func(err error) {
+				if ctx.Err() == nil && err != nil {
+					fail("the subscription has ended: %v", err)
+				}
+			}),
+		)
+	}()
+	f.next(scheduler.Event_SUBSCRIBED)
+	return f
+}
+
+func check(err error) {
+	if err != nil {
+		fail("%v", err)
+	}
+}
+
+func (f *framework) call(call *scheduler.Call) {
+	check(calls.CallNoData(context.Background(), f.caller, call))
+}
+
+// teardown ends the framework for good.
+func (f *framework) teardown() {
+	f.stop()
+	f.call(&scheduler.Call{Type: scheduler.Call_TEARDOWN})
+}
+
+func (f *framework) frameworkID() mesos.FrameworkID {
+	id, err := f.id.Get()
+	check(err)
+	return mesos.FrameworkID{Value: id}
+}
+
+// next is the next event of a type; offers are kept in between.
+func (f *framework) next(kind scheduler.Event_Type) scheduler.Event {
+	timeout := time.After(patience)
+	for {
+		select {
+		case event := <-f.events:
+			switch event.Type {
+			case scheduler.Event_OFFERS:
+				for _, offer := range event.Offers.Offers {
+					f.offers[offer.ID.Value] = offer
+				}
+			case scheduler.Event_RESCIND:
+				delete(f.offers, event.Rescind.OfferID.Value)
+			}
+			if event.Type == kind {
+				return event
+			}
+		case <-timeout:
+			fail("waited in vain for %v; offers held: %v", kind, f.offers)
+		}
+	}
+}
+
+// resources are those of all offers held.
+func (f *framework) resources() (all mesos.Resources) {
+	for _, offer := range f.offers {
+		all = append(all, offer.Resources...)
+	}
+	return
+}
+
+// untilOffered waits until the offers held have enough together, and tells whose they are.
+func (f *framework) untilOffered(enough func(mesos.Resources) bool) mesos.AgentID {
+	for !enough(f.resources()) {
+		f.next(scheduler.Event_OFFERS)
+	}
+	for _, offer := range f.offers {
+		return offer.AgentID
+	}
+	fail("nothing is offered")
+	return mesos.AgentID{}
+}
+
+// accept takes all offers held.
+func (f *framework) accept(operations ...mesos.Offer_Operation) {
+	var ids []mesos.OfferID
+	for _, offer := range f.offers {
+		ids = append(ids, offer.ID)
+	}
+	f.offers = map[string]mesos.Offer{}
+	accept := calls.Accept(calls.OfferOperations(operations).WithOffers(ids...))
+	f.call(accept.With(calls.RefuseSeconds(0)))
+}
+
+func live(state mesos.TaskState) bool {
+	switch state {
+	case mesos.TASK_STAGING, mesos.TASK_STARTING, mesos.TASK_RUNNING, mesos.TASK_KILLING:
+		return true
+	}
+	return false
+}
+
+// untilStatus waits for a status.
+func (f *framework) untilStatus(accept func(mesos.TaskStatus) bool) mesos.TaskStatus {
+	for {
+		event := f.next(scheduler.Event_UPDATE)
+		if accept(event.Update.Status) {
+			return event.Update.Status
+		}
+	}
+}
+
+// ended waits until tasks have ended, each in its own way.
+func (f *framework) ends(expected map[string]mesos.TaskState) {
+	for len(expected) > 0 {
+		status := f.untilStatus(func(status mesos.TaskStatus) bool { return !live(status.GetState()) })
+		state, waiting := expected[status.TaskID.Value]
+		if !waiting {
+			continue
+		}
+		if status.GetState() != state {
+			fail("%s is %v instead of %v: %v", status.TaskID.Value, status.GetState(), state, status.GetMessage())
+		}
+		delete(expected, status.TaskID.Value)
+	}
+}
+
+func (f *framework) finished(tasks ...string) {
+	expected := map[string]mesos.TaskState{}
+	for _, task := range tasks {
+		expected[task] = mesos.TASK_FINISHED
+	}
+	f.ends(expected)
+}
+
+// amount sums what is reserved to the framework's role, or what is not reserved; volumes are left out.
+func amount(from mesos.Resources, name resources.Name, reserved bool) (sum float64) {
+	for i := range from {
+		if from[i].Name == string(name) && (len(from[i].Reservations) > 0) == reserved && from[i].Disk == nil {
+			sum += from[i].GetScalar().GetValue()
+		}
+	}
+	return math.Round(sum*1000) / 1000
+}
+
+// roomy is enough for every scenario.
+func roomy(from mesos.Resources) bool {
+	return amount(from, resources.NameCPUs, false) >= 2 &&
+		amount(from, resources.NameMem, false) >= 512 &&
+		amount(from, resources.NameDisk, false) >= 64
+}

@@ -1,0 +1,274 @@
+"""An unmodified pymesos scheduler that goes through what a framework may do beyond plain tasks.
+
+usage: pymesos_scenarios.py MASTER SCENARIO [EXECUTOR_COMMAND]
+scenarios: groups, custom-group, volumes, reconciliation, failover
+Prints `SCENARIO done` and exits with 0; says what went wrong and exits with 1 otherwise.
+"""
+
+import queue
+import sys
+import time
+
+from pymesos import MesosSchedulerDriver, Scheduler
+
+PATIENCE = 60
+ROLE = "python"
+LIVE = ("TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLING")
+
+
+class Events(Scheduler):
+    """Every callback becomes an entry of a queue, so that a scenario reads from top to bottom."""
+
+    def __init__(self):
+        self.queue = queue.Queue()
+
+    def registered(self, driver, framework_id, master):
+        self.queue.put(("registered", framework_id["value"]))
+
+    def reregistered(self, driver, master):
+        self.queue.put(("reregistered", driver.framework_id))
+
+    def resourceOffers(self, driver, offers):
+        self.queue.put(("offers", offers))
+
+    def offerRescinded(self, driver, offer_id):
+        self.queue.put(("rescinded", offer_id["value"]))
+
+    def statusUpdate(self, driver, status):
+        self.queue.put(("status", status))
+
+    def error(self, driver, message):
+        self.queue.put(("error", message))
+
+
+class Framework:
+    def __init__(self, master, **info):
+        self.events = Events()
+        self.offers = {}
+        description = {"user": "root", "name": "pymesos scenarios", "role": ROLE, "failover_timeout": 100, **info}
+        self.driver = MesosSchedulerDriver(self.events, description, master)
+        self.driver.start()
+
+    def next(self, kind):
+        """The next entry of a kind; offers are kept in between."""
+        deadline = time.time() + PATIENCE
+        while True:
+            try:
+                name, content = self.events.queue.get(timeout=max(0.01, deadline - time.time()))
+            except queue.Empty:
+                raise AssertionError(f"waited in vain for {kind}; offers held: {list(self.offers.values())}")
+            if name == "offers":
+                self.offers.update((offer["id"]["value"], offer) for offer in content)
+            elif name == "rescinded":
+                self.offers.pop(content, None)
+            elif name == "error":
+                raise AssertionError(f"error: {content}")
+            if name == kind:
+                return content
+
+    def resources(self):
+        return [resource for offer in self.offers.values() for resource in offer["resources"]]
+
+    def until_offered(self, what, enough):
+        """Waits until the offers held hold enough together."""
+        while not enough(self.resources()):
+            self.next("offers")
+        return next(iter(self.offers.values()))["agent_id"]
+
+    def accept(self, *operations):
+        """Accepts all offers held."""
+        ids = [{"value": offer} for offer in self.offers]
+        self.offers.clear()
+        self.driver.acceptOffers(ids, list(operations), {"refuse_seconds": 0})
+
+    def ended(self, tasks, state="TASK_FINISHED"):
+        """Waits until all of these tasks have ended so."""
+        waiting = set(tasks)
+        while waiting:
+            status = self.next("status")
+            task = status["task_id"]["value"]
+            if status["state"] not in LIVE and task in waiting:
+                assert status["state"] == state, f"{task}: {status}"
+                waiting.remove(task)
+
+    def until_status(self, accept):
+        while True:
+            status = self.next("status")
+            if accept(status):
+                return status
+
+
+def scalar(name, value, **rest):
+    return {"name": name, "type": "SCALAR", "scalar": {"value": value}, **rest}
+
+
+def amount(resources, name, reserved=False):
+    return sum(
+        r["scalar"]["value"]
+        for r in resources
+        if r["name"] == name and ("reservation" in r) == reserved and "disk" not in r
+    )
+
+
+def small(resources):
+    return amount(resources, "cpus") >= 1 and amount(resources, "mem") >= 256 and amount(resources, "disk") >= 64
+
+
+def task(name, agent, command=None, resources=None):
+    info = {
+        "name": name,
+        "task_id": {"value": name},
+        "agent_id": agent,
+        "resources": resources or [scalar("cpus", 0.1), scalar("mem", 32)],
+    }
+    if command:
+        info["command"] = {"value": command}
+    return info
+
+
+def launch(*tasks):
+    return {"type": "LAUNCH", "launch": {"task_infos": list(tasks)}}
+
+
+def group(executor, *tasks):
+    return {"type": "LAUNCH_GROUP", "launch_group": {"executor": executor, "task_group": {"tasks": list(tasks)}}}
+
+
+def executor(framework, **rest):
+    return {
+        "framework_id": {"value": framework},
+        "resources": [scalar("cpus", 0.1), scalar("mem", 32), scalar("disk", 16)],
+        **rest,
+    }
+
+
+def groups(master, _):
+    """Task groups on the default executor: all of a group finish; one that fails takes its group with it, and no other."""
+    framework = Framework(master)
+    id = framework.next("registered")
+    agent = framework.until_offered("room for two groups", small)
+    first = executor(id, type="DEFAULT", executor_id={"value": "first"})
+    second = executor(id, type="DEFAULT", executor_id={"value": "second"})
+    framework.accept(
+        group(first, task("a1", agent, "true"), task("a2", agent, "sleep 0.1")),
+        group(second, task("b1", agent, "exit 3"), task("b2", agent, "exec sleep 1000")),
+    )
+    ends = {}
+    while len(ends) < 4:
+        status = framework.next("status")
+        if status["state"] not in LIVE:
+            ends[status["task_id"]["value"]] = status["state"]
+    assert ends == {"a1": "TASK_FINISHED", "a2": "TASK_FINISHED", "b1": "TASK_FAILED", "b2": "TASK_KILLED"}, ends
+    framework.driver.stop()
+
+
+def custom_group(master, command):
+    """A task group on an executor of the framework's own, which gets it in one piece."""
+    framework = Framework(master)
+    id = framework.next("registered")
+    agent = framework.until_offered("room for a group", small)
+    own = executor(id, type="CUSTOM", executor_id={"value": "own"}, command={"value": command}, name="pymesos executor")
+    own["resources"][1] = scalar("mem", 128)
+    framework.accept(group(own, task("c1", agent), task("c2", agent)))
+    framework.ended(["c1", "c2"])
+    framework.driver.stop()
+
+
+def volumes(master, _):
+    """Reserve, create a volume and use it in one call; use it again; give everything back."""
+    framework = Framework(master)
+    framework.next("registered")
+    agent = framework.until_offered("something to reserve", small)
+    held = {"role": ROLE, "reservation": {}}
+    cpus, mem, disk = scalar("cpus", 0.5, **held), scalar("mem", 64, **held), scalar("disk", 32, **held)
+    volume = dict(disk, disk={"persistence": {"id": "vol"}, "volume": {"mode": "RW", "container_path": "data"}})
+    framework.accept(
+        {"type": "RESERVE", "reserve": {"resources": [cpus, mem, disk]}},
+        {"type": "CREATE", "create": {"volumes": [volume]}},
+        launch(task("write", agent, "echo kept > data/file", [cpus, mem, volume])),
+    )
+    framework.ended(["write"])
+
+    def everything_reserved(resources):
+        volumes = [r for r in resources if r.get("disk", {}).get("persistence", {}).get("id") == "vol"]
+        return volumes and amount(resources, "cpus", True) >= 0.5 and amount(resources, "mem", True) >= 64
+
+    framework.until_offered("the volume", everything_reserved)
+    framework.accept(launch(task("read", agent, 'test "$(cat data/file)" = kept', [cpus, mem, volume])))
+    framework.ended(["read"])
+    framework.until_offered("the volume again", everything_reserved)
+    framework.accept(
+        {"type": "DESTROY", "destroy": {"volumes": [volume]}},
+        {"type": "UNRESERVE", "unreserve": {"resources": [cpus, mem, disk]}},
+    )
+    before = [amount([scalar("cpus", 4), scalar("mem", 1024), scalar("disk", 1024)], name) for name in ("cpus", "mem", "disk")]
+    framework.until_offered(
+        "all of it unreserved",
+        lambda resources: [round(amount(resources, name), 3) for name in ("cpus", "mem", "disk")] == before,
+    )
+    assert not [r for r in framework.resources() if "reservation" in r or "disk" in r], framework.resources()
+    framework.driver.stop()
+
+
+def reconciliation(master, _):
+    """Explicit and implicit; what is known, and what is not."""
+    framework = Framework(master, capabilities=[{"type": "PARTITION_AWARE"}])
+    framework.next("registered")
+    agent = framework.until_offered("room", small)
+    framework.accept(launch(task("long", agent, "exec sleep 1000"), task("short", agent, "true")))
+    framework.ended(["short"])
+    framework.until_status(lambda status: status["task_id"]["value"] == "long" and status["state"] == "TASK_RUNNING")
+
+    def reconciled(task):
+        return framework.until_status(
+            lambda status: status["task_id"]["value"] == task and status.get("reason") == "REASON_RECONCILIATION"
+        )
+
+    framework.driver.reconcileTasks([{"task_id": {"value": "long"}}])
+    status = reconciled("long")
+    assert status["state"] == "TASK_RUNNING" and "uuid" not in status and status["source"] == "SOURCE_MASTER", status
+    framework.driver.reconcileTasks([{"task_id": {"value": "never"}}])
+    assert reconciled("never")["state"] == "TASK_UNKNOWN"
+    framework.driver.reconcileTasks([])
+    assert reconciled("long")["state"] == "TASK_RUNNING"
+    framework.driver.killTask({"value": "long"})
+    framework.ended(["long"], "TASK_KILLED")
+    # Its end was acknowledged: nobody knows it any more.
+    framework.driver.killTask({"value": "long"})
+    assert reconciled("long")["state"] == "TASK_UNKNOWN"
+    framework.driver.stop()
+
+
+def failover(master, _):
+    """A second scheduler takes the first one's place, and finds its task."""
+    first = Framework(master)
+    id = first.next("registered")
+    agent = first.until_offered("room", small)
+    first.accept(launch(task("survivor", agent, "exec sleep 1000")))
+    first.until_status(lambda status: status["state"] == "TASK_RUNNING")
+    first.driver.stop(failover=True)
+    second = Framework(master, id={"value": id})
+    assert second.next("reregistered") == id
+    second.driver.reconcileTasks([])
+    status = second.next("status")
+    assert (status["task_id"]["value"], status["state"]) == ("survivor", "TASK_RUNNING"), status
+    second.until_offered("the rest", lambda resources: amount(resources, "cpus") >= 3.9 - 1e-6)
+    second.driver.killTask({"value": "survivor"})
+    second.ended(["survivor"], "TASK_KILLED")
+    second.driver.stop()
+
+
+SCENARIOS = {
+    "groups": groups,
+    "custom-group": custom_group,
+    "volumes": volumes,
+    "reconciliation": reconciliation,
+    "failover": failover,
+}
+
+try:
+    SCENARIOS[sys.argv[2]](sys.argv[1], sys.argv[3] if len(sys.argv) > 3 else None)
+except AssertionError as error:
+    print(error, file=sys.stderr)
+    sys.exit(1)
+print(f"{sys.argv[2]} done")
