@@ -31,8 +31,10 @@ type framework struct {
 	caller calls.Caller
 	events chan scheduler.Event
 	offers map[string]mesos.Offer
-	stop   context.CancelFunc
-	ended  chan struct{}
+	// statuses that nobody has asked for yet
+	statuses []mesos.TaskStatus
+	stop     context.CancelFunc
+	ended    chan struct{}
 }
 
 // newFramework subscribes, with an id if there is one already.
@@ -114,25 +116,32 @@ func (f *framework) frameworkID() mesos.FrameworkID {
 	return mesos.FrameworkID{Value: id}
 }
 
-// next is the next event of a type; offers are kept in between.
+// pump takes in one event. Offers and statuses are kept until they are used.
+func (f *framework) pump() scheduler.Event {
+	select {
+	case event := <-f.events:
+		switch event.Type {
+		case scheduler.Event_OFFERS:
+			for _, offer := range event.Offers.Offers {
+				f.offers[offer.ID.Value] = offer
+			}
+		case scheduler.Event_RESCIND:
+			delete(f.offers, event.Rescind.OfferID.Value)
+		case scheduler.Event_UPDATE:
+			f.statuses = append(f.statuses, event.Update.Status)
+		}
+		return event
+	case <-time.After(patience):
+		fail("waited in vain; offers held: %v; statuses: %v", f.offers, f.statuses)
+		return scheduler.Event{}
+	}
+}
+
+// next is the next event of a type.
 func (f *framework) next(kind scheduler.Event_Type) scheduler.Event {
-	timeout := time.After(patience)
 	for {
-		select {
-		case event := <-f.events:
-			switch event.Type {
-			case scheduler.Event_OFFERS:
-				for _, offer := range event.Offers.Offers {
-					f.offers[offer.ID.Value] = offer
-				}
-			case scheduler.Event_RESCIND:
-				delete(f.offers, event.Rescind.OfferID.Value)
-			}
-			if event.Type == kind {
-				return event
-			}
-		case <-timeout:
-			fail("waited in vain for %v; offers held: %v", kind, f.offers)
+		if event := f.pump(); event.Type == kind {
+			return event
 		}
 	}
 }
@@ -148,7 +157,7 @@ func (f *framework) resources() (all mesos.Resources) {
 // untilOffered waits until the offers held have enough together, and tells whose they are.
 func (f *framework) untilOffered(enough func(mesos.Resources) bool) mesos.AgentID {
 	for !enough(f.resources()) {
-		f.next(scheduler.Event_OFFERS)
+		f.pump()
 	}
 	for _, offer := range f.offers {
 		return offer.AgentID
@@ -176,28 +185,28 @@ func live(state mesos.TaskState) bool {
 	return false
 }
 
-// untilStatus waits for a status.
+// untilStatus is the first status that is accepted, of those that came and are to come.
 func (f *framework) untilStatus(accept func(mesos.TaskStatus) bool) mesos.TaskStatus {
 	for {
-		event := f.next(scheduler.Event_UPDATE)
-		if accept(event.Update.Status) {
-			return event.Update.Status
+		for at, status := range f.statuses {
+			if accept(status) {
+				f.statuses = append(f.statuses[:at:at], f.statuses[at+1:]...)
+				return status
+			}
 		}
+		f.pump()
 	}
 }
 
-// ended waits until tasks have ended, each in its own way.
+// ends waits until tasks have ended, each in its own way.
 func (f *framework) ends(expected map[string]mesos.TaskState) {
-	for len(expected) > 0 {
-		status := f.untilStatus(func(status mesos.TaskStatus) bool { return !live(status.GetState()) })
-		state, waiting := expected[status.TaskID.Value]
-		if !waiting {
-			continue
-		}
+	for task, state := range expected {
+		status := f.untilStatus(func(status mesos.TaskStatus) bool {
+			return status.TaskID.Value == task && !live(status.GetState())
+		})
 		if status.GetState() != state {
-			fail("%s is %v instead of %v: %v", status.TaskID.Value, status.GetState(), state, status.GetMessage())
+			fail("%s is %v instead of %v: %v", task, status.GetState(), state, status.GetMessage())
 		}
-		delete(expected, status.TaskID.Value)
 	}
 }
 

@@ -7,7 +7,6 @@ Prints `SCENARIO done` and exits with 0; says what went wrong and exits with 1 o
 
 import queue
 import sys
-import time
 
 from pymesos import MesosSchedulerDriver, Scheduler
 
@@ -44,25 +43,31 @@ class Events(Scheduler):
 class Framework:
     def __init__(self, master, **info):
         self.events = Events()
-        self.offers = {}
+        self.offers, self.statuses = {}, []
         description = {"user": "root", "name": "pymesos scenarios", "role": ROLE, "failover_timeout": 100, **info}
         self.driver = MesosSchedulerDriver(self.events, description, master)
         self.driver.start()
 
+    def pump(self, what):
+        """Takes in one callback. Offers and statuses are kept until they are used."""
+        try:
+            name, content = self.events.queue.get(timeout=PATIENCE)
+        except queue.Empty:
+            raise AssertionError(f"waited in vain for {what}; offers held: {self.offers}; statuses: {self.statuses}")
+        if name == "offers":
+            self.offers.update((offer["id"]["value"], offer) for offer in content)
+        elif name == "rescinded":
+            self.offers.pop(content, None)
+        elif name == "status":
+            self.statuses.append(content)
+        elif name == "error":
+            raise AssertionError(f"error: {content}")
+        return name, content
+
     def next(self, kind):
-        """The next entry of a kind; offers are kept in between."""
-        deadline = time.time() + PATIENCE
+        """The next callback of a kind."""
         while True:
-            try:
-                name, content = self.events.queue.get(timeout=max(0.01, deadline - time.time()))
-            except queue.Empty:
-                raise AssertionError(f"waited in vain for {kind}; offers held: {list(self.offers.values())}")
-            if name == "offers":
-                self.offers.update((offer["id"]["value"], offer) for offer in content)
-            elif name == "rescinded":
-                self.offers.pop(content, None)
-            elif name == "error":
-                raise AssertionError(f"error: {content}")
+            name, content = self.pump(kind)
             if name == kind:
                 return content
 
@@ -72,7 +77,7 @@ class Framework:
     def until_offered(self, what, enough):
         """Waits until the offers held hold enough together."""
         while not enough(self.resources()):
-            self.next("offers")
+            self.pump(what)
         return next(iter(self.offers.values()))["agent_id"]
 
     def accept(self, *operations):
@@ -81,21 +86,34 @@ class Framework:
         self.offers.clear()
         self.driver.acceptOffers(ids, list(operations), {"refuse_seconds": 0})
 
+    def status(self, what, accept):
+        """The first status that is accepted, of those that came and are to come."""
+        while True:
+            for status in self.statuses:
+                if accept(status):
+                    self.statuses.remove(status)
+                    return status
+            self.pump(what)
+
     def ended(self, tasks, state="TASK_FINISHED"):
         """Waits until all of these tasks have ended so."""
-        waiting = set(tasks)
-        while waiting:
-            status = self.next("status")
-            task = status["task_id"]["value"]
-            if status["state"] not in LIVE and task in waiting:
-                assert status["state"] == state, f"{task}: {status}"
-                waiting.remove(task)
+        for task in tasks:
+            status = self.status(
+                f"the end of {task}", lambda status: status["task_id"]["value"] == task and status["state"] not in LIVE
+            )
+            assert status["state"] == state, f"{task}: {status}"
 
-    def until_status(self, accept):
-        while True:
-            status = self.next("status")
-            if accept(status):
-                return status
+    def running(self, task):
+        self.status(
+            f"{task} to run", lambda status: status["task_id"]["value"] == task and status["state"] == "TASK_RUNNING"
+        )
+
+    def reconciled(self, task):
+        """The answer about a task."""
+        return self.status(
+            f"reconciliation of {task}",
+            lambda status: status["task_id"]["value"] == task and status.get("reason") == "REASON_RECONCILIATION",
+        )
 
 
 def scalar(name, value, **rest):
@@ -153,12 +171,9 @@ def groups(master, _):
         group(first, task("a1", agent, "true"), task("a2", agent, "sleep 0.1")),
         group(second, task("b1", agent, "exit 3"), task("b2", agent, "exec sleep 1000")),
     )
-    ends = {}
-    while len(ends) < 4:
-        status = framework.next("status")
-        if status["state"] not in LIVE:
-            ends[status["task_id"]["value"]] = status["state"]
-    assert ends == {"a1": "TASK_FINISHED", "a2": "TASK_FINISHED", "b1": "TASK_FAILED", "b2": "TASK_KILLED"}, ends
+    framework.ended(["a1", "a2"])
+    framework.ended(["b1"], "TASK_FAILED")
+    framework.ended(["b2"], "TASK_KILLED")
     framework.driver.stop()
 
 
@@ -217,25 +232,19 @@ def reconciliation(master, _):
     agent = framework.until_offered("room", small)
     framework.accept(launch(task("long", agent, "exec sleep 1000"), task("short", agent, "true")))
     framework.ended(["short"])
-    framework.until_status(lambda status: status["task_id"]["value"] == "long" and status["state"] == "TASK_RUNNING")
-
-    def reconciled(task):
-        return framework.until_status(
-            lambda status: status["task_id"]["value"] == task and status.get("reason") == "REASON_RECONCILIATION"
-        )
-
+    framework.running("long")
     framework.driver.reconcileTasks([{"task_id": {"value": "long"}}])
-    status = reconciled("long")
+    status = framework.reconciled("long")
     assert status["state"] == "TASK_RUNNING" and "uuid" not in status and status["source"] == "SOURCE_MASTER", status
     framework.driver.reconcileTasks([{"task_id": {"value": "never"}}])
-    assert reconciled("never")["state"] == "TASK_UNKNOWN"
+    assert framework.reconciled("never")["state"] == "TASK_UNKNOWN"
     framework.driver.reconcileTasks([])
-    assert reconciled("long")["state"] == "TASK_RUNNING"
+    assert framework.reconciled("long")["state"] == "TASK_RUNNING"
     framework.driver.killTask({"value": "long"})
     framework.ended(["long"], "TASK_KILLED")
     # Its end was acknowledged: nobody knows it any more.
     framework.driver.killTask({"value": "long"})
-    assert reconciled("long")["state"] == "TASK_UNKNOWN"
+    assert framework.reconciled("long")["state"] == "TASK_UNKNOWN"
     framework.driver.stop()
 
 
@@ -245,13 +254,12 @@ def failover(master, _):
     id = first.next("registered")
     agent = first.until_offered("room", small)
     first.accept(launch(task("survivor", agent, "exec sleep 1000")))
-    first.until_status(lambda status: status["state"] == "TASK_RUNNING")
+    first.running("survivor")
     first.driver.stop(failover=True)
     second = Framework(master, id={"value": id})
     assert second.next("reregistered") == id
     second.driver.reconcileTasks([])
-    status = second.next("status")
-    assert (status["task_id"]["value"], status["state"]) == ("survivor", "TASK_RUNNING"), status
+    assert second.reconciled("survivor")["state"] == "TASK_RUNNING"
     second.until_offered("the rest", lambda resources: amount(resources, "cpus") >= 3.9 - 1e-6)
     second.driver.killTask({"value": "survivor"})
     second.ended(["survivor"], "TASK_KILLED")
