@@ -8,6 +8,7 @@ mod calls;
 mod cluster;
 mod drain;
 mod frameworks;
+mod fuzz;
 mod laws;
 mod maintenance;
 mod offers;
