@@ -48,16 +48,18 @@ impl Master {
                     "I4 offer-once: agent {id} is not there, yet offered"
                 ));
             }
-            // An agent may come back with less than its tasks use; then nothing more of it is offered.
+            // An agent may come back with less than its tasks use; then only what they use none of is offered.
             used.unallocate();
             offered.unallocate();
             check_shared(id, &agent.total, &used, &offered)?;
             let total = agent.total.non_shared();
             (used, offered) = (used.non_shared(), offered.non_shared());
+            let mut left = total.clone();
             let over = !total.contains(&used);
+            left.subtract_overlap(&used);
             used += &offered;
             match total.checked_sub(&used) {
-                None if over && offered.is_empty() => {}
+                None if over && left.contains(&offered) => {}
                 None => {
                     return Err(format!(
                         "I1 no-overcommit: {used} of {} is used or offered on agent {id}",
