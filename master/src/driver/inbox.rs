@@ -33,6 +33,13 @@ pub(crate) enum Waiter {
     },
 }
 
+/// One of many calls by POST.
+pub(crate) struct Posted {
+    pub(crate) stream_id: Option<Box<str>>,
+    pub(crate) call: Box<scheduler::Call>,
+    pub(crate) answer: oneshot::Sender<Reply>,
+}
+
 /// What faces ask of the driver.
 pub(crate) enum Request {
     /// SUBSCRIBE with the stream's outbox.
@@ -50,6 +57,8 @@ pub(crate) enum Request {
         call: Box<scheduler::Call>,
         waiter: Waiter,
     },
+    /// Calls that came by POST on one connection, in their order.
+    Posted(Vec<Posted>),
     /// Calls on the stream that subscribed; `first` counts the first of them.
     StreamCalls {
         stream: StreamKey,

@@ -22,7 +22,7 @@ use tepui_proto::tepui::v1::{CallRefused, MasterMessage};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use inbox::{Inbox, Inlet, Notice, Request, Waiter};
+pub(crate) use inbox::{Inbox, Inlet, Notice, Posted, Request, Waiter};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -240,19 +240,21 @@ impl Driver {
                     });
                 }
             }
+            Request::Posted(calls) => {
+                for Posted {
+                    stream_id,
+                    call,
+                    answer,
+                } in calls
+                {
+                    self.posted(stream_id, call, Waiter::Http(answer));
+                }
+            }
             Request::Call {
                 stream_id,
                 call,
                 waiter,
-            } => {
-                let reply = Some(self.token(waiter));
-                self.step(Input::Call {
-                    origin: CallOrigin::Http { stream_id },
-                    call,
-                    principal: None,
-                    reply,
-                });
-            }
+            } => self.posted(stream_id, call, waiter),
             Request::AgentMessages { link, messages } => {
                 self.step(Input::AgentMessages { link, messages })
             }
@@ -306,6 +308,16 @@ impl Driver {
                 }));
             }
         }
+    }
+
+    fn posted(&mut self, stream_id: Option<Box<str>>, call: Box<scheduler::Call>, waiter: Waiter) {
+        let reply = Some(self.token(waiter));
+        self.step(Input::Call {
+            origin: CallOrigin::Http { stream_id },
+            call,
+            principal: None,
+            reply,
+        });
     }
 
     fn notice(&mut self, notice: Notice) {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -21,7 +22,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::Service;
+use super::{Service, direct};
 use crate::config::Limits;
 use crate::metrics::{Gauge, Metrics};
 
@@ -88,12 +89,16 @@ async fn connection(
 ) {
     prepare(&stream);
     let stalled = Arc::new(AtomicBool::new(false));
-    let io = TokioIo::new(Impatient::new(
+    let io = Impatient::new(
         stream,
         limits.head_timeout,
         limits.write_timeout,
         stalled.clone(),
-    ));
+    );
+    let Some(io) = direct::serve(&service.face, io, &stop).await else {
+        return;
+    };
+    let io = TokioIo::new(io);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -143,8 +148,10 @@ fn prepare(stream: &TcpStream) {
 }
 
 /// A socket that gives up on a peer that does not begin, or does not read.
-struct Impatient {
+pub(super) struct Impatient {
     stream: TcpStream,
+    /// Was read, and is to be read again.
+    given_back: Bytes,
     /// Runs until the peer has begun in earnest.
     opening: Option<Pin<Box<Sleep>>>,
     opened_bytes: usize,
@@ -165,12 +172,19 @@ impl Impatient {
         let opening = Some(Box::pin(tokio::time::sleep(opening)));
         Self {
             stream,
+            given_back: Bytes::new(),
             opening,
             opened_bytes: 0,
             stalled: None,
             write_timeout,
             gave_up,
         }
+    }
+
+    /// What was read beyond what its reader wanted comes again.
+    pub(super) fn give_back(mut self, bytes: Bytes) -> Self {
+        self.given_back = bytes;
+        self
     }
 
     fn watch_write<T>(
@@ -205,6 +219,11 @@ impl AsyncRead for Impatient {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.given_back.is_empty() {
+            let again = self.given_back.len().min(buf.remaining());
+            buf.put_slice(&self.given_back.split_to(again));
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if let Some(opening) = &mut self.opening {

@@ -1,4 +1,5 @@
 //! What the master shows to the world on its one port: gRPC by tonic, everything else by warp, told apart by content type.
+//! Connections that carry schedulers' calls are served before either, by [`direct`].
 //!
 //! | face | for whom |
 //! | --- | --- |
@@ -19,6 +20,7 @@
 
 mod asked;
 pub(crate) mod connection;
+mod direct;
 mod grpc;
 mod legacy;
 mod logging;
@@ -96,12 +98,12 @@ impl Face {
     }
 }
 
+/// What is said when a reign ended between two looks.
+const NO_MORE: &str = "This master has just stopped leading";
+
 /// What a reign that ended between two looks is answered with.
 pub(crate) fn gone() -> Response {
-    text(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "This master has just stopped leading",
-    )
+    text(StatusCode::SERVICE_UNAVAILABLE, NO_MORE)
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -118,7 +120,7 @@ type Http = tower::util::BoxCloneSyncService<Request<Incoming>, Response, Infall
 pub(crate) struct Service {
     grpc: Grpc,
     http: Http,
-    metrics: Arc<Metrics>,
+    face: Arc<Face>,
     peer: Option<SocketAddr>,
 }
 
@@ -128,7 +130,6 @@ pub(crate) struct PeerAddress(pub(crate) SocketAddr);
 
 impl Service {
     pub(crate) fn new(face: &Arc<Face>) -> Self {
-        let metrics = face.metrics.clone();
         let grpc = Grpc::new(
             grpc::routes(face.clone()).map_request(|request: Request<tonic::body::Body>| request),
         );
@@ -136,7 +137,7 @@ impl Service {
         Self {
             grpc,
             http,
-            metrics,
+            face: face.clone(),
             peer: None,
         }
     }
@@ -173,7 +174,7 @@ impl tower::Service<Request<Incoming>> for Service {
             });
         }
         let http = self.http.clone();
-        let metrics = self.metrics.clone();
+        let metrics = self.face.metrics.clone();
         Box::pin(async move {
             let answer = http.oneshot(request).await?;
             metrics.answered(answer.status().as_u16());

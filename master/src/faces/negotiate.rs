@@ -1,6 +1,5 @@
 //! JSON or protobuf: what a request is in, and what its answer may be in.
 
-use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use prost::Message;
@@ -58,7 +57,7 @@ impl Format {
     /// Reads a message, with all its required fields.
     pub(crate) fn decode<M: Json + Default + tepui_proto::wire::Checked>(
         self,
-        body: &Bytes,
+        body: &[u8],
     ) -> Result<M, String> {
         match self {
             Self::Json => tepui_proto::json::from_slice(body).map_err(|error| {

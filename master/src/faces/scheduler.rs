@@ -19,7 +19,7 @@ use crate::driver::{Notice, Request, Waiter};
 use crate::reign::Reign;
 
 /// The name of the header that ties a call to its subscription.
-const STREAM_ID: &str = "Mesos-Stream-Id";
+pub(super) const STREAM_ID: &str = "Mesos-Stream-Id";
 
 /// Answers one call.
 pub(super) async fn call(face: Arc<Face>, mut asked: Asked) -> Response {

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod conformance;
+mod direct;
 mod fuzz;
 mod grpc;
 mod operator;

@@ -7,8 +7,14 @@ use prost::Message;
 use prost::bytes::Buf;
 use tepui_proto::wire;
 use tonic::Status;
-use tonic::codec::{Codec, DecodeBuf, Decoder};
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
 use tonic_prost::ProstEncoder;
+
+/// What a stream keeps at hand each way, and from how many encoded bytes on they leave. A master holds tens of thousands of streams
+/// that say little: tonic's own 8 KiB each way would be most of what it needs.
+fn buffers() -> BufferSettings {
+    BufferSettings::new(512, 32 << 10)
+}
 
 /// Encodes `T`, decodes and checks `U`.
 #[derive(Debug, Clone)]
@@ -31,7 +37,7 @@ where
     type Decoder = CheckedDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstEncoder::default()
+        ProstEncoder::new(buffers())
     }
 
     fn decoder(&mut self) -> Self::Decoder {
@@ -46,6 +52,10 @@ pub struct CheckedDecoder<U>(PhantomData<U>);
 impl<U: wire::Checked> Decoder for CheckedDecoder<U> {
     type Item = U;
     type Error = Status;
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
+    }
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         // Usually one chunk, which is then not copied.

@@ -38,4 +38,7 @@ pub enum BenchError {
         /// How long was waited.
         seconds: u64,
     },
+    /// A benchmark that ends the masters it measures was told to use a running one.
+    #[error("`bench {0}` starts masters of its own: --master has no place there")]
+    OwnMaster(&'static str),
 }

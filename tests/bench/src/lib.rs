@@ -7,11 +7,15 @@
 mod allocator;
 mod containers;
 mod error;
+mod failover;
 mod launch;
 mod load;
 mod process;
+mod reader;
 mod report;
+mod returning_agents;
 mod simulated_agents;
+mod state;
 
 pub use error::BenchError;
 
@@ -22,6 +26,10 @@ pub enum BenchCommand {
     Launch(launch::LaunchArgs),
     /// How soon what is free is offered: the allocator, and the whole master core, without sockets.
     Allocator(allocator::AllocatorArgs),
+    /// A new leader: agents and their tasks, and frameworks, return to it.
+    Failover(failover::FailoverArgs),
+    /// The state of a big cluster, read again and again, and offers meanwhile.
+    State(state::StateArgs),
     /// Real containers on one real agent: how soon they run, how many a second, what a supervisor costs.
     Containers(containers::ContainersArgs),
 }
@@ -40,6 +48,8 @@ pub fn run(command: BenchCommand, master: Option<String>, json: bool) -> Result<
         match command {
             BenchCommand::Launch(args) => launch::run(args, master, json).await,
             BenchCommand::Allocator(args) => allocator::run(&args, json),
+            BenchCommand::Failover(args) => failover::run(args, master, json).await,
+            BenchCommand::State(args) => state::run(args, master, json).await,
             BenchCommand::Containers(args) => containers::run(args, master, json).await,
         }
     })

@@ -20,6 +20,11 @@ impl Latency {
             .saturating_record(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
     }
 
+    /// To a tenth of a millisecond.
+    pub(crate) fn median_seconds(&self) -> f64 {
+        (self.0.value_at_quantile(0.5) as f64 / 100.0).round() / 10_000.0
+    }
+
     pub(crate) fn json(&self) -> Value {
         let percentile = |p: f64| Value::from(round(self.0.value_at_quantile(p) as f64 / 1000.0));
         let mut map = Map::new();

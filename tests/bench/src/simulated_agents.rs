@@ -112,7 +112,7 @@ impl Fleet {
     }
 }
 
-async fn connect(address: &str) -> Result<Channel, BenchError> {
+pub(crate) async fn connect(address: &str) -> Result<Channel, BenchError> {
     let broken = |error: tonic::transport::Error| BenchError::Broken {
         address: address.to_owned(),
         reason: error.to_string(),
@@ -215,7 +215,7 @@ async fn agent(shared: Arc<Shared>, number: usize, channel: Channel) -> Result<(
     )))
 }
 
-fn register(number: usize, shape: Shape) -> tepui::Register {
+pub(crate) fn register(number: usize, shape: Shape) -> tepui::Register {
     let scalar = |name: &str, value| mesos::Resource {
         name: name.into(),
         r#type: mesos::value::Type::Scalar.into(),

@@ -374,6 +374,8 @@ impl Master {
             })
             .collect();
         facts.agent_id = events::agent_id(&self.agents[agent].id);
+        // Decoded lists have room for more than they hold; over a million tasks that is half a gigabyte.
+        facts.resources.shrink_to_fit();
         let status = self.reregistered_status(&facts, state);
         let task = Task {
             key,
