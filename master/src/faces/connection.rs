@@ -95,9 +95,28 @@ async fn connection(
         limits.write_timeout,
         stalled.clone(),
     );
-    let Some(io) = direct::serve(&service.face, io, &stop).await else {
-        return;
+    let result = match direct::serve(&service.face, io, &stop).await {
+        Some(io) => requests(io, service, limits, stop).await,
+        None => Ok(()),
     };
+    if stalled.load(Relaxed) {
+        metrics.connections_stalled.fetch_add(1, Relaxed);
+        warn!(
+            "the connection of {peer} is closed: it took none of the bytes that waited for it for {:?}",
+            limits.write_timeout
+        );
+    } else if let Err(error) = result {
+        debug!("connection of {peer}: {error}");
+    }
+}
+
+/// Serves whatever HTTP/1 and HTTP/2 bring, by hyper.
+async fn requests(
+    io: Impatient,
+    service: Service,
+    limits: &Limits,
+    stop: CancellationToken,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let io = TokioIo::new(io);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -118,21 +137,12 @@ async fn connection(
         .max_frame_size(64 << 10);
     let serving = builder.serve_connection_with_upgrades(io, TowerToHyperService::new(service));
     tokio::pin!(serving);
-    let result = tokio::select! {
+    tokio::select! {
         result = serving.as_mut() => result,
         () = stop.cancelled() => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }
-    };
-    if stalled.load(Relaxed) {
-        metrics.connections_stalled.fetch_add(1, Relaxed);
-        warn!(
-            "the connection of {peer} is closed: it took none of the bytes that waited for it for {:?}",
-            limits.write_timeout
-        );
-    } else if let Err(error) = result {
-        debug!("connection of {peer}: {error}");
     }
 }
 
