@@ -13,6 +13,7 @@ use tepui_proto::mesos::scheduler::OfferConstraints;
 use tepui_proto::mesos::{self, maintenance};
 
 use crate::allocator::Quota;
+use crate::facts::{KeptStatus, TaskFacts};
 
 /// A change of what operators see. A view starts empty: whatever a new master knows comes as changes too.
 #[derive(Debug, Clone)]
@@ -180,17 +181,6 @@ pub struct FrameworkSnapshot {
     pub offer_constraints: Option<Arc<OfferConstraints>>,
 }
 
-/// The part of `mesos.v1.Task` that never changes, and who the task belongs to.
-#[derive(Debug)]
-pub struct TaskFacts {
-    /// The framework, for look-ups.
-    pub framework: FrameworkId,
-    /// The agent, for look-ups.
-    pub agent: AgentId,
-    /// Everything fixed; `state`, `statuses` and the `status_update_…` fields in here are those of the launch.
-    pub task: mesos::Task,
-}
-
 /// What operators see of a task.
 #[derive(Debug, Clone)]
 pub struct TaskSnapshot {
@@ -203,7 +193,7 @@ pub struct TaskSnapshot {
     /// The latest state that the agent reported.
     pub state: TaskState,
     /// History, oldest first; of consecutive ones with one state only the last. Without data.
-    pub statuses: SmallVec<[Arc<mesos::TaskStatus>; 4]>,
+    pub statuses: SmallVec<[KeptStatus; 2]>,
     /// The state last sent to the framework.
     pub status_update_state: Option<TaskState>,
     /// That update's uuid, 16 bytes.
@@ -211,15 +201,21 @@ pub struct TaskSnapshot {
 }
 
 impl TaskSnapshot {
+    /// Its latest status.
+    #[must_use]
+    pub fn last_status(&self) -> Option<mesos::TaskStatus> {
+        self.statuses.last().map(|status| status.get(&self.facts))
+    }
+
     /// The whole `mesos.v1.Task`.
     #[must_use]
     pub fn to_task(&self) -> mesos::Task {
-        let mut task = self.facts.task.clone();
+        let mut task = self.facts.task();
         task.state = self.state.number();
         task.statuses = self
             .statuses
             .iter()
-            .map(|s| mesos::TaskStatus::clone(s))
+            .map(|status| status.get(&self.facts))
             .collect();
         task.status_update_state = self.status_update_state.map(TaskState::number);
         task.status_update_uuid = self

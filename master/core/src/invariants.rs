@@ -83,7 +83,7 @@ impl Master {
             }
             for (task_id, task) in &framework.tasks {
                 let task = &self.tasks[*task];
-                if task.framework != at || task.facts.task.task_id.value != task_id.as_str() {
+                if task.framework != at || task.facts.id != *task_id {
                     return Err(format!("tables: framework {id} lists a task of another"));
                 }
                 if task.state.is_terminal() && !task.resources.is_empty() {

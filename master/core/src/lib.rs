@@ -16,6 +16,7 @@ mod change;
 mod config;
 mod counters;
 mod events;
+mod facts;
 mod input;
 mod invariants;
 mod links;
@@ -35,13 +36,14 @@ mod validate;
 pub use allocator::Quota;
 pub use change::{
     AgentRemoval, AgentSnapshot, Change, ExecutorSnapshot, FrameworkSnapshot, InverseOfferSnapshot,
-    MaintenanceSnapshot, OfferKey, OfferSnapshot, OperationKey, OperationSnapshot, TaskFacts,
-    TaskKey, TaskList, TaskSnapshot,
+    MaintenanceSnapshot, OfferKey, OfferSnapshot, OperationKey, OperationSnapshot, TaskKey,
+    TaskList, TaskSnapshot,
 };
 pub use config::Config;
 pub use counters::{
     Counters, FrameworkCounters, MessageCounters, OfferCounters, OperationCounters,
 };
+pub use facts::{KeptStatus, TaskFacts};
 pub use input::{CallOrigin, Input, LinkKey, OperatorCall, ReplyToken, StoreError, StreamKey};
 pub use master::Master;
 pub use output::{LogLevel, Output, Reply};

@@ -13,6 +13,7 @@ use crate::calls::overdue::OfferLooks;
 use crate::change::{Change, OfferKey};
 use crate::config::Config;
 use crate::counters::{Counters, FrameworkCounters};
+use crate::facts::Alike;
 use crate::input::{Input, LinkKey, ReplyToken, StreamKey};
 use crate::links::{Link, Removals};
 use crate::maintenance::MaintenanceBook;
@@ -80,6 +81,7 @@ pub struct Master {
     pub(crate) next_store: u64,
     pub(crate) tasks: Slab<Task>,
     pub(crate) next_task: u64,
+    pub(crate) alike: Alike,
     pub(crate) offers: BTreeMap<OfferKey, Offer>,
     pub(crate) next_offer: u64,
     pub(crate) operations: Operations,
@@ -128,6 +130,7 @@ impl Master {
             0x7374_6572_5f6b_6579,
         );
         let id = MasterId::new(&config.master.id).expect("a master's id is made by its shell");
+        let alike = Alike::new(hash.clone());
         let allocation = Allocation::new(&config, &hash);
         let removals = Removals::new(config.agent_removal_rate_limit, &hash);
         let mut master = Self {
@@ -152,6 +155,7 @@ impl Master {
             next_store: 0,
             tasks: Slab::default(),
             next_task: 0,
+            alike,
             offers: BTreeMap::new(),
             next_offer: 0,
             operations: Operations::new(config.seed, config.epoch),

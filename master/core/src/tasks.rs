@@ -66,9 +66,7 @@ impl Master {
             self.tasks[*moved].slot = task.slot;
         }
         let framework = &mut self.frameworks[task.framework];
-        framework
-            .tasks
-            .swap_remove(task.facts.task.task_id.value.as_str());
+        framework.tasks.swap_remove(&task.facts.id);
         framework.counters.tasks_active[task.state as usize] -= 1;
         self.counters.tasks_now[task.state as usize] -= 1;
         self.something_left(task.agent);
@@ -99,7 +97,7 @@ impl Master {
         let now = known.state;
         let framework = known.framework;
         let status = Arc::new(status);
-        known.remember(Arc::clone(&status));
+        known.remember(&status);
         if now != before {
             for gauge in [
                 &mut self.counters.tasks_now,
@@ -182,16 +180,14 @@ impl Master {
             status: None,
         }));
         let framework = &mut self.frameworks[task.framework];
-        if let Ok(task_id) = TaskId::new(&task.facts.task.task_id.value) {
-            framework.unreachable.insert(
-                task_id,
-                Unreachable {
-                    key: task.key,
-                    snapshot,
-                },
-            );
-            self.counters.tasks_unreachable += 1;
-        }
+        framework.unreachable.insert(
+            task.facts.id.clone(),
+            Unreachable {
+                key: task.key,
+                snapshot,
+            },
+        );
+        self.counters.tasks_unreachable += 1;
         while framework.unreachable.len() > self.config.max_unreachable_tasks_per_framework {
             if let Some((_, oldest)) = framework.unreachable.shift_remove_index(0) {
                 self.counters.tasks_unreachable -= 1;

@@ -57,8 +57,32 @@ impl Piece {
 /// Collects pieces; text between them is gathered.
 #[derive(Default)]
 pub(crate) struct Pieces {
-    done: VecDeque<Piece>,
+    done: VecDeque<Placed>,
     open: Vec<u8>,
+}
+
+/// A piece in its place: a list of a hundred thousand needs no piece for each comma.
+struct Placed {
+    after_comma: bool,
+    piece: Piece,
+}
+
+impl Placed {
+    fn write(&self, out: &mut Vec<u8>) {
+        if self.after_comma {
+            out.push(b',');
+        }
+        self.piece.write(out);
+    }
+}
+
+impl From<Piece> for Placed {
+    fn from(piece: Piece) -> Self {
+        Self {
+            after_comma: false,
+            piece,
+        }
+    }
 }
 
 impl Pieces {
@@ -70,30 +94,29 @@ impl Pieces {
     fn close(&mut self) {
         if !self.open.is_empty() {
             self.done
-                .push_back(Piece::Bytes(std::mem::take(&mut self.open).into()));
+                .push_back(Piece::Bytes(std::mem::take(&mut self.open).into()).into());
         }
-    }
-
-    /// Appends a piece.
-    pub(crate) fn push(&mut self, piece: Piece) {
-        self.close();
-        self.done.push_back(piece);
     }
 
     /// Appends `[a,b,…]`.
     pub(crate) fn list(&mut self, pieces: impl IntoIterator<Item = Piece>) {
         self.open.push(b'[');
         for (at, piece) in pieces.into_iter().enumerate() {
-            if at > 0 {
-                self.open.push(b',');
-            }
-            match piece {
+            if let Piece::Bytes(bytes) = piece {
                 // Gathering a small piece is cheaper than keeping it apart.
-                Piece::Bytes(bytes) => self.open.extend_from_slice(&bytes),
-                piece => self.push(piece),
-            }
-            if self.open.len() > CHUNK_BYTES {
+                if at > 0 {
+                    self.open.push(b',');
+                }
+                self.open.extend_from_slice(&bytes);
+                if self.open.len() > CHUNK_BYTES {
+                    self.close();
+                }
+            } else {
                 self.close();
+                self.done.push_back(Placed {
+                    after_comma: at > 0,
+                    piece,
+                });
             }
         }
         self.open.push(b']');
@@ -237,7 +260,7 @@ fn is_known(headers: &HeaderMap, tag: &str) -> bool {
 
 /// The chunks of a large answer.
 struct Chunks {
-    pieces: VecDeque<Piece>,
+    pieces: VecDeque<Placed>,
     packer: Option<GzEncoder<Vec<u8>>>,
     finished: bool,
 }
@@ -291,7 +314,7 @@ mod tests {
 
     async fn stream(packer: Option<GzEncoder<Vec<u8>>>, count: usize) -> Vec<u8> {
         let pieces = (0..count)
-            .map(|n| Piece::Bytes(format!("{n},").into()))
+            .map(|n| Piece::Bytes(format!("{n},").into()).into())
             .collect();
         let chunks: Vec<_> = Chunks {
             pieces,

@@ -70,7 +70,7 @@ impl Framework {
                 .values()
                 .filter(|task| !task.object.state.is_terminal())
             {
-                for resource in &task.object.facts.task.resources {
+                for resource in &*task.object.facts.resources {
                     used.add(resource);
                 }
             }

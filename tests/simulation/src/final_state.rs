@@ -22,11 +22,11 @@ impl Simulation {
         self.active_tasks()
             .filter(|task| !task.state.is_terminal())
             .map(|task| {
-                let facts = &task.facts.task;
+                let facts = &task.facts;
                 (
                     (
-                        task.facts.framework.as_str().to_owned(),
-                        facts.task_id.value.clone(),
+                        facts.framework.as_str().to_owned(),
+                        facts.id.as_str().to_owned(),
                     ),
                     task.state,
                 )
@@ -133,10 +133,7 @@ impl Simulation {
             ));
         }
         if let Some(task) = self.active_tasks().next() {
-            return Some(format!(
-                "{i5}: the master still has task {}",
-                task.facts.task.task_id.value
-            ));
+            return Some(format!("{i5}: the master still has task {}", task.facts.id));
         }
         for (agent, machine) in self.machines.iter().enumerate() {
             if let Some(container) = machine.containers.keys().next() {

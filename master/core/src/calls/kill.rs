@@ -56,7 +56,7 @@ impl Master {
         };
         let kill = v1::KillTask {
             framework_id: events::framework_id(&task.facts.framework),
-            task_id: task.facts.task.task_id.clone(),
+            task_id: task.facts.task_id(),
             kill_policy: capped(*policy, self.agents[task.agent].draining()),
         };
         self.to_agent(task.agent, master_message::Message::KillTask(kill), out);

@@ -75,18 +75,18 @@ impl Master {
     /// The state that the framework was told last; the latest one if it was told none.
     fn tell_known(&mut self, framework: FrameworkIx, task: TaskIx, out: &mut Vec<Output>) {
         let task = &self.tasks[task];
-        let facts = &task.facts.task;
+        let facts = &task.facts;
         let state = task.status_update_state.unwrap_or(task.state);
-        let (id, agent) = (facts.task_id.clone(), Some(facts.agent_id.clone()));
+        let (id, agent) = (facts.task_id(), Some(facts.agent_id()));
         let message = "Reconciliation: Latest task state";
         let status =
             events::master_status(id, agent, state, Reason::Reconciliation, message, self.now);
-        let last = task.statuses.last().map(AsRef::as_ref);
+        let last = task.statuses.last().map(|last| last.get(facts));
         let status = TaskStatus {
-            executor_id: facts.executor_id.clone(),
-            healthy: last.and_then(|last| last.healthy),
-            check_status: last.and_then(|last| last.check_status),
-            container_status: last.and_then(|last| last.container_status.clone()),
+            executor_id: facts.task().executor_id,
+            healthy: last.as_ref().and_then(|last| last.healthy),
+            check_status: last.as_ref().and_then(|last| last.check_status),
+            container_status: last.and_then(|last| last.container_status),
             ..status
         };
         self.event(framework, events::update(status), out);

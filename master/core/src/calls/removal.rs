@@ -63,10 +63,10 @@ impl Master {
         let tasks: Vec<TaskIx> = self.frameworks[framework].tasks.values().copied().collect();
         for task in tasks {
             if !self.tasks[task].state.is_terminal() {
-                let facts = &self.tasks[task].facts.task;
+                let facts = &self.tasks[task].facts;
                 let status = events::master_status(
-                    facts.task_id.clone(),
-                    Some(facts.agent_id.clone()),
+                    facts.task_id(),
+                    Some(facts.agent_id()),
                     TaskState::Killed,
                     Reason::FrameworkRemoved,
                     "Framework removed",

@@ -5,7 +5,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
 use tepui_model::{AgentId, ExecutorId, FrameworkId, Resources, Role, TaskId, TaskState};
 use tepui_proto::convert::resources;
 use tepui_proto::mesos::agent_info::capability::Type as Capability;
@@ -17,8 +16,9 @@ use tepui_proto::tepui::v1::{
 
 use crate::allocation::agent_options;
 use crate::calls::subscribe::Wishes;
-use crate::change::{Change, TaskFacts, TaskKey, TaskList};
+use crate::change::{Change, TaskKey, TaskList};
 use crate::events;
+use crate::facts::{KeptStatus, TaskFacts};
 use crate::input::LinkKey;
 use crate::master::{Master, log};
 use crate::output::{LogLevel, Output};
@@ -363,20 +363,22 @@ impl Master {
         if was_lost.is_none() {
             self.next_task += 1;
         }
-        let mut facts = told;
-        let statuses: SmallVec<_> = std::mem::take(&mut facts.statuses)
-            .into_iter()
-            .map(|status| {
-                Arc::new(mesos::TaskStatus {
-                    data: None,
-                    ..status
-                })
-            })
+        let mut told = told;
+        told.agent_id = events::agent_id(&self.agents[agent].id);
+        let status = self.reregistered_status(&told, state);
+        let told_statuses = std::mem::take(&mut told.statuses);
+        let resources_told = std::mem::take(&mut told.resources);
+        let facts = TaskFacts::new(
+            id.clone(),
+            self.frameworks[framework].id.clone(),
+            self.agents[agent].id.clone(),
+            self.alike.share(resources_told),
+            told,
+        );
+        let statuses = told_statuses
+            .iter()
+            .map(|status| KeptStatus::new(status, &facts))
             .collect();
-        facts.agent_id = events::agent_id(&self.agents[agent].id);
-        // Decoded lists have room for more than they hold; over a million tasks that is half a gigabyte.
-        facts.resources.shrink_to_fit();
-        let status = self.reregistered_status(&facts, state);
         let task = Task {
             key,
             framework,
@@ -389,11 +391,7 @@ impl Master {
             role,
             resources,
             kill: None,
-            facts: Arc::new(TaskFacts {
-                framework: self.frameworks[framework].id.clone(),
-                agent: self.agents[agent].id.clone(),
-                task: facts,
-            }),
+            facts: Arc::new(facts),
         };
         let task = self.add_task(id, task);
         let snapshot = Arc::new(self.tasks[task].snapshot(TaskList::Active));
@@ -438,10 +436,10 @@ impl Master {
             .iter()
             .filter(|task| !listed.contains(task));
         let tasks: Vec<WireTaskKey> = missing
-            .map(|task| &self.tasks[*task].facts.task)
-            .map(|task| WireTaskKey {
-                framework_id: task.framework_id.clone(),
-                task_id: task.task_id.clone(),
+            .map(|task| &self.tasks[*task].facts)
+            .map(|facts| WireTaskKey {
+                framework_id: events::framework_id(&facts.framework),
+                task_id: facts.task_id(),
             })
             .collect();
         if !tasks.is_empty() {

@@ -162,8 +162,8 @@ impl Master {
                 "Agent has been marked gone",
             ),
         };
-        let facts = &known.facts.task;
-        let (id, agent) = (facts.task_id.clone(), Some(facts.agent_id.clone()));
+        let facts = &known.facts;
+        let (id, agent) = (facts.task_id(), Some(facts.agent_id()));
         let mut status = events::master_status(id, agent, state, reason, message, self.now);
         if cause == AgentRemoval::Unreachable {
             status.unreachable_time = Some(at.into());

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
 use tepui_model::{Resources, Role, TaskState};
 use tepui_proto::mesos::{KillPolicy, TaskStatus};
 
 use super::{AgentIx, FrameworkIx};
-use crate::change::{TaskFacts, TaskKey, TaskList, TaskSnapshot};
+use crate::change::{TaskKey, TaskList, TaskSnapshot};
+use crate::facts::{KeptStatus, Statuses, TaskFacts};
 
 /// A kill that the agent may not have heard of: repeated when the agent returns.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub(crate) struct Task {
     pub(crate) slot: u32,
     pub(crate) facts: Arc<TaskFacts>,
     pub(crate) state: TaskState,
-    pub(crate) statuses: SmallVec<[Arc<TaskStatus>; 4]>,
+    pub(crate) statuses: Statuses,
     pub(crate) status_update_state: Option<TaskState>,
     pub(crate) status_update_uuid: Option<[u8; 16]>,
     pub(crate) role: Role,
@@ -42,15 +42,15 @@ pub(crate) struct Unreachable {
 
 impl Task {
     /// Add a status (without data) to the history: of consecutive ones with one state only the last is kept.
-    pub(crate) fn remember(&mut self, status: Arc<TaskStatus>) {
+    pub(crate) fn remember(&mut self, status: &TaskStatus) {
         if self
             .statuses
             .last()
-            .is_some_and(|last| last.state == status.state)
+            .is_some_and(|last| last.state() == status.state)
         {
             self.statuses.pop();
         }
-        self.statuses.push(status);
+        self.statuses.push(KeptStatus::new(status, &self.facts));
         // States move forward, so a history has a handful of entries; a peer that flips between two is cut off here.
         if self.statuses.len() > MAX_STATUSES {
             self.statuses.remove(0);

@@ -551,8 +551,7 @@ impl Cluster {
 
     /// Tasks in a list of the view, as `id STATE`.
     pub(crate) fn listed(&self, list: tepui_master_core::TaskList) -> Vec<String> {
-        let named =
-            |task: &Arc<TaskSnapshot>| format!("{} {}", task.facts.task.task_id.value, task.state);
+        let named = |task: &Arc<TaskSnapshot>| format!("{} {}", task.facts.id, task.state);
         self.tasks
             .values()
             .filter(|task| task.list == list)

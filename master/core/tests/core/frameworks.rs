@@ -218,7 +218,8 @@ fn status_history_keeps_the_last_of_equal_states() {
     let history: Vec<(i32, Option<u8>)> = task
         .statuses
         .iter()
-        .map(|status| (status.state, status.uuid.as_ref().map(|uuid| uuid[0])))
+        .map(|status| status.get(&task.facts))
+        .map(|status| (status.state, status.uuid.map(|uuid| uuid[0])))
         .collect();
     assert_eq!(history, [(0, Some(1)), (1, Some(3))]);
     let whole = task.to_task();

@@ -330,7 +330,7 @@ pub(super) async fn tasks(face: Arc<Face>, asked: Asked) -> Response {
     let ascending = parameters.get("order").is_some_and(|order| order == "asc");
     let (framework_id, task_id) = (parameters.get("framework_id"), parameters.get("task_id"));
     let tag = Tag::of(&reign);
-    let mut found: Vec<_> = reign.view.read(|state| {
+    let found: Vec<_> = reign.view.read(|state| {
         let frameworks = state
             .frameworks
             .values()
@@ -340,19 +340,24 @@ pub(super) async fn tasks(face: Arc<Face>, asked: Asked) -> Response {
                 framework_id.is_none_or(|id| framework.shown.object.id.as_str() == id)
             })
             .flat_map(Framework::all_tasks)
-            .filter(|task| task_id.is_none_or(|id| task.object.facts.task.task_id.value == *id))
+            .filter(|task| task_id.is_none_or(|id| task.object.facts.id.as_str() == id))
             .cloned()
             .collect()
     });
+    // Each task's time is read once, not at every comparison.
     let first_seen = |task: &tepui_master_core::TaskSnapshot| {
         task.statuses
             .first()
-            .and_then(|status| status.timestamp)
+            .and_then(|status| status.get(&task.facts).timestamp)
             .unwrap_or_default()
     };
-    found.sort_by(|one, other| {
-        let order = first_seen(&one.object)
-            .total_cmp(&first_seen(&other.object))
+    let mut found: Vec<_> = found
+        .into_iter()
+        .map(|task| (first_seen(&task.object), task))
+        .collect();
+    found.sort_by(|(seen, one), (other_seen, other)| {
+        let order = seen
+            .total_cmp(other_seen)
             .then(one.object.key.cmp(&other.object.key));
         if ascending { order } else { order.reverse() }
     });
@@ -363,7 +368,7 @@ pub(super) async fn tasks(face: Arc<Face>, asked: Asked) -> Response {
                 .into_iter()
                 .skip(offset)
                 .take(limit)
-                .map(Piece::LegacyTask),
+                .map(|(_, task)| Piece::LegacyTask(task)),
         );
         pieces.text().push(b'}');
     })

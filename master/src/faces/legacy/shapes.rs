@@ -38,7 +38,7 @@ pub(crate) fn state_name(state: i32) -> &'static str {
 
 /// One TASK.
 pub(crate) fn task(snapshot: &TaskSnapshot, out: &mut Vec<u8>) {
-    let task = &snapshot.facts.task;
+    let task = snapshot.facts.task();
     json::object(out, |object| {
         object.string("id", &task.task_id.value);
         object.string("name", &task.name);
@@ -65,7 +65,7 @@ pub(crate) fn task(snapshot: &TaskSnapshot, out: &mut Vec<u8>) {
             task.resources.iter().find_map(allocated_to).unwrap_or(STAR),
         );
         object.list("statuses", &snapshot.statuses, |status, out| {
-            self::status(status, out)
+            self::status(&status.get(&snapshot.facts), out)
         });
         if let Some(user) = &task.user {
             object.string("user", user);

@@ -103,7 +103,7 @@ pub(super) fn framework(
         .tasks
         .values()
         .filter(|task| !task.object.state.is_terminal());
-    let of_tasks = active.flat_map(|task| task.object.facts.task.resources.iter());
+    let of_tasks = active.flat_map(|task| task.object.facts.resources.iter());
     let of_executors = framework
         .executors
         .values()

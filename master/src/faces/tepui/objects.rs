@@ -69,7 +69,7 @@ pub(super) fn framework(framework: &FrameworkSnapshot, out: &mut Vec<u8>) {
 /// `{key, id, name, framework, agent, executor?, list, state, role?, resources, ports?, started?, updated?, healthy?, message?, reason?}`;
 /// `list` is `active`, `unreachable` or `completed`.
 pub(super) fn task(snapshot: &TaskSnapshot, out: &mut Vec<u8>) {
-    let task = &snapshot.facts.task;
+    let task = snapshot.facts.task();
     let sum = Amounts::of(&task.resources);
     json::object(out, |object| {
         object.integer("key", i64::try_from(snapshot.key.0).unwrap_or(i64::MAX));
@@ -112,12 +112,12 @@ pub(super) fn task(snapshot: &TaskSnapshot, out: &mut Vec<u8>) {
         if let Some(time) = snapshot
             .statuses
             .iter()
-            .find(|status| status.state == running)
-            .and_then(|status| status.timestamp)
+            .find(|status| status.state() == running)
+            .and_then(|status| status.get(&snapshot.facts).timestamp)
         {
             object.double("started", time);
         }
-        if let Some(status) = snapshot.statuses.last() {
+        if let Some(status) = snapshot.last_status() {
             if let Some(time) = status.timestamp {
                 object.double("updated", time);
             }

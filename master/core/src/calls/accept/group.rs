@@ -134,20 +134,14 @@ impl Master {
         let tasks = self.agents[pool.agent].tasks.iter();
         tasks
             .map(|task| &self.tasks[*task])
+            .filter(|task| task.framework == pool.framework && !task.state.is_terminal())
+            .map(|task| task.facts.task())
             .find(|task| {
-                task.framework == pool.framework
-                    && !task.state.is_terminal()
-                    && task
-                        .facts
-                        .task
-                        .executor_id
-                        .as_ref()
-                        .is_some_and(|id| id.value == executor.as_str())
+                task.executor_id
+                    .as_ref()
+                    .is_some_and(|id| id.value == executor.as_str())
             })
-            .map(|task| {
-                let container = task.facts.task.container.as_deref();
-                group::shares_cgroups(container)
-            })
+            .map(|task| group::shares_cgroups(task.container.as_deref()))
     }
 
     fn start_group(

@@ -14,8 +14,9 @@ use tepui_proto::mesos::{ExecutorInfo, TaskInfo};
 use tepui_proto::tepui::v1::{self, master_message};
 
 use super::Pool;
-use crate::change::{Change, ExecutorSnapshot, TaskFacts, TaskKey, TaskList};
+use crate::change::{Change, ExecutorSnapshot, TaskKey, TaskList};
 use crate::events;
+use crate::facts::TaskFacts;
 use crate::master::Master;
 use crate::output::Output;
 use crate::state::{AgentIx, Executor, FrameworkIx, Task};
@@ -222,17 +223,19 @@ impl Master {
     ) {
         let (framework, agent) = (pool.framework, pool.agent);
         self.take(pool, &resources);
-        let task = self.describe(framework, agent, info);
+        let task = self.describe(framework, info);
         let task = Task {
             key: TaskKey(self.next_task),
             framework,
             agent,
             slot: 0,
-            facts: Arc::new(TaskFacts {
-                framework: self.frameworks[framework].id.clone(),
-                agent: self.agents[agent].id.clone(),
+            facts: Arc::new(TaskFacts::new(
+                id.clone(),
+                self.frameworks[framework].id.clone(),
+                self.agents[agent].id.clone(),
+                self.alike.share(info.resources.clone()),
                 task,
-            }),
+            )),
             state: TaskState::Staging,
             statuses: SmallVec::new(),
             status_update_state: None,
@@ -295,7 +298,7 @@ impl Master {
     }
 
     /// The part of a task that operators see for ever.
-    fn describe(&self, framework: FrameworkIx, agent: AgentIx, info: &TaskInfo) -> mesos::Task {
+    fn describe(&self, framework: FrameworkIx, info: &TaskInfo) -> mesos::Task {
         let framework = &self.frameworks[framework];
         let command = info.command.as_ref().or_else(|| {
             info.executor
@@ -307,15 +310,11 @@ impl Master {
             .or_else(|| Some(framework.info.user.clone()));
         mesos::Task {
             name: info.name.clone(),
-            task_id: info.task_id.clone(),
-            framework_id: events::framework_id(&framework.id),
             executor_id: info
                 .executor
                 .as_ref()
                 .map(|executor| executor.executor_id.clone()),
-            agent_id: events::agent_id(&self.agents[agent].id),
             state: TaskState::Staging.number(),
-            resources: info.resources.clone(),
             labels: info.labels.clone(),
             discovery: info.discovery.clone(),
             container: info.container.clone(),
