@@ -364,13 +364,13 @@ mod tests {
             (
                 POST,
                 "content-type: application/x-protobuf\r\n",
-                "\u{8}\u{3}",
+                "\u{10}\u{3}",
                 "other",
             ),
             (
                 POST,
                 "content-type: application/x-protobuf\r\n",
-                "\u{8}\u{2}",
+                "\u{10}\u{2}",
                 "call",
             ),
             (POST, TYPE, "{}", "other"),
