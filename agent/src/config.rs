@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tepui_coordination::{Location, LocationError, ZooKeeperOptions};
-use tepui_proto::mesos::v1::{Attribute, Resource};
+use tepui_proto::mesos::v1::{Attribute, DomainInfo, Resource};
 
 use crate::flags::Flags;
 use crate::resources::{FlagValueError, complete, parse_attributes, parse_resources};
@@ -38,6 +38,8 @@ pub struct Config {
     pub resources: Vec<Resource>,
     /// What frameworks may choose by.
     pub attributes: Vec<Attribute>,
+    /// Region and zone.
+    pub domain: Option<DomainInfo>,
     /// Nothing of the agent outlives its process: tasks are killed when it stops, however it stops, and nothing is recovered.
     pub ephemeral: bool,
     /// Tasks run as the user that they name.
@@ -155,6 +157,7 @@ impl Config {
             resources: complete(Vec::new(), &work_dir),
             work_dir,
             attributes: Vec::new(),
+            domain: None,
             ephemeral: false,
             switch_user: true,
             cgroups_root: "tepui".to_owned(),
@@ -228,6 +231,13 @@ impl Config {
                     });
             }
         }
+        check_resources(&resources).map_err(|problem| {
+            invalid(
+                "resources",
+                flags.resources.as_deref().unwrap_or_default(),
+                &problem,
+            )
+        })?;
         if flags.recover != "reconnect" {
             return Err(invalid(
                 "recover",
@@ -285,6 +295,7 @@ impl Config {
                 .map(parse_attributes)
                 .transpose()?
                 .unwrap_or_default(),
+            domain: flags.domain.as_deref().map(domain).transpose()?,
             switch_user: flags.switch_user,
             cgroups_root: flags.cgroups_root.clone(),
             cgroups_enable_cfs: flags.cgroups_enable_cfs,
@@ -320,6 +331,43 @@ fn invalid(flag: &'static str, value: &str, problem: &str) -> ConfigError {
         value: value.to_owned(),
         problem: problem.to_owned(),
     }
+}
+
+/// The agent's own check of what `--resources` says, before anybody counts on it.
+fn check_resources(resources: &[Resource]) -> Result<(), String> {
+    tepui_proto::convert::resources::from_wire(resources).map_err(|error| error.to_string())?;
+    let volume = |resource: &Resource| {
+        resource
+            .disk
+            .as_ref()
+            .is_some_and(|disk| disk.persistence.is_some())
+    };
+    let dynamic = |resource: &Resource| {
+        resource.reservation.is_some()
+            || resource.reservations.iter().any(|reservation| {
+                reservation.r#type()
+                    == tepui_proto::mesos::v1::resource::reservation_info::Type::Dynamic
+            })
+    };
+    if resources.iter().any(volume) {
+        return Err("persistent volumes are made by operations, not by flags".to_owned());
+    }
+    if resources.iter().any(dynamic) {
+        return Err("dynamic reservations are made by operations, not by flags".to_owned());
+    }
+    Ok(())
+}
+
+/// `--domain`: a DomainInfo in JSON, or `file:///path` of a file that holds one.
+fn domain(text: &str) -> Result<DomainInfo, ConfigError> {
+    let wrong = |problem: &str| invalid("domain", text, problem);
+    let content = match text.strip_prefix("file://") {
+        None => text.to_owned(),
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|error| wrong(&format!("cannot read {path}: {error}")))?,
+    };
+    tepui_proto::json::from_slice(content.trim().as_bytes())
+        .map_err(|error| wrong(&format!("not a DomainInfo in JSON: {error}")))
 }
 
 fn time(flag: &'static str, text: &str) -> Result<Duration, ConfigError> {
@@ -403,6 +451,7 @@ fn shown(flags: &Flags) -> BTreeMap<String, String> {
         flags.advertise_port.map(|port| port.to_string()),
     );
     show("hostname", flags.hostname.clone());
+    show("domain", flags.domain.clone());
     show("hostname_lookup", Some(flags.hostname_lookup.to_string()));
     show("resources", flags.resources.clone());
     show("attributes", flags.attributes.clone());

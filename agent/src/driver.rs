@@ -14,6 +14,7 @@ use crate::executors::Executors;
 use crate::hands::Hands;
 use crate::journal::{Journal, JournalError};
 use crate::link::Outbox;
+use crate::volumes::VolumesRoom;
 
 /// Inputs that may wait for the core. Beyond, those who bring them wait.
 pub(crate) const INPUTS: usize = 4096;
@@ -40,6 +41,9 @@ pub(crate) struct Driver {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) executors: Executors,
     pub(crate) hands: Hands,
+    pub(crate) volumes: VolumesRoom,
+    /// What carrying out outputs leads to at once; stepped before anything else.
+    pub(crate) own: Vec<Input>,
     pub(crate) inputs: mpsc::Receiver<Input>,
     pub(crate) stop: CancellationToken,
 }
@@ -54,6 +58,12 @@ impl Driver {
                 Ok(None) => {}
                 Ok(Some(reason)) => return Ended::Done(reason),
                 Err(error) => return Ended::Failed(error),
+            }
+            if !self.own.is_empty() {
+                for input in std::mem::take(&mut self.own) {
+                    self.core.step(self.clock.now(), input, &mut outputs);
+                }
+                continue;
             }
             let stop = self.stop.clone();
             let deadline = self
@@ -103,6 +113,18 @@ impl Driver {
                 Output::Destroy { container } => self.hands.destroy(container),
                 Output::Resize { container, limits } => self.hands.resize(container, limits),
                 Output::Forget { container } => self.hands.forget(container),
+                // In this thread: whatever follows counts on the volumes being there, or gone.
+                Output::Volumes(volumes) => {
+                    let result = self.volumes.carry_out(&volumes);
+                    if let Err(why) = &result {
+                        tracing::error!("an operation on volumes failed: {why}");
+                    }
+                    self.own.push(Input::VolumesDone {
+                        operation: volumes.operation,
+                        result,
+                    });
+                }
+                Output::VolumesSettled { operation } => self.hands.delete_volumes(operation),
                 Output::ToMaster { stream, message } => {
                     sent = true;
                     self.outbox.put(stream, *message);

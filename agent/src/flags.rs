@@ -41,6 +41,9 @@ pub struct Flags {
     /// What frameworks may choose by: 'rack:a;speed:3'
     #[arg(long)]
     pub attributes: Option<String>,
+    /// Region and zone, as JSON: '{"fault_domain":{"region":{"name":"r"},"zone":{"name":"z"}}}', or file:///path
+    #[arg(long)]
+    pub domain: Option<String>,
     /// Role of resources that are given without one
     #[arg(long, alias = "default-role", default_value = "*")]
     pub default_role: String,

@@ -16,7 +16,7 @@ use crate::containerizer::{
 use crate::executors::Inputs;
 use crate::resources::scalar;
 use crate::sandbox::Layout;
-use crate::spec::{Surroundings, limits};
+use crate::spec::{HasCommand, Surroundings, limits};
 
 const SIGKILL: i32 = 9;
 
@@ -84,6 +84,14 @@ impl Hands {
 
     pub(crate) fn forget(&self, container: CoreId) {
         self.enqueue(container, Work::Forget);
+    }
+
+    /// Deletes in the background what an operation has moved aside.
+    pub(crate) fn delete_volumes(&self, operation: bytes::Bytes) {
+        let volumes = self.surroundings.volumes.clone();
+        let config = Arc::clone(&self.surroundings.config);
+        self.runtime
+            .spawn_blocking(move || volumes.delete(&config.resources, &operation));
     }
 
     pub(crate) fn probe(&self, probe: Box<Probe>) {
@@ -180,10 +188,19 @@ impl Hands {
             .layout
             .create(&agent, framework, executor, &container, user)
             .map_err(|error| format!("Failed to create the sandbox: {error}"))?;
-        let spec = self
+        let mut spec = self
             .surroundings
             .spec(&agent, launch, &sandbox)
             .map_err(|problem| format!("Failed to launch the container: {problem}"))?;
+        let links = !self.containerizer.capabilities().namespaces;
+        let mounted = self
+            .surroundings
+            .volumes
+            .mount(launch.resources(), &sandbox, links)
+            .map_err(|problem| format!("Failed to launch the container: {problem}"))?;
+        if !links {
+            spec.mounts = mounted;
+        }
         self.containerizer
             .launch(spec)
             .await

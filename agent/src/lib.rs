@@ -22,6 +22,7 @@ mod resources;
 mod running;
 mod sandbox;
 mod spec;
+mod volumes;
 
 pub use config::{Config, ConfigError, parse_duration};
 pub use flags::Flags;

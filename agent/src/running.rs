@@ -27,6 +27,7 @@ use crate::journal::{Journal, JournalError};
 use crate::link::Outbox;
 use crate::sandbox::{Layout, allowed_age, disk_usage};
 use crate::spec::Surroundings;
+use crate::volumes::VolumesRoom;
 
 /// How long an ephemeral agent waits for its containers to end.
 const LAST_PATIENCE: Duration = Duration::from_secs(10);
@@ -135,12 +136,17 @@ impl Agent {
         let executors = Executors::new(inputs.clone());
         let layout = Layout::new(&config.work_dir);
         let agent = Arc::new(RwLock::new(String::new()));
+        let volumes = VolumesRoom::new(&config.work_dir);
+        let under_way: Vec<_> = core.unsettled_volumes().cloned().collect();
+        let (room, disks) = (volumes.clone(), config.resources.clone());
+        tokio::task::spawn_blocking(move || room.sweep(&disks, &under_way));
         let hands = Hands::new(
             Arc::clone(&containerizer),
             layout.clone(),
             Surroundings {
                 config: Arc::clone(&config),
                 endpoint: endpoint.clone(),
+                volumes: volumes.clone(),
             },
             Arc::clone(&agent),
             inputs.clone(),
@@ -164,6 +170,8 @@ impl Agent {
             outbox: Arc::clone(&outbox),
             executors,
             hands,
+            volumes,
+            own: Vec::new(),
             inputs: receiver,
             stop: stop.clone(),
         };
@@ -277,7 +285,7 @@ fn core_config(config: &Config, ip: IpAddr, port: u16) -> tepui_agent_core::Conf
             resources: config.resources.clone(),
             attributes: config.attributes.clone(),
             id: None,
-            domain: None,
+            domain: config.domain.clone(),
         },
         ip: ip.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

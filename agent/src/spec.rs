@@ -10,6 +10,7 @@ use tepui_proto::mesos::v1::{CommandInfo, ContainerInfo, Environment, Resource};
 
 use crate::config::{Config, format_duration};
 use crate::containerizer::{Command, ContainerId, LaunchSpec, Limits, Rlimit, RlimitKind};
+use crate::volumes::VolumesRoom;
 
 /// No memory limit, in a form that the kernel takes.
 const NO_MEMORY_LIMIT_BYTES: u64 = 1 << 60;
@@ -20,6 +21,7 @@ pub(crate) struct Surroundings {
     pub(crate) config: Arc<Config>,
     /// Where executors find the agent: `ip:port`.
     pub(crate) endpoint: String,
+    pub(crate) volumes: VolumesRoom,
 }
 
 impl Surroundings {
@@ -123,6 +125,8 @@ impl Surroundings {
 /// The command that a launch runs.
 pub(crate) trait HasCommand {
     fn command(&self) -> Option<&CommandInfo>;
+    /// What the container is started with.
+    fn resources(&self) -> &[Resource];
 }
 
 impl HasCommand for Launch {
@@ -130,6 +134,13 @@ impl HasCommand for Launch {
         match &self.task {
             Some(task) => task.command.as_ref(),
             None => self.executor.command.as_ref(),
+        }
+    }
+
+    fn resources(&self) -> &[Resource] {
+        match &self.task {
+            Some(task) => &task.resources,
+            None => &self.executor.resources,
         }
     }
 }

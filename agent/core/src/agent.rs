@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use indexmap::{IndexMap, IndexSet};
-use tepui_model::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskState, Time};
+use tepui_model::{AgentId, ContainerId, ExecutorId, FrameworkId, Resources, TaskState, Time};
 use tepui_proto::mesos::v1::task_status::{Reason, Source};
 use tepui_proto::mesos::v1::{DrainConfig, FrameworkInfo, TaskStatus};
 use tepui_proto::tepui::v1::agent_message::Message;
@@ -16,6 +17,7 @@ use crate::executor::Executor;
 use crate::input::Input;
 use crate::link::Link;
 use crate::messages;
+use crate::operations::{self, Operations};
 use crate::output::Output;
 use crate::record::{Acknowledged, Entry, Record, UpdateRecord};
 use crate::status::Ids;
@@ -40,6 +42,8 @@ pub(crate) enum Timer {
     Executor(ContainerId),
     /// A container has had more than it needs for a while.
     Shrink(ContainerId),
+    /// The status of an operation was not acknowledged.
+    Operation(Bytes),
     /// The master has not pinged.
     Ping,
 }
@@ -97,6 +101,12 @@ pub struct Agent {
     pub(crate) epoch: u64,
     pub(crate) link: Link,
     pub(crate) drain: Option<DrainConfig>,
+    pub(crate) drain_since: Option<Time>,
+    /// All that the agent has: as configured, with what operations have made of it.
+    pub(crate) total: Resources,
+    /// Operations have made something of it.
+    pub(crate) operated: bool,
+    pub(crate) operations: Operations,
     /// The agent ends when its last container has; why.
     pub(crate) ending: Option<String>,
     pub(crate) exited: bool,
@@ -107,15 +117,13 @@ impl Agent {
     /// An agent without a past. [`Agent::recover`] makes one that has a past.
     #[must_use]
     pub fn new(config: Config, now: Time) -> Self {
-        let ids = Ids::new(config.incarnation);
+        let mut ids = Ids::new(config.incarnation);
         let id = config
             .info
             .id
             .as_ref()
             .and_then(|id| AgentId::new(&id.value).ok());
         Self {
-            config,
-            ids,
             now,
             timers: Timers::default(),
             sequence: 0,
@@ -130,9 +138,18 @@ impl Agent {
             epoch: 0,
             link: Link::default(),
             drain: None,
+            drain_since: None,
+            total: operations::configured(&config.info.resources),
+            operated: false,
+            operations: Operations {
+                version: ids.uuid_bytes(),
+                ..Operations::default()
+            },
             ending: None,
             exited: false,
             tasks: 0,
+            config,
+            ids,
         }
     }
 
@@ -179,6 +196,7 @@ impl Agent {
             }
             Input::ExecutorDisconnected { connection } => self.executor_disconnected(connection),
             Input::Probed { probe, result } => self.probed(probe, result, out),
+            Input::VolumesDone { operation, result } => self.volumes_done(&operation, result, out),
             Input::Shutdown { reason } => self.shutdown(reason, out),
         }
         while let Some((_, timer)) = self.timers.pop(self.now) {
@@ -195,6 +213,7 @@ impl Agent {
             Timer::Check(key) => self.probe(&key, crate::probes::Kind::Check, out),
             Timer::Executor(container) => self.executor_timed_out(&container, out),
             Timer::Shrink(container) => self.shrink(&container, out),
+            Timer::Operation(uuid) => self.resend_operation(&uuid, out),
             Timer::Ping => self.ping_missed(out),
         }
     }
@@ -314,6 +333,7 @@ impl Agent {
             }
             self.send_head(&key, out);
         }
+        self.operations_durable(sequence, out);
     }
 
     // ---- updates ----------------------------------------------------------------------------------------------------------------
@@ -540,6 +560,8 @@ impl Agent {
             master: self.link.master.clone(),
             epoch: self.epoch,
             drain: self.drain,
+            drain_since: self.drain_since,
+            total: self.total_on_wire().into(),
         }))));
     }
 
@@ -591,6 +613,7 @@ impl Agent {
             key.task.clone(),
         )));
         self.framework_may_be_idle(&key.framework, out);
+        self.drain_may_be_over(out);
     }
 
     pub(crate) fn framework_may_be_idle(&mut self, id: &FrameworkId, out: &mut Vec<Output>) {

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tepui_model::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId, TaskState, Time};
 use tepui_proto::mesos::v1::{
-    DrainConfig, ExecutorInfo, FrameworkInfo, MasterInfo, Task, TaskInfo, TaskStatus,
+    DrainConfig, ExecutorInfo, FrameworkInfo, MasterInfo, Operation, Resource, Task, TaskInfo,
+    TaskStatus,
 };
 
 /// An object was added, changed or ended. Objects are told about before what belongs to them, and ended after it.
@@ -22,6 +24,10 @@ pub enum Change {
     ExecutorEnded(FrameworkId, ExecutorId),
     /// A task, new or changed.
     Task(Arc<TaskSnapshot>),
+    /// An operation on the agent's resources, new or changed.
+    Operation(Arc<Operation>),
+    /// The operation with this uuid is over, and that was acknowledged if it was to be.
+    OperationEnded(Bytes),
     /// The terminal update of the task was acknowledged, or nobody is left to take it.
     TaskEnded(FrameworkId, TaskId),
 }
@@ -39,6 +45,10 @@ pub struct AgentState {
     pub epoch: u64,
     /// Set while the operator drains the agent.
     pub drain: Option<DrainConfig>,
+    /// Since when.
+    pub drain_since: Option<Time>,
+    /// All that it has: as configured, with what operations have made of it.
+    pub total: Arc<[Resource]>,
 }
 
 /// A framework as operators see it.
@@ -96,7 +106,7 @@ pub struct TaskSnapshot {
     /// One for each state it went through, the newest of each, without `data`.
     pub statuses: Vec<Arc<TaskStatus>>,
     /// The state of the update that was last sent, with its uuid.
-    pub forwarded: Option<(TaskState, bytes::Bytes)>,
+    pub forwarded: Option<(TaskState, Bytes)>,
     /// Not given to its executor yet.
     pub queued: bool,
     /// A command task: its executor is not the framework's.

@@ -23,6 +23,8 @@ pub struct Config {
     pub executor_shutdown_grace_period: Duration,
     /// Tasks (also terminal ones whose last update is not acknowledged) that the agent holds at most; more are dropped with a reason.
     pub max_tasks: usize,
+    /// Operations whose last status is not acknowledged that the agent holds at most; more are dropped with a reason.
+    pub max_operations: usize,
     /// Updates of one task that wait for acknowledgement, at most; an executor that makes more is told to come back.
     pub max_updates_per_task: usize,
     /// Encoded bytes of one Register or RegisterMore message, about.
@@ -40,6 +42,7 @@ impl Default for Config {
             executor_reregistration_timeout: Duration::from_secs(2),
             executor_shutdown_grace_period: Duration::from_secs(5),
             max_tasks: 100_000,
+            max_operations: 10_000,
             max_updates_per_task: 1_000,
             registration_chunk_bytes: 1 << 20,
         }

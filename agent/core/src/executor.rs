@@ -448,9 +448,7 @@ impl Agent {
         if task.is_some_and(|task| task.updates.len() >= limit) {
             return Err(Refusal::Busy(task_id.as_str().to_owned()));
         }
-        let draining = task
-            .and_then(|task| task.kill.as_ref())
-            .is_some_and(|kill| kill.cause == crate::task::Cause::Draining);
+        let draining = self.drain.is_some();
         let key = TaskKey {
             framework: framework.clone(),
             task: task_id,

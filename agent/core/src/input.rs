@@ -81,6 +81,13 @@ pub enum Input {
         /// How it went.
         result: ProbeResult,
     },
+    /// The volumes of an operation are as they are to be. Ignored for operations that nobody waits for any more.
+    VolumesDone {
+        /// The operation that [`crate::Output::Volumes`] named.
+        operation: Bytes,
+        /// Or why they are not.
+        result: Result<(), String>,
+    },
     /// The operator wants the agent to end for good: everything is killed, then the agent unregisters, then [`crate::Output::Exit`].
     Shutdown {
         /// For the log and for the master.

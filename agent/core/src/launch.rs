@@ -6,7 +6,7 @@ use std::time::Duration;
 use tepui_model::{ContainerId, ExecutorId, FrameworkId, TaskId, TaskState};
 use tepui_proto::mesos::v1::framework_info::capability::Type as Capability;
 use tepui_proto::mesos::v1::task_status::{Reason, Source};
-use tepui_proto::mesos::v1::{ExecutorInfo, KillPolicy, TaskInfo, TaskStatus};
+use tepui_proto::mesos::v1::{ExecutorInfo, KillPolicy, TaskInfo};
 
 use crate::agent::{Agent, Timer};
 use crate::change::Phase;
@@ -42,11 +42,6 @@ impl Agent {
         if self.task(&key).is_some() {
             return;
         }
-        // The master sends tasks only to agents that do not drain: the operator has reactivated this one.
-        if self.drain.take().is_some() {
-            self.checkpoint(Record::Drain(Default::default()), out);
-            self.show_agent(out);
-        }
         let dropped = |message: &str| {
             (
                 TaskState::Dropped,
@@ -67,12 +62,19 @@ impl Agent {
                 "the agent holds as many tasks as it can ({})",
                 self.config.max_tasks
             )))
+        } else if self.drain.is_some() {
+            let message = "the agent is draining".to_owned();
+            Some((TaskState::Dropped, Reason::AgentDraining, message))
         } else if self.ending.is_some() || self.link.is_refused() {
             Some((
                 TaskState::Dropped,
                 Reason::AgentDisconnected,
                 "the agent is shutting down".to_owned(),
             ))
+        } else if let Some(lacking) = self.lacks_for(&info) {
+            Some(dropped(&format!(
+                "the task uses {lacking}, which the agent does not have"
+            )))
         } else if info.executor.is_some() == info.command.is_some() {
             let message = "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present";
             Some((TaskState::Error, Reason::TaskInvalid, message.to_owned()))
@@ -86,6 +88,14 @@ impl Agent {
         } else {
             self.run_on_executor(&key, info, out);
         }
+    }
+
+    /// What of the reservations and volumes that a task (and its executor) uses is not there.
+    fn lacks_for(&self, info: &TaskInfo) -> Option<String> {
+        self.lacks(&info.resources).or_else(|| {
+            let executor = info.executor.as_ref()?;
+            self.lacks(&executor.resources)
+        })
     }
 
     /// A task that never gets an executor: only its terminal update is left to deliver.
@@ -469,12 +479,9 @@ impl Agent {
             .flatten()
             .find_map(|policy| policy.grace_period.as_ref())
             .map_or(KILL_GRACE, messages::duration);
-        let grace = match (&self.drain, cause) {
-            (Some(drain), Cause::Draining) => drain
-                .max_grace_period
-                .as_ref()
-                .map_or(grace, |longest| grace.min(messages::duration(longest))),
-            _ => grace,
+        let (grace, policy) = match self.longest_grace() {
+            Some(longest) if longest < grace => (longest, Some(messages::kill_policy(longest))),
+            _ => (grace, policy),
         };
         let deadline = self.now + grace;
         let Some(task) = self.task_mut(key) else {
@@ -646,22 +653,15 @@ impl Agent {
         };
         match cause {
             Cause::Unhealthy => status.healthy = Some(false),
-            Cause::Draining => self.drained(key, &mut status),
             _ => {}
         }
-        self.take_update(key, status, false, out);
-    }
-
-    /// What a framework is told about a task that was killed because its agent drains.
-    pub(crate) fn drained(&self, key: &TaskKey, status: &mut TaskStatus) {
-        status.reason = Some(Reason::AgentDraining.into());
-        let Some(framework) = self.frameworks.get(&key.framework) else {
-            return;
-        };
-        let aware = messages::has_capability(&framework.info, Capability::PartitionAware);
-        if aware && self.drain.as_ref().is_some_and(|drain| drain.mark_gone()) {
-            status.state = TaskState::GoneByOperator.number();
+        if status.state == TaskState::Killed.number()
+            && self.drain.is_some()
+            && cause != Cause::Shutdown
+        {
+            self.drained(key, &mut status);
         }
+        self.take_update(key, status, false, out);
     }
 }
 

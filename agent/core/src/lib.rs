@@ -17,11 +17,13 @@
 mod agent;
 mod change;
 mod config;
+mod drain;
 mod executor;
 mod input;
 mod launch;
 mod link;
 mod messages;
+mod operations;
 mod output;
 mod probes;
 mod record;
@@ -38,7 +40,7 @@ pub use config::Config;
 pub use input::{
     ContainerFact, ContainerState, ExecutorAction, Exit, Input, Limitation, ProbeResult,
 };
-pub use output::{Launch, Limits, Output, Probe, ProbeKind, Refusal};
+pub use output::{Launch, Limits, Output, Probe, ProbeKind, Refusal, Volumes};
 pub use record::{Entry, Record};
 
 #[cfg(test)]

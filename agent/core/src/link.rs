@@ -9,14 +9,12 @@ use tepui_model::{AgentId, ExecutorId, FrameworkId, TaskId, TaskState};
 use tepui_proto::mesos::v1 as mesos;
 use tepui_proto::mesos::v1::agent_info::{Capability, capability};
 use tepui_proto::mesos::v1::task_status::Reason;
-use tepui_proto::mesos::v1::{
-    DrainConfig, FrameworkInfo, MasterInfo, OperationState, OperationStatus,
-};
+use tepui_proto::mesos::v1::{FrameworkInfo, MasterInfo};
 use tepui_proto::tepui::v1::agent_message::Message;
 use tepui_proto::tepui::v1::master_message::Message as FromMaster;
 use tepui_proto::tepui::v1::{
-    AgentMessage, ApplyOperation, MasterMessage, OperationUpdate, Pong, Register, RegisterMore,
-    Registered, RunTaskGroup, RunningExecutor, RunningTask, TaskKey as WireKey,
+    AgentMessage, MasterMessage, Pong, Register, RegisterMore, Registered, RunTaskGroup,
+    RunningExecutor, RunningTask, TaskKey as WireKey,
 };
 
 use crate::agent::{Agent, Framework, Timer};
@@ -112,6 +110,7 @@ impl Agent {
                 self.timers.cancel(task.updates.timer.take());
             }
         }
+        self.pause_operations();
         if was == Phase::Registered {
             self.link.master = None;
             self.show_agent(out);
@@ -153,6 +152,9 @@ impl Agent {
             capability::Type::MultiRole,
             capability::Type::HierarchicalRole,
             capability::Type::ReservationRefinement,
+            capability::Type::ResourceProvider,
+            capability::Type::ResizeVolume,
+            capability::Type::AgentOperationFeedback,
             capability::Type::AgentDraining,
             capability::Type::TaskResourceLimits,
         ];
@@ -171,8 +173,8 @@ impl Agent {
                 })
                 .collect(),
             epoch_seen: (self.epoch > 0).then_some(self.epoch),
-            checkpointed_resources: Vec::new(),
-            resource_version: None,
+            checkpointed_resources: self.total_on_wire(),
+            resource_version: Some(self.operations.version.clone()),
             frameworks: Vec::new(),
             executors: Vec::new(),
             tasks: Vec::new(),
@@ -185,6 +187,7 @@ impl Agent {
             frameworks,
             executors,
             tasks,
+            operations,
             ..
         } = parts.remove(0);
         let more = !parts.is_empty();
@@ -193,6 +196,7 @@ impl Agent {
                 frameworks,
                 executors,
                 tasks,
+                operations,
                 more: more.then_some(true),
                 ..first
             })),
@@ -250,12 +254,18 @@ impl Agent {
                 parts.fit(running.encoded_len()).tasks.push(running);
             }
         }
+        for operation in self.operations_to_tell() {
+            parts
+                .fit(operation.encoded_len())
+                .operations
+                .push(operation);
+        }
         parts.done.push(parts.part);
         parts.done
     }
 
     /// To the current stream, also before the registration is answered.
-    fn to_master(&self, message: Message, out: &mut Vec<Output>) {
+    pub(crate) fn to_master(&self, message: Message, out: &mut Vec<Output>) {
         out.push(Output::ToMaster {
             stream: self.link.stream,
             message: Box::new(AgentMessage {
@@ -350,6 +360,7 @@ impl Agent {
         for key in keys {
             self.resend_head(&key, out);
         }
+        self.resend_operations(out);
     }
 
     fn refused(&mut self, reason: &str, permanent: bool, out: &mut Vec<Output>) {
@@ -433,7 +444,11 @@ impl Agent {
                 );
             }
             FromMaster::ApplyOperation(operation) => self.apply_operation(*operation, out),
-            FromMaster::AcknowledgeOperation(_) => {}
+            FromMaster::AcknowledgeOperation(acknowledge) => self.acknowledge_operation(
+                &acknowledge.operation_uuid.value,
+                &acknowledge.status_uuid,
+                out,
+            ),
             FromMaster::Drain(drain) => self.start_drain(drain.config, out),
             FromMaster::Shutdown(shutdown) => {
                 let now = self.now;
@@ -575,50 +590,6 @@ impl Agent {
             }
         }
         self.framework_may_be_idle(id, out);
-    }
-
-    fn start_drain(&mut self, config: DrainConfig, out: &mut Vec<Output>) {
-        if self.drain.as_ref() != Some(&config) {
-            self.drain = Some(config);
-            self.checkpoint(Record::Drain(config), out);
-            self.show_agent(out);
-        }
-        let live: Vec<TaskKey> = self
-            .frameworks
-            .iter()
-            .flat_map(|(id, known)| {
-                known
-                    .tasks
-                    .iter()
-                    .map(move |(task, state)| (id, task, state))
-            })
-            .filter(|(_, _, task)| !task.state.is_terminal() && task.kill.is_none())
-            .map(|(framework, task, _)| TaskKey {
-                framework: framework.clone(),
-                task: task.clone(),
-            })
-            .collect();
-        for key in live {
-            self.kill(&key, None, Cause::Draining, out);
-        }
-    }
-
-    /// Reservations and volumes are not this agent's yet: the framework hears so.
-    fn apply_operation(&self, operation: ApplyOperation, out: &mut Vec<Output>) {
-        let status = OperationStatus {
-            operation_id: operation.info.id.clone(),
-            state: OperationState::OperationDropped.into(),
-            message: Some("this agent cannot apply operations to its resources yet".to_owned()),
-            agent_id: self.id.as_ref().map(crate::executor::agent_id),
-            ..Default::default()
-        };
-        let update = OperationUpdate {
-            framework_id: operation.framework_id,
-            status: status.clone(),
-            latest_status: status,
-            operation_uuid: operation.operation_uuid,
-        };
-        self.to_master(Message::OperationUpdate(Box::new(update)), out);
     }
 }
 

@@ -6,8 +6,8 @@ use tepui_model::TaskState;
 use tepui_proto::mesos::v1 as mesos;
 use tepui_proto::mesos::v1::framework_info::capability::Type as Capability;
 use tepui_proto::mesos::v1::{
-    CommandInfo, ContainerStatus, DurationInfo, ExecutorInfo, FrameworkInfo, NetworkInfo, Resource,
-    Task, TaskInfo, TaskStatus, network_info,
+    CommandInfo, ContainerStatus, DurationInfo, ExecutorInfo, FrameworkInfo, KillPolicy,
+    NetworkInfo, Resource, Task, TaskInfo, TaskStatus, network_info,
 };
 
 use crate::change::TaskSnapshot;
@@ -154,6 +154,15 @@ pub(crate) fn told(info: &FrameworkInfo, state: TaskState) -> TaskState {
 /// The length, never negative.
 pub(crate) fn duration(info: &DurationInfo) -> Duration {
     Duration::from_nanos(u64::try_from(info.nanoseconds).unwrap_or(0))
+}
+
+/// A policy of this patience.
+pub(crate) fn kill_policy(grace: Duration) -> KillPolicy {
+    KillPolicy {
+        grace_period: Some(DurationInfo {
+            nanoseconds: i64::try_from(grace.as_nanos()).unwrap_or(i64::MAX),
+        }),
+    }
 }
 
 /// Seconds as the wire has them: nonsense (negative, not a number) counts as none, and there is an end to patience (ten years).

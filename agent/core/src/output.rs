@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tepui_model::ContainerId;
 use tepui_proto::mesos::v1::executor::Event;
-use tepui_proto::mesos::v1::{CheckInfo, ExecutorInfo, FrameworkInfo, HealthCheck, TaskInfo};
+use tepui_proto::mesos::v1::{
+    CheckInfo, ExecutorInfo, FrameworkInfo, HealthCheck, Resource, TaskInfo,
+};
 use tepui_proto::tepui::v1::AgentMessage;
 
 use crate::change::Change;
@@ -48,6 +51,14 @@ pub enum Output {
     Forget {
         /// Which container.
         container: ContainerId,
+    },
+    /// Remove, then make, the volumes of an operation, in the order of these outputs and before any later output is carried out.
+    /// Doing it again must do no harm to what a volume holds meanwhile. Answered by [`crate::Input::VolumesDone`].
+    Volumes(Box<Volumes>),
+    /// What became of an operation with volumes is durable: nobody asks for [`Output::Volumes`] of it again.
+    VolumesSettled {
+        /// The operation.
+        operation: Bytes,
     },
     /// Send a message on the current stream.
     ToMaster {
@@ -106,6 +117,17 @@ pub struct Launch {
     pub task: Option<Arc<TaskInfo>>,
     /// What it may use.
     pub limits: Limits,
+}
+
+/// Volumes to remove and to make, for one operation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Volumes {
+    /// The operation, for the answer.
+    pub operation: Bytes,
+    /// Persistent volumes that are to be there, empty unless they have been there before.
+    pub make: Vec<Resource>,
+    /// Persistent volumes that are to be there no more, nor anything of what they held.
+    pub remove: Vec<Resource>,
 }
 
 /// What a container may use.

@@ -5,15 +5,20 @@
 
 use bytes::Bytes;
 use prost::{Message, Oneof};
+use tepui_proto::mesos::v1::offer::Operation;
 use tepui_proto::mesos::v1::{
-    DrainConfig, ExecutorInfo, FrameworkInfo, KillPolicy, TaskInfo, TaskStatus,
+    DrainConfig, ExecutorInfo, FrameworkId, FrameworkInfo, KillPolicy, OperationStatus, Resource,
+    TaskInfo, TaskStatus,
 };
 
 /// One line of the journal.
 #[derive(Clone, PartialEq, Message)]
 pub struct Entry {
     /// What it says. `None` is a record of a later version, and is skipped.
-    #[prost(oneof = "Record", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(
+        oneof = "Record",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
+    )]
     pub record: Option<Record>,
 }
 
@@ -50,12 +55,63 @@ pub enum Record {
     /// The task's end was asked for.
     #[prost(message, tag = "10")]
     Kill(KillRecord),
-    /// The operator drains this agent.
+    /// The operator drains this agent, without a time; nothing set: no more. Read, not written any more.
     #[prost(message, tag = "11")]
     Drain(DrainConfig),
     /// The executor's end was asked for.
     #[prost(message, tag = "12")]
     Shutdown(ExecutorGone),
+    /// An operation was applied to the agent's resources, or it was decided what became of it.
+    #[prost(message, tag = "13")]
+    Operation(Box<OperationRecord>),
+    /// Its last status was acknowledged; by uuid.
+    #[prost(bytes = "bytes", tag = "14")]
+    OperationOver(Bytes),
+    /// A snapshot's: all that the agent has, by the operations that are over.
+    #[prost(message, tag = "15")]
+    Total(TotalRecord),
+    /// The operator drains this agent, or no more.
+    #[prost(message, tag = "16")]
+    Draining(DrainRecord),
+}
+
+/// See [`Record::Total`].
+#[derive(Clone, PartialEq, Message)]
+pub struct TotalRecord {
+    /// All that the agent has.
+    #[prost(message, repeated, tag = "1")]
+    pub total: Vec<Resource>,
+}
+
+/// See [`Record::Draining`].
+#[derive(Clone, PartialEq, Message)]
+pub struct DrainRecord {
+    /// What the operator asked for; absent when it is over.
+    #[prost(message, optional, tag = "1")]
+    pub config: Option<DrainConfig>,
+    /// Nanoseconds since the epoch at which it began.
+    #[prost(int64, tag = "2")]
+    pub since: i64,
+}
+
+/// See [`Record::Operation`]. A later record with the same uuid replaces an earlier one.
+#[derive(Clone, PartialEq, Message)]
+pub struct OperationRecord {
+    /// The master's name for it.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub uuid: Bytes,
+    /// Whose; absent for operators' operations.
+    #[prost(message, optional, tag = "2")]
+    pub framework_id: Option<FrameworkId>,
+    /// What was asked for.
+    #[prost(message, optional, tag = "3")]
+    pub info: Option<Operation>,
+    /// What became of it; absent while its volumes are being made or removed.
+    #[prost(message, optional, tag = "4")]
+    pub status: Option<OperationStatus>,
+    /// All that the agent has from now on; nothing in a snapshot, where [`Record::Total`] says it.
+    #[prost(message, repeated, tag = "5")]
+    pub total: Vec<Resource>,
 }
 
 /// See [`Record::Executor`].

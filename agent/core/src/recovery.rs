@@ -34,6 +34,15 @@ impl Agent {
         for record in records.into_iter().filter_map(|entry| entry.record) {
             agent.replay(record);
         }
+        // The configuration may have grown since.
+        if agent.operated
+            && let Some(total) = crate::operations::rebase(
+                &crate::operations::configured(&agent.config.info.resources),
+                &agent.total,
+            )
+        {
+            agent.total = total;
+        }
         agent.show_agent(out);
         agent.show_everything(out);
         let mut facts: indexmap::IndexMap<ContainerId, ContainerState> = facts
@@ -50,6 +59,8 @@ impl Agent {
             agent.recover_executor(&framework, &executor, &container, state, out);
         }
         agent.end_orphaned_tasks(out);
+        agent.recover_operations(out);
+        agent.resume_drain(out);
         for (container, state) in facts {
             if matches!(state, ContainerState::Running { .. }) {
                 agent.orphans.insert(container.clone());
@@ -98,7 +109,10 @@ impl Agent {
                 .as_ref()
                 .map(|id| Record::Identity(id.as_str().to_owned())),
         );
-        records.extend(self.drain.map(Record::Drain));
+        if self.drain.is_some() {
+            records.push(Record::Draining(self.drain_record()));
+        }
+        self.operation_records(&mut records);
         for (id, framework) in self
             .frameworks
             .iter()
@@ -257,6 +271,10 @@ impl Agent {
             Record::Task(record) => self.replay_task(*record),
             Record::Update(record) => self.replay_update(*record),
             Record::Acknowledged(record) => self.replay_acknowledged(&record),
+            Record::Draining(record) => self.replay_drain(record),
+            Record::Total(record) => self.replay_total(&record.total),
+            Record::Operation(record) => self.replay_operation(*record),
+            Record::OperationOver(uuid) => self.replay_operation_over(&uuid),
             Record::Kill(record) => {
                 let Some(key) = key(&record.framework_id, &record.task_id) else {
                     return;
@@ -385,6 +403,7 @@ impl Agent {
                 );
             }
         }
+        self.show_operations(out);
     }
 
     // ---- meeting the containers -------------------------------------------------------------------------------------------------

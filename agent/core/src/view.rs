@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use indexmap::IndexMap;
 use tepui_model::{ExecutorId, FrameworkId, TaskId, TaskState};
-use tepui_proto::mesos::v1::FrameworkInfo;
 use tepui_proto::mesos::v1::task_status::Reason;
+use tepui_proto::mesos::v1::{FrameworkInfo, Operation};
 
 use crate::change::{AgentState, Change, ExecutorState, TaskSnapshot};
 
@@ -73,6 +74,8 @@ pub struct View {
     pub frameworks: IndexMap<FrameworkId, FrameworkView>,
     /// The last 50 that had.
     pub completed: VecDeque<FrameworkView>,
+    /// Operations on the agent's resources that are not over, by uuid.
+    pub operations: IndexMap<Bytes, Arc<Operation>>,
     /// What the metrics count.
     pub counts: Counts,
 }
@@ -135,6 +138,13 @@ impl View {
                 }
             }
             Change::Task(task) => self.task(task),
+            Change::Operation(operation) => {
+                self.operations
+                    .insert(operation.uuid.value.clone(), operation);
+            }
+            Change::OperationEnded(uuid) => {
+                self.operations.shift_remove(&uuid);
+            }
             Change::TaskEnded(framework, id) => {
                 let Some(framework) = self.frameworks.get_mut(&framework) else {
                     return;

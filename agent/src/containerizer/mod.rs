@@ -33,7 +33,7 @@ pub use event::{
     Usage, WaitStatus,
 };
 pub use spec::{
-    Command, ContainerId, DEFAULT_PATH, ExecSpec, KillScope, LaunchSpec, Limits,
+    BindMount, Command, ContainerId, DEFAULT_PATH, ExecSpec, KillScope, LaunchSpec, Limits,
     MAX_CONTAINER_ID_BYTES, Namespaces, Rlimit, RlimitKind, UNCHARGED_MEMORY_BYTES,
 };
 
@@ -282,6 +282,7 @@ impl Containerizer {
             ephemeral: self.inner.config.lifetime == Lifetime::Ephemeral,
             namespaces,
             hostname: spec.hostname,
+            mounts: spec.mounts,
             placement,
             limits: spec.limits,
             program: Program {

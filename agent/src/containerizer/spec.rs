@@ -96,6 +96,19 @@ pub struct LaunchSpec {
     pub rlimits: Vec<Rlimit>,
     /// The host name seen inside; needs `namespaces.uts`.
     pub hostname: Option<String>,
+    /// What is seen elsewhere inside; needs `namespaces.mount`.
+    pub mounts: Vec<BindMount>,
+}
+
+/// A directory of the host that a container sees in another place too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BindMount {
+    /// On the host.
+    pub source: PathBuf,
+    /// In the container; an existing directory.
+    pub target: PathBuf,
+    /// Nothing may be changed through it.
+    pub read_only: bool,
 }
 
 impl LaunchSpec {
@@ -114,6 +127,7 @@ impl LaunchSpec {
             namespaces: Namespaces::default(),
             rlimits: Vec::new(),
             hostname: None,
+            mounts: Vec::new(),
         }
     }
 }

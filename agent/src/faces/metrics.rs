@@ -29,7 +29,7 @@ pub(super) fn values(face: &Face) -> BTreeMap<String, f64> {
                 .sum()
         };
         let (total, in_use) = (
-            sum(&mut face.config.resources.iter()),
+            sum(&mut super::state::total(face, &view).iter()),
             sum(&mut used(view.frameworks.values())),
         );
         set(&format!("slave/{name}_total"), total);

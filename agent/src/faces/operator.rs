@@ -204,7 +204,7 @@ async fn carry_out(face: &Arc<Face>, call: Call) -> Result<Answer, Response> {
         Type::GetOperations => of(
             response::Type::GetOperations,
             Answer {
-                get_operations: Some(response::GetOperations::default()),
+                get_operations: Some(operations(&face.view.read())),
                 ..none
             },
         ),
@@ -234,6 +234,7 @@ async fn carry_out(face: &Arc<Face>, call: Call) -> Result<Answer, Response> {
 }
 
 fn agent(face: &Face) -> response::GetAgent {
+    let view = face.view.read();
     let id = face.agent.read().clone();
     let port = face
         .endpoint
@@ -246,15 +247,14 @@ fn agent(face: &Face) -> response::GetAgent {
             resources: face.config.resources.clone(),
             attributes: face.config.attributes.clone(),
             id: (!id.is_empty()).then_some(AgentId { value: id }),
-            domain: None,
+            domain: face.config.domain.clone(),
         }),
-        drain_config: face
-            .view
-            .read()
-            .agent
-            .as_ref()
-            .and_then(|agent| agent.drain),
-        estimated_drain_start_time: None,
+        drain_config: view.agent.as_ref().and_then(|agent| agent.drain),
+        estimated_drain_start_time: view.agent.as_ref().and_then(|agent| agent.drain_since).map(
+            |since| TimeInfo {
+                nanoseconds: since.as_nanos(),
+            },
+        ),
     }
 }
 
@@ -308,6 +308,16 @@ fn tasks(view: &View) -> response::GetTasks {
         completed_tasks: every()
             .flat_map(|executor| &executor.completed)
             .map(|task| task.to_task())
+            .collect(),
+    }
+}
+
+fn operations(view: &View) -> response::GetOperations {
+    response::GetOperations {
+        operations: view
+            .operations
+            .values()
+            .map(|operation| (**operation).clone())
             .collect(),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tepui_agent_core::TaskSnapshot;
-use tepui_agent_core::view::{ExecutorView, FrameworkView};
+use tepui_agent_core::view::{ExecutorView, FrameworkView, View};
 use tepui_proto::mesos::v1::framework_info::capability::Type as Capability;
 use tepui_proto::mesos::v1::{FrameworkInfo, Resource};
 
@@ -13,10 +13,13 @@ use super::json::{allocation_role, attributes, flags, labels, message, resources
 use super::{Face, MESOS_VERSION};
 
 /// The capabilities that the agent has, by name.
-pub(super) const CAPABILITIES: [&str; 5] = [
+pub(super) const CAPABILITIES: [&str; 8] = [
     "MULTI_ROLE",
     "HIERARCHICAL_ROLE",
     "RESERVATION_REFINEMENT",
+    "RESOURCE_PROVIDER",
+    "RESIZE_VOLUME",
+    "AGENT_OPERATION_FEEDBACK",
     "AGENT_DRAINING",
     "TASK_RESOURCE_LIMITS",
 ];
@@ -24,7 +27,7 @@ pub(super) const CAPABILITIES: [&str; 5] = [
 pub(super) fn state(face: &Face) -> Value {
     let view = face.view.read();
     let agent = face.agent.read().clone();
-    let all = &face.config.resources;
+    let all = &*total(face, &view);
     let (reserved, unreserved): (Vec<_>, Vec<_>) =
         all.iter().partition(|resource| role_of(resource) != "*");
     let in_use: Vec<Resource> = used(view.frameworks.values()).cloned().collect();
@@ -77,6 +80,9 @@ pub(super) fn state(face: &Face) -> Value {
         if let Some(drain) = &agent.drain {
             out["drain_config"] = message(drain);
         }
+        if let Some(since) = agent.drain_since {
+            out["estimated_drain_start_time_seconds"] = json!(since.as_secs_f64());
+        }
     }
     out["frameworks"] = view
         .frameworks
@@ -89,6 +95,14 @@ pub(super) fn state(face: &Face) -> Value {
         .map(|known| framework(face, &agent, known))
         .collect();
     out
+}
+
+/// All that the agent has, operations on it included.
+pub(super) fn total(face: &Face, view: &View) -> Arc<[Resource]> {
+    match &view.agent {
+        Some(agent) => Arc::clone(&agent.total),
+        None => face.config.resources.as_slice().into(),
+    }
 }
 
 /// What unfinished tasks and live executors use.

@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 use super::sys;
 use crate::containerizer::isolators::cgroups::Placement;
 use crate::containerizer::record::Process;
-use crate::containerizer::{Command, LaunchFailure, Limits, Namespaces, Rlimit, WaitStatus};
+use crate::containerizer::{
+    BindMount, Command, LaunchFailure, Limits, Namespaces, Rlimit, WaitStatus,
+};
 
 /// Most bytes of a packet: a report with a failure's words in it.
 const MAX_PACKET_BYTES: usize = 8 << 10;
@@ -56,6 +58,7 @@ pub(crate) struct Launch {
     pub(crate) ephemeral: bool,
     pub(crate) namespaces: Namespaces,
     pub(crate) hostname: Option<String>,
+    pub(crate) mounts: Vec<BindMount>,
     pub(crate) placement: Placement,
     pub(crate) limits: Limits,
     pub(crate) program: Program,

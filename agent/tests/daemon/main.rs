@@ -7,6 +7,7 @@
 
 mod http;
 mod master;
+mod operations;
 
 use std::path::Path;
 

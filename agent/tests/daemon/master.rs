@@ -12,8 +12,8 @@ use tepui_proto::mesos::v1 as mesos;
 use tepui_proto::tepui::v1::agent_message::Message as FromAgent;
 use tepui_proto::tepui::v1::master_message::Message;
 use tepui_proto::tepui::v1::{
-    AcknowledgeTask, AgentFrame, Framework, KillTask, MasterFrame, MasterMessage, Register,
-    Registered, RunTask,
+    AcknowledgeTask, AgentFrame, Framework, KillTask, MasterFrame, MasterMessage, OperationUpdate,
+    Register, Registered, RunTask,
 };
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
@@ -135,6 +135,24 @@ impl Master {
         };
         self.send(Message::Framework(Framework { info })).await;
         register
+    }
+
+    pub(crate) async fn say(&self, message: Message) {
+        self.send(message).await;
+    }
+
+    /// Waits for what became of the next operation.
+    pub(crate) async fn operation(&mut self) -> OperationUpdate {
+        loop {
+            if let FromAgent::OperationUpdate(update) = self.next().await {
+                return *update;
+            }
+        }
+    }
+
+    /// Waits until the agent has unregistered.
+    pub(crate) async fn unregistered(&mut self) {
+        while !matches!(self.next().await, FromAgent::Unregister(_)) {}
     }
 
     pub(crate) async fn run(&self, task: mesos::TaskInfo) {

@@ -8,6 +8,7 @@ mod basics;
 pub mod disk;
 pub mod duration;
 pub mod master_info;
+pub mod operation;
 mod problem;
 pub mod resources;
 

@@ -319,6 +319,7 @@ impl Simulation {
     }
 
     fn carry_out_for_agent(&mut self, agent: usize, outputs: Vec<Output>, most: usize) {
+        let mut own = Vec::new();
         for output in outputs.into_iter().take(most) {
             match output {
                 Output::Checkpoint { sequence, entry } => {
@@ -391,7 +392,12 @@ impl Simulation {
                     Invariant::Converges,
                     format!("agent {agent} ends: {reason}"),
                 ),
+                Output::Volumes(volumes) => own.push(Input::VolumesDone {
+                    operation: volumes.operation,
+                    result: Ok(()),
+                }),
                 Output::Resize { .. }
+                | Output::VolumesSettled { .. }
                 | Output::ToExecutor { .. }
                 | Output::CloseExecutor { .. }
                 | Output::Answer { .. }
@@ -399,6 +405,13 @@ impl Simulation {
             }
         }
         self.sync_soon(agent);
+        for input in own {
+            let mut more = Vec::new();
+            if let Some(core) = &mut self.machines[agent].core {
+                core.step(self.now, input, &mut more);
+            }
+            self.carry_out_for_agent(agent, more, usize::MAX);
+        }
     }
 
     fn sync_soon(&mut self, agent: usize) {
@@ -507,7 +520,10 @@ impl Simulation {
                     .executors
                     .remove(&(framework.as_str().to_owned(), executor.as_str().to_owned()));
             }
-            Change::Framework(_) | Change::FrameworkEnded(_) => {}
+            Change::Framework(_)
+            | Change::FrameworkEnded(_)
+            | Change::Operation(_)
+            | Change::OperationEnded(_) => {}
         }
     }
 }

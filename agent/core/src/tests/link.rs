@@ -192,12 +192,9 @@ fn draining_kills_everything_with_bounded_patience() {
         outcome(world.drain().last().unwrap()),
         (Killed, Some(Reason::AgentDraining))
     );
-    assert!(world.agent.drain.is_some());
+    assert_eq!(world.agent.drain, None, "nothing is left to be drained");
     world.run(command("u"));
-    assert!(
-        world.agent.drain.is_none(),
-        "a task means that the operator has reactivated the agent"
-    );
+    assert_eq!(world.did().last().unwrap(), "launch u");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod executors;
 mod laws;
 mod link;
+mod operations;
 mod recovery;
 mod tasks;
 
@@ -38,8 +39,26 @@ struct World {
     log: Vec<String>,
     /// False: nothing becomes durable.
     disk: bool,
+    /// What the master has heard about operations.
+    operations: Vec<Heard>,
+    /// Operations that registrations have listed.
+    registered_operations: Vec<String>,
+    /// Work on volumes that was asked for.
+    volumes: Vec<crate::Volumes>,
+    /// How it goes; `None`: the test says so itself.
+    volumes_work: Option<Result<(), String>>,
+    /// Operations whose volumes are settled.
+    settled: Vec<Bytes>,
     /// Which life of the agent this is, and its incarnation.
     life: u8,
+}
+
+/// What the master hears about operations.
+#[derive(Debug, Clone)]
+enum Heard {
+    /// The whole total.
+    Changed,
+    Update(tepui_proto::tepui::v1::OperationUpdate),
 }
 
 fn config() -> Config {
@@ -138,6 +157,11 @@ impl World {
             containers: Vec::new(),
             log: Vec::new(),
             disk: true,
+            operations: Vec::new(),
+            registered_operations: Vec::new(),
+            volumes: Vec::new(),
+            volumes_work: Some(Ok(())),
+            settled: Vec::new(),
             life: 7,
         }
     }
@@ -170,6 +194,7 @@ impl World {
 
     fn carry_out(&mut self, outputs: Vec<Output>) {
         let mut written = 0;
+        let mut done = Vec::new();
         for output in outputs {
             match output {
                 Output::Checkpoint { sequence, entry } => {
@@ -224,6 +249,14 @@ impl World {
                         self.log.push(format!("refused: {refusal}"));
                     }
                 }
+                Output::Volumes(volumes) => {
+                    if let Some(result) = self.volumes_work.clone() {
+                        done.push((volumes.operation, result));
+                    } else {
+                        self.volumes.push(*volumes);
+                    }
+                }
+                Output::VolumesSettled { operation } => self.settled.push(operation),
                 Output::Probe(probe) => self.log.push(format!("probe {}", probe.probe)),
                 Output::Changed(Change::TaskEnded(_, task)) => {
                     self.log.push(format!("ended {task}"))
@@ -234,6 +267,9 @@ impl World {
         }
         if written > 0 && self.disk {
             self.step(Input::Checkpointed { sequence: written });
+        }
+        for (operation, result) in done {
+            self.step(Input::VolumesDone { operation, result });
         }
     }
 
@@ -249,13 +285,25 @@ impl World {
                     status,
                 ));
             }
-            Some(Message::Register(register)) => self.log.push(format!(
-                "register id {} tasks {} executors {} more {}",
-                register.agent.id.as_ref().map_or("-", |id| &id.value),
-                register.tasks.len(),
-                register.executors.len(),
-                register.more()
-            )),
+            Some(Message::OperationUpdate(update)) => self.operations.push(Heard::Update(*update)),
+            Some(Message::ResourcesChanged(_)) => self.operations.push(Heard::Changed),
+            Some(Message::Register(register)) => {
+                self.registered_operations
+                    .extend(register.operations.iter().map(|operation| {
+                        format!(
+                            "{} {}",
+                            operation.info.id.as_ref().map_or("-", |id| &id.value),
+                            operation.latest_status.state().as_str_name()
+                        )
+                    }));
+                self.log.push(format!(
+                    "register id {} tasks {} executors {} more {}",
+                    register.agent.id.as_ref().map_or("-", |id| &id.value),
+                    register.tasks.len(),
+                    register.executors.len(),
+                    register.more()
+                ))
+            }
             Some(Message::RegisterMore(more)) => self.log.push(format!(
                 "register more, tasks {} more {}",
                 more.tasks.len(),

@@ -19,6 +19,7 @@
 pub(crate) mod cgroups;
 
 mod filesystem;
+mod mounts;
 mod namespaces;
 mod rlimits;
 
@@ -106,6 +107,7 @@ pub(crate) fn of_launch(launch: &Launch) -> Isolators {
             launch.hostname.clone(),
         )),
         Box::new(filesystem::Filesystem::new(launch.namespaces)),
+        Box::new(mounts::Mounts::new(launch.mounts.clone())),
         Box::new(rlimits::Rlimits::new(launch.program.rlimits.clone())),
     ])
 }
