@@ -182,11 +182,18 @@ impl Hands {
             .as_ref()
             .map_or("", |id| id.value.as_str());
         let executor = &launch.executor.executor_id.value;
-        let container = launch.container.to_string();
+        let container = launch.container.root().to_string();
         let user = self.surroundings.user(launch);
         let sandbox = self
             .layout
             .create(&agent, framework, executor, &container, user)
+            .and_then(|sandbox| match (&launch.task, launch.container.parent()) {
+                (Some(task), Some(_)) => {
+                    let (own, task) = (launch.container.value(), &task.task_id.value);
+                    Layout::create_nested(&sandbox, own, task, user)
+                }
+                _ => Ok(sandbox),
+            })
             .map_err(|error| format!("Failed to create the sandbox: {error}"))?;
         let mut spec = self
             .surroundings
@@ -239,7 +246,7 @@ pub(crate) async fn relay(mut events: mpsc::Receiver<ContainerEvent>, inputs: In
     while let Some(event) = events.recv().await {
         let (container, exit) = match event {
             ContainerEvent::Started { container, pid } => {
-                let Ok(container) = CoreId::new(container.as_str()) else {
+                let Ok(container) = container.as_str().parse::<CoreId>() else {
                     continue;
                 };
                 if inputs
@@ -256,7 +263,7 @@ pub(crate) async fn relay(mut events: mpsc::Receiver<ContainerEvent>, inputs: In
             }
             ContainerEvent::Exited { container, exit } => (container, exit),
         };
-        let Ok(container) = CoreId::new(container.as_str()) else {
+        let Ok(container) = container.as_str().parse::<CoreId>() else {
             continue;
         };
         let input = match core_exit(&exit) {

@@ -321,7 +321,9 @@ async fn facts(
                 (container, state)
             }
         };
-        CoreId::new(container.as_str())
+        container
+            .as_str()
+            .parse::<CoreId>()
             .ok()
             .map(|container| ContainerFact { container, state })
     };

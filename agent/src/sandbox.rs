@@ -54,19 +54,31 @@ impl Layout {
         let sandbox = self.sandbox(agent, framework, executor, container);
         fs::create_dir_all(&sandbox)?;
         fs::set_permissions(&sandbox, fs::Permissions::from_mode(0o750))?;
-        if let Some(name) = user {
-            let user = nix::unistd::User::from_name(name)?;
-            let user = user.ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::NotFound,
-                    format!("there is no user '{name}' on this machine"),
-                )
-            })?;
-            nix::unistd::chown(&sandbox, Some(user.uid), Some(user.gid))?;
-        }
+        give(&sandbox, user)?;
         if let Some(runs) = sandbox.parent() {
             latest(runs, Path::new(container));
         }
+        Ok(sandbox)
+    }
+
+    /// Makes the sandbox of a task of its own in that of its executor, `containers/<container>`, and `tasks/<task>`, which points at it.
+    pub(crate) fn create_nested(
+        executor: &Path,
+        container: &str,
+        task: &str,
+        user: Option<&str>,
+    ) -> io::Result<PathBuf> {
+        let (containers, tasks) = (executor.join("containers"), executor.join("tasks"));
+        fs::create_dir_all(&containers)?;
+        fs::create_dir_all(&tasks)?;
+        let sandbox = containers.join(container);
+        fs::create_dir(&sandbox)?;
+        fs::set_permissions(&sandbox, fs::Permissions::from_mode(0o750))?;
+        give(&sandbox, user)?;
+        // A task of the same name may have been there before.
+        let next = tasks.join(format!(".{container}"));
+        symlink(Path::new("../containers").join(container), &next)?;
+        fs::rename(&next, tasks.join(task))?;
         Ok(sandbox)
     }
 
@@ -127,6 +139,19 @@ impl Layout {
         }
         removed
     }
+}
+
+/// Makes it belong to `user`, by name.
+fn give(sandbox: &Path, user: Option<&str>) -> io::Result<()> {
+    let Some(name) = user else { return Ok(()) };
+    let user = nix::unistd::User::from_name(name)?.ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("there is no user '{name}' on this machine"),
+        )
+    })?;
+    nix::unistd::chown(sandbox, Some(user.uid), Some(user.gid))?;
+    Ok(())
 }
 
 /// Replaces the link `latest` in one step. A link that cannot be made is only a missing convenience.

@@ -92,6 +92,8 @@ pub struct Agent {
     pub(crate) unsynced: VecDeque<(u64, TaskKey)>,
     pub(crate) frameworks: IndexMap<FrameworkId, Framework>,
     pub(crate) containers: IndexMap<ContainerId, (FrameworkId, ExecutorId)>,
+    /// Containers of single tasks, nested in those of executors that the agent plays.
+    pub(crate) nested: IndexMap<ContainerId, TaskKey>,
     /// Containers whose end was ordered although nothing is known about them; their exits are of no interest.
     pub(crate) orphans: IndexSet<ContainerId>,
     pub(crate) connections: IndexMap<u64, (FrameworkId, ExecutorId)>,
@@ -130,6 +132,7 @@ impl Agent {
             unsynced: VecDeque::new(),
             frameworks: IndexMap::new(),
             containers: IndexMap::new(),
+            nested: IndexMap::new(),
             orphans: IndexSet::new(),
             connections: IndexMap::new(),
             probes: IndexMap::new(),
@@ -370,7 +373,9 @@ impl Agent {
             healthy: task.and_then(|task| task.healthy),
             check_status: task.and_then(|task| task.check_status),
             container_status: executor.map(|executor| {
-                messages::container_status(&executor.container, &self.config.ip, executor.pid)
+                let own = task.and_then(|task| Some((task.container.as_ref()?, task.pid)));
+                let (container, pid) = own.unwrap_or((&executor.container, executor.pid));
+                messages::container_status(container, &self.config.ip, pid)
             }),
             ..Default::default()
         }

@@ -10,7 +10,7 @@ use tepui_proto::mesos::v1::executor::call::Update as UpdateCall;
 use tepui_proto::mesos::v1::executor::{Event, event};
 use tepui_proto::mesos::v1::task_status::{Reason, Source};
 use tepui_proto::mesos::v1::{
-    AgentInfo, CheckStatusInfo, ExecutorInfo, FrameworkInfo, KillPolicy, TaskInfo,
+    AgentInfo, CheckStatusInfo, ExecutorInfo, FrameworkInfo, KillPolicy, TaskGroupInfo, TaskInfo,
     TaskResourceLimitation, TaskStatus, check_info,
 };
 use tepui_proto::tepui::v1::agent_message::Message;
@@ -23,7 +23,7 @@ use crate::messages::{self, Amount};
 use crate::output::{Limits, Output, Refusal};
 use crate::record::{ExecutorGone, Record};
 use crate::status::ended;
-use crate::task::TaskKey;
+use crate::task::{Cause, TaskKey};
 use crate::timers::TimerId;
 
 /// How long a container keeps room that it does not need, so that busy executors are not resized for every task.
@@ -45,6 +45,8 @@ pub(crate) enum End {
 pub(crate) struct Executor {
     pub(crate) info: Arc<ExecutorInfo>,
     pub(crate) command: bool,
+    /// A DEFAULT executor, which the agent plays: its container has no process.
+    pub(crate) builtin: bool,
     pub(crate) container: ContainerId,
     pub(crate) pid: Option<u32>,
     pub(crate) phase: Phase,
@@ -72,14 +74,24 @@ pub(crate) struct Executor {
 }
 
 impl Executor {
-    pub(crate) fn new(info: Arc<ExecutorInfo>, command: bool, container: ContainerId) -> Self {
+    pub(crate) fn new(
+        info: Arc<ExecutorInfo>,
+        command: bool,
+        builtin: bool,
+        container: ContainerId,
+    ) -> Self {
         Self {
             info,
             command,
+            builtin,
             container,
             pid: None,
-            phase: Phase::Registering,
-            started: false,
+            phase: if builtin {
+                Phase::Running
+            } else {
+                Phase::Registering
+            },
+            started: builtin,
             recovered: false,
             end: None,
             destroyed: false,
@@ -137,13 +149,27 @@ pub(crate) fn acknowledged(connection: u64, task: &TaskId, uuid: &Bytes) -> Outp
     )
 }
 
-fn launch(connection: u64, task: &TaskInfo) -> Output {
-    let launch = event::Launch { task: task.clone() };
+fn launch(connection: u64, task: TaskInfo) -> Output {
+    let launch = event::Launch { task };
     to(
         connection,
         event::Type::Launch,
         Event {
             launch: Some(Box::new(launch)),
+            ..Default::default()
+        },
+    )
+}
+
+fn launch_group(connection: u64, tasks: Vec<TaskInfo>) -> Output {
+    let launch_group = event::LaunchGroup {
+        task_group: TaskGroupInfo { tasks },
+    };
+    to(
+        connection,
+        event::Type::LaunchGroup,
+        Event {
+            launch_group: Some(launch_group.into()),
             ..Default::default()
         },
     )
@@ -182,11 +208,11 @@ impl Agent {
             .frameworks
             .get(framework)
             .ok_or(Refusal::UnknownFramework)?;
-        // The executor of a command task is the agent itself; nobody else may speak for it.
+        // The executor of a command task, or of DEFAULT groups, is the agent itself; nobody else may speak for it.
         let known = known
             .executors
             .get(executor)
-            .filter(|known| !known.command)
+            .filter(|known| !known.command && !known.builtin)
             .ok_or(Refusal::UnknownExecutor)?;
         match action {
             ExecutorAction::Subscribe {
@@ -363,10 +389,33 @@ impl Agent {
         };
         let queue = std::mem::take(&mut executor.queue);
         executor.used_once |= !queue.is_empty();
-        for id in queue {
-            if let Some(task) = known.tasks.get_mut(&id) {
+        let mut queue = queue.into_iter().peekable();
+        while let Some(first) = queue.next() {
+            let group = known.tasks.get(&first).and_then(|task| task.group.clone());
+            let mut together = vec![first];
+            if group.is_some() {
+                while let Some(next) = queue.next_if(|next| {
+                    known
+                        .tasks
+                        .get(next)
+                        .is_some_and(|task| task.group == group)
+                }) {
+                    together.push(next);
+                }
+            }
+            let infos = together
+                .iter()
+                .filter_map(|id| known.tasks.get(id))
+                .map(|task| TaskInfo::clone(&task.info));
+            match group {
+                Some(_) => out.push(launch_group(connection, infos.collect())),
+                None => out.extend(infos.map(|info| launch(connection, info))),
+            }
+            for id in together {
+                let Some(task) = known.tasks.get_mut(&id) else {
+                    continue;
+                };
                 task.queued = false;
-                out.push(launch(connection, &task.info));
                 let key = TaskKey {
                     framework: framework.clone(),
                     task: id,
@@ -476,14 +525,20 @@ impl Agent {
         }
     }
 
-    /// Gives a task to its executor, now or when it subscribes.
-    pub(crate) fn deliver(&mut self, key: &TaskKey, id: &ExecutorId, out: &mut Vec<Output>) {
-        let Some(executor) = self.executor_mut(&key.framework, id) else {
+    /// Gives tasks (one, or a group) to their executor, now or when it subscribes.
+    pub(crate) fn deliver(
+        &mut self,
+        framework: &FrameworkId,
+        id: &ExecutorId,
+        tasks: impl IntoIterator<Item = TaskId>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(executor) = self.executor_mut(framework, id) else {
             return;
         };
-        executor.queue.push(key.task.clone());
+        executor.queue.extend(tasks);
         if executor.phase == Phase::Running {
-            self.deliver_queue(&key.framework, id, out);
+            self.deliver_queue(framework, id, out);
         }
     }
 
@@ -553,6 +608,7 @@ impl Agent {
             .map_or(default, messages::duration);
         let container = executor.container.clone();
         let connection = executor.connection;
+        let builtin = executor.builtin;
         let timer = executor.timer.take();
         self.timers.cancel(timer);
         self.checkpoint(
@@ -563,6 +619,13 @@ impl Agent {
             out,
         );
         self.show_executor(framework, id, out);
+        if builtin {
+            for key in self.live_of(framework, id) {
+                self.kill(&key, None, Cause::Shutdown, out);
+            }
+            self.idle_builtins_end(framework, out);
+            return;
+        }
         match connection {
             Some(connection) => {
                 out.push(shutdown(connection));
@@ -587,6 +650,13 @@ impl Agent {
         };
         executor.phase = Phase::Terminating;
         executor.end = Some(End::Shutdown);
+        if executor.builtin {
+            for key in self.live_of(framework, id) {
+                self.destroy_nested(&key, out);
+            }
+            self.idle_builtins_end(framework, out);
+            return;
+        }
         let container = executor.container.clone();
         self.destroy(&container, out);
     }
@@ -628,6 +698,9 @@ impl Agent {
         if self.orphans.swap_remove(container) {
             self.may_exit(out);
             return;
+        }
+        if self.nested.contains_key(container) {
+            return self.nested_exited(container, exit, out);
         }
         let Some((framework, id)) = self.containers.get(container).cloned() else {
             return;
@@ -719,7 +792,7 @@ impl Agent {
         self.take_update(key, status, false, out);
     }
 
-    fn executor_terminated(
+    pub(crate) fn executor_terminated(
         &self,
         framework: &FrameworkId,
         id: &ExecutorId,
@@ -791,7 +864,7 @@ impl Agent {
         else {
             return;
         };
-        if executor.command || executor.destroyed {
+        if executor.command || executor.builtin || executor.destroyed {
             return;
         }
         let wanted = executor.wanted(None);

@@ -6,11 +6,12 @@ use std::time::Duration;
 use tepui_model::{ContainerId, ExecutorId, FrameworkId, TaskId, TaskState};
 use tepui_proto::mesos::v1::framework_info::capability::Type as Capability;
 use tepui_proto::mesos::v1::task_status::{Reason, Source};
-use tepui_proto::mesos::v1::{ExecutorInfo, KillPolicy, TaskInfo};
+use tepui_proto::mesos::v1::{ExecutorInfo, KillPolicy, Resource, TaskInfo};
 
 use crate::agent::{Agent, Timer};
 use crate::change::Phase;
 use crate::executor::{End, Executor};
+use crate::group::Membership;
 use crate::input::Exit;
 use crate::messages;
 use crate::output::{Launch, Output};
@@ -20,7 +21,7 @@ use crate::task::{Cause, Kill, Task, TaskKey};
 
 /// Between SIGTERM and SIGKILL if nobody says otherwise.
 const KILL_GRACE: Duration = Duration::from_secs(3);
-const SIGTERM: i32 = 15;
+pub(crate) const SIGTERM: i32 = 15;
 
 impl Agent {
     // ---- taking a task ----------------------------------------------------------------------------------------------------------
@@ -42,45 +43,19 @@ impl Agent {
         if self.task(&key).is_some() {
             return;
         }
-        let dropped = |message: &str| {
-            (
-                TaskState::Dropped,
-                Reason::ResourcesUnknown,
-                message.to_owned(),
-            )
-        };
-        let refusal = if self
-            .frameworks
-            .get(framework)
-            .is_none_or(|known| known.shutting_down)
-        {
-            Some(dropped(
-                "the framework is unknown to the agent, or being removed from it",
-            ))
-        } else if self.tasks >= self.config.max_tasks {
-            Some(dropped(&format!(
-                "the agent holds as many tasks as it can ({})",
-                self.config.max_tasks
-            )))
-        } else if self.drain.is_some() {
-            let message = "the agent is draining".to_owned();
-            Some((TaskState::Dropped, Reason::AgentDraining, message))
-        } else if self.ending.is_some() || self.link.is_refused() {
-            Some((
-                TaskState::Dropped,
-                Reason::AgentDisconnected,
-                "the agent is shutting down".to_owned(),
-            ))
-        } else if let Some(lacking) = self.lacks_for(&info) {
-            Some(dropped(&format!(
-                "the task uses {lacking}, which the agent does not have"
-            )))
-        } else if info.executor.is_some() == info.command.is_some() {
+        let used: Vec<_> = [
+            Some(&info.resources),
+            info.executor.as_ref().map(|executor| &executor.resources),
+        ]
+        .into_iter()
+        .flatten()
+        .map(Vec::as_slice)
+        .collect();
+        let refusal = self.unwilling(framework, &used).or_else(|| {
             let message = "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present";
-            Some((TaskState::Error, Reason::TaskInvalid, message.to_owned()))
-        } else {
-            None
-        };
+            (info.executor.is_some() == info.command.is_some())
+                .then(|| (TaskState::Error, Reason::TaskInvalid, message.to_owned()))
+        });
         if let Some((state, reason, message)) = refusal {
             self.refuse_task(&key, info, state, reason, message, out);
         } else if info.command.is_some() {
@@ -90,12 +65,38 @@ impl Agent {
         }
     }
 
-    /// What of the reservations and volumes that a task (and its executor) uses is not there.
-    fn lacks_for(&self, info: &TaskInfo) -> Option<String> {
-        self.lacks(&info.resources).or_else(|| {
-            let executor = info.executor.as_ref()?;
-            self.lacks(&executor.resources)
-        })
+    /// Why no task that uses this is taken now.
+    pub(crate) fn unwilling(
+        &self,
+        framework: &FrameworkId,
+        used: &[&[Resource]],
+    ) -> Option<(TaskState, Reason, String)> {
+        let dropped = |reason, message: String| Some((TaskState::Dropped, reason, message));
+        if self
+            .frameworks
+            .get(framework)
+            .is_none_or(|known| known.shutting_down)
+        {
+            let message = "the framework is unknown to the agent, or being removed from it";
+            return dropped(Reason::ResourcesUnknown, message.to_owned());
+        }
+        if self.tasks >= self.config.max_tasks {
+            let message = format!(
+                "the agent holds as many tasks as it can ({})",
+                self.config.max_tasks
+            );
+            return dropped(Reason::ResourcesUnknown, message);
+        }
+        if self.drain.is_some() {
+            return dropped(Reason::AgentDraining, "the agent is draining".to_owned());
+        }
+        if self.ending.is_some() || self.link.is_refused() {
+            let message = "the agent is shutting down".to_owned();
+            return dropped(Reason::AgentDisconnected, message);
+        }
+        let lacking = used.iter().find_map(|resources| self.lacks(resources))?;
+        let message = format!("the task uses {lacking}, which the agent does not have");
+        dropped(Reason::ResourcesUnknown, message)
     }
 
     /// A task that never gets an executor: only its terminal update is left to deliver.
@@ -116,7 +117,7 @@ impl Agent {
         {
             return;
         }
-        self.add_task(key, info, None, false, out);
+        self.add_task(key, info, None, false, Membership::default(), out);
         self.update(key, state, Source::Agent, Some(reason), message, out);
     }
 
@@ -133,15 +134,17 @@ impl Agent {
         }
     }
 
-    fn add_task(
+    pub(crate) fn add_task(
         &mut self,
         key: &TaskKey,
         info: TaskInfo,
         executor: Option<&ExecutorId>,
         command: bool,
+        membership: Membership,
         out: &mut Vec<Output>,
     ) {
         self.use_framework(&key.framework, out);
+        let text = |id: &Option<ContainerId>| id.as_ref().map(ToString::to_string);
         self.checkpoint(
             Record::Task(Box::new(TaskRecord {
                 framework_id: key.framework.as_str().to_owned(),
@@ -149,10 +152,12 @@ impl Agent {
                 executor_id: executor
                     .map(|id| id.as_str().to_owned())
                     .unwrap_or_default(),
+                group: text(&membership.group).unwrap_or_default(),
+                container: text(&membership.container).unwrap_or_default(),
             })),
             out,
         );
-        self.insert_task(key, info, executor, command);
+        self.insert_task(key, info, executor, command, membership);
     }
 
     pub(crate) fn insert_task(
@@ -161,6 +166,7 @@ impl Agent {
         info: TaskInfo,
         executor: Option<&ExecutorId>,
         command: bool,
+        membership: Membership,
     ) {
         let now = self.now;
         let Some(framework) = self.frameworks.get_mut(&key.framework) else {
@@ -170,19 +176,23 @@ impl Agent {
             executor.used = executor.used.plus(messages::amount(&info.resources));
             executor.live.insert(key.task.clone());
         }
+        if let Some(container) = &membership.container {
+            self.nested.insert(container.clone(), key.clone());
+        }
         framework.tasks.insert(
             key.task.clone(),
-            Task::new(Arc::new(info), executor.cloned(), command, now),
+            Task::new(Arc::new(info), executor.cloned(), command, membership, now),
         );
         self.tasks += 1;
     }
 
-    fn add_executor(
+    pub(crate) fn add_executor(
         &mut self,
         framework: &FrameworkId,
         id: &ExecutorId,
         info: ExecutorInfo,
         command: bool,
+        builtin: bool,
         out: &mut Vec<Output>,
     ) -> ContainerId {
         let container = self.ids.container();
@@ -193,13 +203,14 @@ impl Agent {
                 info: Some(info.clone()),
                 container: container.to_string(),
                 command,
+                builtin,
             })),
             out,
         );
         self.insert_executor(
             framework,
             id,
-            Executor::new(Arc::new(info), command, container.clone()),
+            Executor::new(Arc::new(info), command, builtin, container.clone()),
         );
         container
     }
@@ -234,8 +245,8 @@ impl Agent {
             return;
         }
         let executor = messages::command_executor(key.framework.as_str(), &info);
-        self.add_executor(&key.framework, &id, executor, true, out);
-        self.add_task(key, info, Some(&id), true, out);
+        self.add_executor(&key.framework, &id, executor, true, false, out);
+        self.add_task(key, info, Some(&id), true, Membership::default(), out);
         self.start_container(&key.framework, &id, Some(key), out);
         self.show_executor(&key.framework, &id, out);
         self.update(key, TaskState::Starting, Source::Executor, None, "", out);
@@ -266,15 +277,18 @@ impl Agent {
         match self.executor(&key.framework, &id) {
             None => {
                 let executor = ExecutorInfo::clone(wanted);
-                self.add_executor(&key.framework, &id, executor, false, out);
-                self.add_task(key, info, Some(&id), false, out);
+                self.add_executor(&key.framework, &id, executor, false, false, out);
+                self.add_task(key, info, Some(&id), false, Membership::default(), out);
                 self.start_container(&key.framework, &id, None, out);
                 self.show_executor(&key.framework, &id, out);
                 self.show_task(key, out);
-                self.deliver(key, &id, out);
+                self.deliver(&key.framework, &id, [key.task.clone()], out);
             }
-            Some(executor) if executor.phase == Phase::Terminating || executor.command => {
-                let message = format!("the executor '{id}' is ending");
+            Some(executor)
+                if executor.phase == Phase::Terminating || executor.command || executor.builtin =>
+            {
+                let message =
+                    format!("the executor '{id}' is ending, or takes no tasks of this kind");
                 self.refuse_task(
                     key,
                     info,
@@ -285,15 +299,15 @@ impl Agent {
                 );
             }
             Some(_) => {
-                self.add_task(key, info, Some(&id), false, out);
+                self.add_task(key, info, Some(&id), false, Membership::default(), out);
                 self.fit(&key.framework, &id, out);
                 self.show_task(key, out);
-                self.deliver(key, &id, out);
+                self.deliver(&key.framework, &id, [key.task.clone()], out);
             }
         }
     }
 
-    fn start_container(
+    pub(crate) fn start_container(
         &mut self,
         framework: &FrameworkId,
         id: &ExecutorId,
@@ -327,6 +341,9 @@ impl Agent {
         pid: Option<u32>,
         out: &mut Vec<Output>,
     ) {
+        if self.nested.contains_key(container) {
+            return self.nested_launched(container, pid, out);
+        }
         let deadline = self.now + self.config.executor_registration_timeout;
         let Some((framework, id)) = self.containers.get(container).cloned() else {
             return;
@@ -401,6 +418,9 @@ impl Agent {
             self.may_exit(out);
             return;
         }
+        if self.nested.contains_key(container) {
+            return self.nested_failed(container, reason, out);
+        }
         let Some((framework, id)) = self.containers.get(container).cloned() else {
             return;
         };
@@ -413,20 +433,19 @@ impl Agent {
                 framework: framework.clone(),
                 task,
             };
-            if self.task(&key).is_some_and(|task| task.kill.is_some()) {
-                self.killed(&key, "", out);
-            } else {
-                self.update(
-                    &key,
-                    TaskState::Failed,
-                    Source::Agent,
-                    Some(Reason::ContainerLaunchFailed),
-                    reason,
-                    out,
-                );
-            }
+            self.fail_launch(&key, reason, out);
         }
         self.remove_executor(&framework, &id, out);
+    }
+
+    /// The terminal update of a task whose container could not be started.
+    pub(crate) fn fail_launch(&mut self, key: &TaskKey, reason: &str, out: &mut Vec<Output>) {
+        if self.task(key).is_some_and(|task| task.kill.is_some()) {
+            self.killed(key, "", out);
+            return;
+        }
+        let why = Some(Reason::ContainerLaunchFailed);
+        self.update(key, TaskState::Failed, Source::Agent, why, reason, out);
     }
 
     // ---- kills ------------------------------------------------------------------------------------------------------------------
@@ -504,12 +523,16 @@ impl Agent {
         };
         task.kill = Some(asked.clone());
         let (command, timer) = (task.command, task.kill_timer.take());
+        let own = task.container.clone();
         self.timers.cancel(timer);
         self.record_kill(key, &asked, out);
         if command {
             self.kill_command(key, &id, &asked, first, out);
+        } else if let Some(container) = own {
+            self.kill_nested(key, container, &asked, first, out);
         } else if waits {
             self.killed(key, "Killed before delivery to the executor", out);
+            self.kill_group_of(key, cause, out);
         } else {
             self.pass_kill(key, &id, asked.policy, out);
         }
@@ -559,7 +582,7 @@ impl Agent {
     }
 
     /// TASK_KILLING, for those who know it.
-    fn announce_kill(&mut self, key: &TaskKey, kill: &Kill, out: &mut Vec<Output>) {
+    pub(crate) fn announce_kill(&mut self, key: &TaskKey, kill: &Kill, out: &mut Vec<Output>) {
         let Some(framework) = self.frameworks.get(&key.framework) else {
             return;
         };
@@ -575,6 +598,9 @@ impl Agent {
             return;
         };
         task.kill_timer = None;
+        if task.container.is_some() {
+            return self.destroy_nested(key, out);
+        }
         let Some(id) = task.executor.clone() else {
             return;
         };

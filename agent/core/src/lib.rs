@@ -19,6 +19,7 @@ mod change;
 mod config;
 mod drain;
 mod executor;
+mod group;
 mod input;
 mod launch;
 mod link;

@@ -13,8 +13,8 @@ use tepui_proto::mesos::v1::{FrameworkInfo, MasterInfo};
 use tepui_proto::tepui::v1::agent_message::Message;
 use tepui_proto::tepui::v1::master_message::Message as FromMaster;
 use tepui_proto::tepui::v1::{
-    AgentMessage, MasterMessage, Pong, Register, RegisterMore, Registered, RunTaskGroup,
-    RunningExecutor, RunningTask, TaskKey as WireKey,
+    AgentMessage, MasterMessage, Pong, Register, RegisterMore, Registered, RunningExecutor,
+    RunningTask, TaskKey as WireKey,
 };
 
 use crate::agent::{Agent, Framework, Timer};
@@ -495,25 +495,6 @@ impl Agent {
             self.forget_framework(&idle, out);
         }
         self.frameworks.insert(id, Framework::new(Arc::new(info)));
-    }
-
-    fn run_task_group(&mut self, run: RunTaskGroup, out: &mut Vec<Output>) {
-        for info in run.group.tasks {
-            let Some(key) = key(&run.framework_id, &info.task_id) else {
-                continue;
-            };
-            if self.task(&key).is_none() {
-                let message = "this agent cannot run task groups yet: launch the tasks one by one";
-                self.refuse_task(
-                    &key,
-                    info,
-                    TaskState::Error,
-                    Reason::TaskGroupInvalid,
-                    message,
-                    out,
-                );
-            }
-        }
     }
 
     /// The master thinks that these tasks run here: those that do not get a terminal update.

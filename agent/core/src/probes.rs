@@ -112,12 +112,11 @@ impl Agent {
         let Some(task) = framework.tasks.get_mut(&key.task) else {
             return;
         };
-        let Some(container) = task
-            .executor
-            .as_ref()
-            .and_then(|id| framework.executors.get(id))
-            .map(|executor| executor.container.clone())
-        else {
+        let of_executor = || {
+            let id = task.executor.as_ref()?;
+            Some(framework.executors.get(id)?.container.clone())
+        };
+        let Some(container) = task.container.clone().or_else(of_executor) else {
             return;
         };
         let (what, timeout, prober) = match kind {

@@ -129,6 +129,9 @@ pub struct ExecutorRecord {
     /// Made up for a command task.
     #[prost(bool, tag = "4")]
     pub command: bool,
+    /// Played by the agent: it has no process, and its tasks have containers of their own.
+    #[prost(bool, tag = "5")]
+    pub builtin: bool,
 }
 
 /// See [`Record::ExecutorGone`] and [`Record::Shutdown`].
@@ -154,6 +157,12 @@ pub struct TaskRecord {
     /// Its executor; empty for a task that never got one (only its terminal update is left to deliver).
     #[prost(string, tag = "3")]
     pub executor_id: String,
+    /// Names the group; empty for a task that came alone.
+    #[prost(string, tag = "4")]
+    pub group: String,
+    /// The task's own container, nested in that of an executor played by the agent; else empty.
+    #[prost(string, tag = "5")]
+    pub container: String,
 }
 
 /// See [`Record::Update`].

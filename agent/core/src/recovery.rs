@@ -10,6 +10,7 @@ use crate::agent::{Agent, Framework, Timer};
 use crate::change::{Change, FrameworkState, Phase};
 use crate::config::Config;
 use crate::executor::{End, Executor};
+use crate::group::Membership;
 use crate::input::{ContainerFact, ContainerState};
 use crate::messages;
 use crate::output::Output;
@@ -55,10 +56,35 @@ impl Agent {
             .map(|(container, owner)| (container.clone(), owner.clone()))
             .collect();
         for (container, (framework, executor)) in executors {
+            // It has no process; its tasks' containers follow.
+            if agent
+                .executor(&framework, &executor)
+                .is_some_and(|executor| executor.builtin)
+            {
+                facts.swap_remove(&container);
+                continue;
+            }
             let state = facts.swap_remove(&container);
             agent.recover_executor(&framework, &executor, &container, state, out);
         }
+        let nested: Vec<ContainerId> = agent.nested.keys().cloned().collect();
+        for container in &nested {
+            let ran = matches!(
+                facts.get(container),
+                Some(ContainerState::Running { .. } | ContainerState::Exited(_))
+            );
+            if let Some(key) = agent.nested.get(container).filter(|_| ran).cloned()
+                && let Some(task) = agent.task_mut(&key)
+            {
+                task.queued = false;
+            }
+        }
+        for container in nested {
+            let state = facts.swap_remove(&container);
+            agent.recover_nested(&container, state, out);
+        }
         agent.end_orphaned_tasks(out);
+        agent.settle_groups(out);
         agent.recover_operations(out);
         agent.resume_drain(out);
         for (container, state) in facts {
@@ -76,8 +102,10 @@ impl Agent {
     #[must_use]
     pub fn containers_of(records: &[Entry]) -> Vec<ContainerId> {
         let mut containers: indexmap::IndexMap<(&str, &str), &str> = indexmap::IndexMap::new();
+        let mut nested: indexmap::IndexMap<&str, &str> = indexmap::IndexMap::new();
         for record in records.iter().filter_map(|entry| entry.record.as_ref()) {
             match record {
+                Record::Executor(record) if record.builtin => {}
                 Record::Executor(record) => {
                     let executor = record
                         .info
@@ -89,12 +117,21 @@ impl Agent {
                     containers
                         .shift_remove(&(gone.framework_id.as_str(), gone.executor_id.as_str()));
                 }
-                Record::FrameworkGone(id) => containers.retain(|(framework, _), _| framework != id),
+                // Also of tasks that are over: a container that is gone is found to be gone.
+                Record::Task(record) if !record.container.is_empty() => {
+                    nested.insert(&record.container, &record.framework_id);
+                }
+                Record::FrameworkGone(id) => {
+                    containers.retain(|(framework, _), _| framework != id);
+                    nested.retain(|_, framework| framework != id);
+                }
                 _ => {}
             }
         }
         containers
             .values()
+            .copied()
+            .chain(nested.into_keys())
             .filter_map(|container| container.parse().ok())
             .collect()
     }
@@ -102,6 +139,8 @@ impl Agent {
     /// Records that mean the same as all that were ever written.
     #[must_use]
     pub fn snapshot(&self) -> Vec<Entry> {
+        let text =
+            |id: &Option<ContainerId>| id.as_ref().map(ToString::to_string).unwrap_or_default();
         let mut records = Vec::new();
         records.push(Record::Epoch(self.epoch));
         records.extend(
@@ -129,6 +168,7 @@ impl Agent {
                     info: Some((*executor.info).clone()),
                     container: executor.container.to_string(),
                     command: executor.command,
+                    builtin: executor.builtin,
                 })));
                 if executor.phase == Phase::Terminating && !executor.command {
                     let executor_id = executor_id.as_str().to_owned();
@@ -147,6 +187,8 @@ impl Agent {
                         .as_ref()
                         .map(|id| id.as_str().to_owned())
                         .unwrap_or_default(),
+                    group: text(&task.group),
+                    container: text(&task.container),
                 })));
                 let update = |status: &Arc<_>, from_executor, acknowledged| {
                     let status = Some(tepui_proto::mesos::v1::TaskStatus::clone(status));
@@ -237,7 +279,7 @@ impl Agent {
                     self.insert_executor(
                         &framework,
                         &id,
-                        Executor::new(Arc::new(info), record.command, container),
+                        Executor::new(Arc::new(info), record.command, record.builtin, container),
                     );
                 }
             }
@@ -305,8 +347,14 @@ impl Agent {
             .and_then(|id| self.executor(&key.framework, id))
             .is_some_and(|executor| executor.command);
         // A terminal command task's executor may be gone, but only a task that came with a command ever was one.
-        let command = command || (executor.is_some() && info.command.is_some());
-        self.insert_task(&key, info, executor.as_ref(), command);
+        // (and not in a group).
+        let membership = Membership {
+            group: record.group.parse().ok(),
+            container: record.container.parse().ok(),
+        };
+        let alone = membership.group.is_none();
+        let command = command || (executor.is_some() && info.command.is_some() && alone);
+        self.insert_task(&key, info, executor.as_ref(), command, membership);
     }
 
     fn replay_update(&mut self, record: UpdateRecord) {
@@ -492,7 +540,7 @@ impl Agent {
         self.command_ran_on(&key, id, container, out);
     }
 
-    fn command_ran_on(
+    pub(crate) fn command_ran_on(
         &mut self,
         key: &TaskKey,
         id: &ExecutorId,
@@ -502,11 +550,15 @@ impl Agent {
         let Some(task) = self.task(key) else { return };
         let state = task.state;
         if let Some(kill) = task.kill.clone() {
-            if let Some(executor) = self.executor_mut(&key.framework, id) {
+            if let Some(executor) = self.executor_mut(&key.framework, id)
+                && executor.command
+            {
                 executor.phase = Phase::Terminating;
                 executor.end = Some(End::Shutdown);
             }
-            if kill.during_launch {
+            if kill.during_launch && self.nested.contains_key(container) {
+                self.destroy_nested(key, out);
+            } else if kill.during_launch {
                 self.destroy(container, out);
             } else {
                 // The first signal may not have left; a second does no harm.
@@ -592,17 +644,16 @@ impl Agent {
                 .task(&key)
                 .is_some_and(|task| waits(task.state) && task.kill.is_none())
             {
-                let message = "the agent restarted while it launched the task";
-                self.update(
-                    &key,
-                    TaskState::Dropped,
-                    Source::Agent,
-                    Some(Reason::AgentRestarted),
-                    message,
-                    out,
-                );
+                self.never_ran(&key, out);
             }
         }
+    }
+
+    /// The terminal update of a task that never got beyond its start.
+    pub(crate) fn never_ran(&mut self, key: &TaskKey, out: &mut Vec<Output>) {
+        let message = "the agent restarted while it launched the task";
+        let reason = Some(Reason::AgentRestarted);
+        self.update(key, TaskState::Dropped, Source::Agent, reason, message, out);
     }
 }
 

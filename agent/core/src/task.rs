@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tepui_model::{ExecutorId, FrameworkId, TaskId, TaskState, Time};
+use tepui_model::{ContainerId, ExecutorId, FrameworkId, TaskId, TaskState, Time};
 use tepui_proto::mesos::v1::{CheckStatusInfo, KillPolicy, TaskInfo, TaskStatus};
 
 use crate::change::TaskSnapshot;
+use crate::group::Membership;
 use crate::timers::TimerId;
 use crate::updates::Updates;
 
@@ -74,6 +75,14 @@ pub(crate) struct Task {
     pub(crate) info: Arc<TaskInfo>,
     pub(crate) executor: Option<ExecutorId>,
     pub(crate) command: bool,
+    /// Names the group that it came in.
+    pub(crate) group: Option<ContainerId>,
+    /// Its own container, nested in that of an executor that the agent plays.
+    pub(crate) container: Option<ContainerId>,
+    /// Of its own container, if known.
+    pub(crate) pid: Option<u32>,
+    /// The end of its own container was ordered.
+    pub(crate) destroyed: bool,
     pub(crate) state: TaskState,
     pub(crate) since: Time,
     pub(crate) statuses: Vec<Arc<TaskStatus>>,
@@ -97,6 +106,7 @@ impl Task {
         info: Arc<TaskInfo>,
         executor: Option<ExecutorId>,
         command: bool,
+        membership: Membership,
         now: Time,
     ) -> Self {
         Self {
@@ -104,6 +114,10 @@ impl Task {
             queued: executor.is_some(),
             executor,
             command,
+            group: membership.group,
+            container: membership.container,
+            pid: None,
+            destroyed: false,
             state: TaskState::Staging,
             since: now,
             statuses: Vec::new(),

@@ -14,6 +14,8 @@ use crate::{ContainerState, Limitation};
 enum Act {
     Run(u8),
     RunCustom(u8),
+    RunGroup(u8),
+    KillGrouped(u8),
     Kill(u8),
     AcknowledgeAll,
     Launched(u8),
@@ -35,6 +37,8 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         4 => task.clone().prop_map(Act::Run),
         2 => task.clone().prop_map(Act::RunCustom),
+        2 => task.clone().prop_map(Act::RunGroup),
+        1 => task.clone().prop_map(Act::KillGrouped),
         2 => task.clone().prop_map(Act::Kill),
         4 => Just(Act::AcknowledgeAll),
         5 => (0..8_u8).prop_map(Act::Launched),
@@ -79,6 +83,10 @@ impl Chaos {
         match act {
             Act::Run(task) => world.run(command(&format!("t{task}"))),
             Act::RunCustom(task) => world.run(custom(&format!("c{task}"), "e")),
+            Act::RunGroup(number) => {
+                groups::played(world, "d", &[&format!("g{number}"), &format!("h{number}")])
+            }
+            Act::KillGrouped(task) => world.kill(&format!("g{task}"), None),
             Act::Kill(task) => world.kill(
                 &format!("{}{task}", if task % 2 == 0 { "t" } else { "c" }),
                 None,
@@ -225,5 +233,6 @@ proptest! {
         chaos.world.drain();
         prop_assert_eq!(chaos.world.agent.tasks, 0);
         prop_assert!(chaos.world.agent.containers.is_empty());
+        prop_assert!(chaos.world.agent.nested.is_empty());
     }
 }

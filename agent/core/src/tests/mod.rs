@@ -2,6 +2,7 @@
 //! line each what the agent does.
 
 mod executors;
+mod groups;
 mod laws;
 mod link;
 mod operations;

@@ -1,7 +1,7 @@
 //! Operations on the agent's own resources.
 
-use tepui_proto::mesos::v1::offer::Operation;
 use tepui_proto::mesos::v1::Resource;
+use tepui_proto::mesos::v1::offer::Operation;
 use tepui_proto::tepui::v1::{AcknowledgeOperation, ApplyOperation, OperationUpdate, Ping};
 
 use super::*;
@@ -198,9 +198,7 @@ fn statuses_are_resent_until_acknowledged_also_by_the_next_life() {
     assert_eq!(scene.heard(), [told]);
     for pause in [10, 20, 40, 80, 160, 320, 600, 600] {
         for _ in 1..pause {
-            scene
-                .world
-                .master(FromMaster::Ping(Ping { sequence: 1 }));
+            scene.world.master(FromMaster::Ping(Ping { sequence: 1 }));
             scene.world.seconds(1);
         }
         assert!(scene.heard().is_empty(), "before {pause} s");
