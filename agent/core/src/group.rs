@@ -384,6 +384,7 @@ impl Agent {
                 let Some(id) = task.executor.clone() else {
                     return;
                 };
+                self.show_task(&key, out);
                 self.command_ran_on(&key, &id, container, out);
             }
             Some(ContainerState::Exited(exit)) => self.nested_exited(container, &exit, out),

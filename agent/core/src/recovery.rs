@@ -525,6 +525,9 @@ impl Agent {
             if let Some(executor) = self.executor_mut(framework, id) {
                 executor.timer = Some(timer);
             }
+            for key in self.live_of(framework, id) {
+                self.show_task(&key, out);
+            }
             return;
         }
         executor.phase = Phase::Running;

@@ -4,7 +4,7 @@ use tepui_agent::{Agent, Config};
 use tepui_proto::mesos::v1 as mesos;
 use tepui_proto::mesos::v1::OperationState;
 use tepui_proto::mesos::v1::TaskState::{
-    TaskDropped, TaskFailed, TaskFinished, TaskKilled, TaskRunning,
+    TaskFailed, TaskFinished, TaskKilled, TaskLost, TaskRunning,
 };
 use tepui_proto::mesos::v1::task_status::Reason;
 use tepui_proto::tepui::v1::master_message::Message;
@@ -107,7 +107,7 @@ async fn what_a_volume_holds_outlives_tasks_and_the_agent() {
     }
     let unknown = volume("data", "RW", "").replace("\"v\"", "\"w\"");
     master.run(with(shell("unknown", "true"), &unknown)).await;
-    let dropped = master.until("unknown", TaskDropped).await;
+    let dropped = master.until("unknown", TaskLost).await;
     assert_eq!(dropped.reason(), Reason::ResourcesUnknown);
 
     let user = with(shell("user", "exec sleep 1000"), &data);
@@ -163,10 +163,17 @@ async fn draining_goes_on_in_the_next_life() {
                 nanoseconds: 1_000_000_000_000,
             }),
         }),
-        ..shell("stubborn", "trap '' TERM; while :; do sleep 0.05; done")
+        ..shell(
+            "stubborn",
+            "trap '' TERM; touch deaf; while :; do sleep 0.05; done",
+        )
     };
     master.run(stubborn).await;
     master.until("stubborn", TaskRunning).await;
+    let runs = "slaves/S0/frameworks/f/executors/stubborn/runs/latest/deaf";
+    while !config.work_dir.join(runs).exists() {
+        tokio::task::yield_now().await;
+    }
     let drain = mesos::DrainConfig {
         max_grace_period: Some(mesos::DurationInfo {
             nanoseconds: 500_000_000,
@@ -175,7 +182,7 @@ async fn draining_goes_on_in_the_next_life() {
     };
     master.say(Message::Drain(Drain { config: drain })).await;
     master.run(shell("late", "true")).await;
-    let late = master.until("late", TaskDropped).await;
+    let late = master.until("late", TaskLost).await;
     assert_eq!(late.reason(), Reason::AgentDraining);
     agent.shutdown().await.unwrap();
 
