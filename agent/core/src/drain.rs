@@ -39,7 +39,7 @@ impl Agent {
         }
     }
 
-    pub(crate) fn replay_drain(&mut self, record: DrainRecord) {
+    pub(crate) fn replay_drain(&mut self, record: &DrainRecord) {
         self.drain = record.config;
         self.drain_since = record.config.map(|_| Time::from_nanos(record.since));
     }

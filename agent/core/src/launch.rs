@@ -677,9 +677,8 @@ impl Agent {
             ),
             _ => self.status(key, TaskState::Killed, source, during, message.to_owned()),
         };
-        match cause {
-            Cause::Unhealthy => status.healthy = Some(false),
-            _ => {}
+        if cause == Cause::Unhealthy {
+            status.healthy = Some(false);
         }
         if status.state == TaskState::Killed.number()
             && self.drain.is_some()

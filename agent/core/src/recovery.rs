@@ -313,7 +313,7 @@ impl Agent {
             Record::Task(record) => self.replay_task(*record),
             Record::Update(record) => self.replay_update(*record),
             Record::Acknowledged(record) => self.replay_acknowledged(&record),
-            Record::Draining(record) => self.replay_drain(record),
+            Record::Draining(record) => self.replay_drain(&record),
             Record::Total(record) => self.replay_total(&record.total),
             Record::Operation(record) => self.replay_operation(*record),
             Record::OperationOver(uuid) => self.replay_operation_over(&uuid),

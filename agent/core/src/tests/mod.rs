@@ -59,7 +59,7 @@ struct World {
 enum Heard {
     /// The whole total.
     Changed,
-    Update(tepui_proto::tepui::v1::OperationUpdate),
+    Update(Box<tepui_proto::tepui::v1::OperationUpdate>),
 }
 
 fn config() -> Config {
@@ -286,7 +286,7 @@ impl World {
                     status,
                 ));
             }
-            Some(Message::OperationUpdate(update)) => self.operations.push(Heard::Update(*update)),
+            Some(Message::OperationUpdate(update)) => self.operations.push(Heard::Update(update)),
             Some(Message::ResourcesChanged(_)) => self.operations.push(Heard::Changed),
             Some(Message::Register(register)) => {
                 self.registered_operations
