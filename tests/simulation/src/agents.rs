@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use tepui_agent_core::{
     Agent, Change, Config, ContainerFact, ContainerState, Entry, Input, Output,
 };
-use tepui_model::{ContainerId, Resources, TaskState, Time};
+use tepui_model::{AgentId, ContainerId, Resources, TaskState, Time};
 use tepui_proto::convert::resources::{Encoding, to_wire};
 use tepui_proto::mesos::AgentInfo;
 use tepui_proto::tepui::v1::agent_message::Message;
@@ -13,6 +14,7 @@ use tepui_proto::tepui::v1::agent_message::Message;
 use crate::containers::{Container, Stage};
 use crate::invariants::Invariant;
 use crate::network::{Host, Payload, Way};
+use crate::operators::total_of;
 use crate::random::Random;
 use crate::scenario::Sabotage;
 use crate::world::{Happening, Simulation, trace};
@@ -38,6 +40,10 @@ pub(crate) struct Machine {
     /// What the core shows, by framework and task.
     pub(crate) tasks: BTreeMap<(String, String), TaskState>,
     pub(crate) executors: BTreeMap<(String, String), ContainerId>,
+    /// The ids that it has had; the last one is the present one.
+    pub(crate) ids: Vec<AgentId>,
+    /// All that it has, as the core shows it.
+    pub(crate) total: Resources,
 }
 
 const SIGKILL: i32 = 9;
@@ -60,6 +66,8 @@ impl Machine {
             containers: BTreeMap::new(),
             tasks: BTreeMap::new(),
             executors: BTreeMap::new(),
+            ids: Vec::new(),
+            total: Resources::new(),
         }
     }
 
@@ -71,7 +79,7 @@ impl Machine {
 impl Simulation {
     fn agent_config(&self, agent: usize) -> Config {
         let machine = &self.machines[agent];
-        let total: Resources = format!("cpus:{};mem:{}", machine.cpus, machine.mem_mib)
+        let total: Resources = format!("cpus:{};mem:{};disk:400", machine.cpus, machine.mem_mib)
             .parse()
             .unwrap_or_default();
         let mut incarnation = [0; 16];
@@ -319,7 +327,7 @@ impl Simulation {
     }
 
     fn carry_out_for_agent(&mut self, agent: usize, outputs: Vec<Output>, most: usize) {
-        let mut own = Vec::new();
+        let mut exit = None;
         for output in outputs.into_iter().take(most) {
             match output {
                 Output::Checkpoint { sequence, entry } => {
@@ -371,8 +379,13 @@ impl Simulation {
                 Output::ToMaster { stream, message } => {
                     self.leaves_agent(agent, message.message.as_ref());
                     let wire = usize::try_from(stream).unwrap_or(usize::MAX);
-                    let lost = self.scenario.sabotage == Some(Sabotage::LosesTerminalUpdates)
-                        && ends_task(message.message.as_ref());
+                    let lost = match self.scenario.sabotage {
+                        Some(Sabotage::LosesTerminalUpdates) => ends_task(message.message.as_ref()),
+                        Some(Sabotage::LosesOperationUpdates) => {
+                            matches!(message.message, Some(Message::OperationUpdate(_)))
+                        }
+                        _ => false,
+                    };
                     if self.machines[agent].wire == Some(wire) && !lost {
                         self.send(wire, Way::Up, Payload::FromAgent(message));
                     }
@@ -388,16 +401,24 @@ impl Simulation {
                     }
                 }
                 Output::Changed(change) => self.agent_shows(agent, change),
-                Output::Exit { reason } => self.breach(
-                    Invariant::Converges,
-                    format!("agent {agent} ends: {reason}"),
-                ),
-                Output::Volumes(volumes) => own.push(Input::VolumesDone {
-                    operation: volumes.operation,
-                    result: Ok(()),
-                }),
-                Output::Resize { .. }
-                | Output::VolumesSettled { .. }
+                Output::Exit { reason } => exit = Some(reason),
+                Output::Volumes(volumes) => {
+                    let life = self.machines[agent].life;
+                    let fails = self.trouble() && self.random.percent(10);
+                    let operation = volumes.operation;
+                    self.after(
+                        0,
+                        200,
+                        Happening::VolumesDone {
+                            agent,
+                            life,
+                            operation,
+                            fails,
+                        },
+                    );
+                }
+                Output::VolumesSettled { .. }
+                | Output::Resize { .. }
                 | Output::ToExecutor { .. }
                 | Output::CloseExecutor { .. }
                 | Output::Answer { .. }
@@ -405,12 +426,68 @@ impl Simulation {
             }
         }
         self.sync_soon(agent);
-        for input in own {
-            let mut more = Vec::new();
-            if let Some(core) = &mut self.machines[agent].core {
-                core.step(self.now, input, &mut more);
-            }
-            self.carry_out_for_agent(agent, more, usize::MAX);
+        if let Some(reason) = exit {
+            self.agent_exits(agent, &reason);
+        }
+    }
+
+    /// It was told to leave, and has ended everything before. Somebody starts it again later.
+    fn agent_exits(&mut self, agent: usize, reason: &str) {
+        trace!(self, "agent {agent} ends: {reason}");
+        let machine = &mut self.machines[agent];
+        machine.core = None;
+        // What it has done last may not be heard of.
+        self.forgotten.extend(machine.ids.last().cloned());
+        if let Some(wire) = machine.wire.take() {
+            self.close(wire, Way::Up);
+        }
+        let lives = |container: &Container| container.lives();
+        if self.machines[agent].containers.values().any(lives) {
+            self.breach(
+                Invariant::Converges,
+                format!("agent {agent} ends, and its containers run"),
+            );
+        }
+        self.after(20, 30_000, Happening::AgentStarts(agent));
+    }
+
+    pub(crate) fn volumes_done(&mut self, agent: usize, life: u32, operation: Bytes, fails: bool) {
+        if self.machines[agent].life != life {
+            return;
+        }
+        let result = if fails {
+            Err("the disk is broken".to_owned())
+        } else {
+            Ok(())
+        };
+        self.agent_step(agent, Input::VolumesDone { operation, result });
+    }
+
+    /// I11: a master tells that this agent has drained.
+    pub(crate) fn check_drained(&mut self, master: usize, id: &AgentId) {
+        let on = |machine: &&Machine| machine.ids.last() == Some(id);
+        let Some(machine) = self.machines.iter().find(on) else {
+            return;
+        };
+        let runs = machine.containers.iter().find(|(_, known)| known.lives());
+        if let Some((container, _)) = runs {
+            let what = format!("to master {master} agent {id} has drained, and {container} runs");
+            self.breach(Invariant::Drained, what);
+        }
+    }
+
+    /// I11: nothing begins on an agent that has drained.
+    pub(crate) fn check_may_launch(&mut self, agent: usize) {
+        let Some(id) = self.machines[agent].ids.last() else {
+            return;
+        };
+        let drained = self.stored.registry.agents.iter().any(|known| {
+            let name = known.info.id.as_ref().map(|known| known.value.as_str());
+            name == Some(id.as_str()) && known.drain.as_ref().is_some_and(|drain| drain.drained)
+        });
+        if drained {
+            let what = format!("agent {id} has drained, and launches");
+            self.breach(Invariant::Drained, what);
         }
     }
 
@@ -458,6 +535,9 @@ impl Simulation {
     }
 
     fn leaves_agent(&mut self, agent: usize, message: Option<&Message>) {
+        if let Some(Message::OperationUpdate(update)) = message {
+            return self.operation_leaves_agent(agent, update);
+        }
         let Some(Message::TaskUpdate(update)) = message else {
             return;
         };
@@ -471,10 +551,11 @@ impl Simulation {
             update.status.task_id.value.clone(),
         );
         let uuid = update.status.uuid.clone().unwrap_or_default();
-        let (first, known) = self
+        let own = self.machines[agent].ids.last().cloned();
+        let (first, known, _) = self
             .ended
             .entry(key)
-            .or_insert((state, uuid.clone()))
+            .or_insert((state, uuid.clone(), own))
             .clone();
         if known != uuid {
             let task = &update.status.task_id.value;
@@ -491,7 +572,15 @@ impl Simulation {
     fn agent_shows(&mut self, agent: usize, change: Change) {
         let machine = &mut self.machines[agent];
         match change {
-            Change::Agent(state) => machine.epoch = machine.epoch.max(state.epoch),
+            Change::Agent(state) => {
+                machine.epoch = machine.epoch.max(state.epoch);
+                if let Some(id) = &state.id
+                    && machine.ids.last() != Some(id)
+                {
+                    machine.ids.push(id.clone());
+                }
+                machine.total = total_of(&state.total);
+            }
             Change::Task(task) => {
                 machine.tasks.insert(
                     (

@@ -46,6 +46,7 @@ impl Simulation {
             out_of_memory: self.random.percent(5),
             state: Stage::Preparing,
         };
+        self.check_may_launch(agent);
         let machine = &mut self.machines[agent];
         if machine
             .containers
@@ -158,7 +159,12 @@ impl Simulation {
 
     pub(crate) fn container_over(&mut self, agent: usize, id: &ContainerId, state: ContainerState) {
         trace!(self, "container {id} is over: {state:?}");
-        if let Some(container) = self.machines[agent].containers.get_mut(id) {
+        let left = self.scenario.sabotage == Some(Sabotage::LeavesContainers);
+        if let Some(container) = self.machines[agent]
+            .containers
+            .get_mut(id)
+            .filter(|_| !left)
+        {
             container.state = Stage::Over(state.clone());
         }
         let container = id.clone();

@@ -126,6 +126,7 @@ impl Simulation {
                 self.after(1, 1_000, Happening::Depose(master));
             }
         }
+        self.after(1_000, 5_000, Happening::Tidy);
         for agent in 0..self.machines.len() {
             self.after(1, 1_000, Happening::AgentStarts(agent));
             self.after(1, 2_000, Happening::LeaderSeen(Host::Agent(agent)));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tepui_model::TaskState;
+use tepui_model::{AgentId, TaskState};
 
 use crate::invariants::Invariant;
 use crate::world::Simulation;
@@ -10,6 +10,13 @@ use crate::world::Simulation;
 type Tasks = BTreeMap<(String, String), TaskState>;
 
 impl Simulation {
+    /// Whether what this agent had to tell last may not have been heard: it is gone, or was removed.
+    pub(crate) fn is_lost(&self, agent: &str) -> bool {
+        let gone = &self.stored.registry.gone;
+        gone.iter().any(|(id, _)| id.as_str() == agent)
+            || self.forgotten.iter().any(|id| id.as_str() == agent)
+    }
+
     fn at_agents(&self) -> Tasks {
         self.machines
             .iter()
@@ -85,7 +92,17 @@ impl Simulation {
                 return Some(format!("{i5}: {names} do not agree: {difference}"));
             }
         }
-        for (key, (state, _)) in &self.ended {
+        if let Some(what) = self.misremembered() {
+            return Some(format!("{}: to the leader {what}", Invariant::Durable));
+        }
+        if let Some(what) = self.operations_unsettled() {
+            return Some(what);
+        }
+        for (key, (state, _, agent)) in &self.ended {
+            let lost = |agent: &AgentId| self.is_lost(agent.as_str());
+            if self.torn_down.contains(&key.0) || agent.as_ref().is_some_and(lost) {
+                continue;
+            }
             let heard = self.schedulers.iter().any(|scheduler| {
                 scheduler.id.as_ref() == Some(&key.0)
                     && scheduler

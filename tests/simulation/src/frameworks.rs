@@ -7,11 +7,15 @@ use tepui_model::{TaskState, Time};
 use tepui_proto::mesos::framework_info::{Capability, capability};
 use tepui_proto::mesos::scheduler::call::{self, Type};
 use tepui_proto::mesos::scheduler::{Call, Event, event};
-use tepui_proto::mesos::{AgentId, FrameworkId, FrameworkInfo, Offer, TaskId, TaskStatus};
+use tepui_proto::mesos::{
+    AgentId, FrameworkId, FrameworkInfo, Offer, OfferId, Resource, TaskId, TaskStatus,
+};
 
 use crate::invariants::Invariant;
 use crate::network::{Host, Payload, Way};
+use crate::operations;
 use crate::random::Random;
+use crate::scenario::Sabotage;
 use crate::world::{Happening, Simulation, trace};
 
 /// A scheduler, and what it remembers over its crashes.
@@ -22,11 +26,12 @@ pub(crate) struct Scheduler {
     pub(crate) wire: Option<usize>,
     pub(crate) leader: usize,
     subscribed: bool,
-    roles: Vec<String>,
+    pub(crate) roles: Vec<String>,
     partition_aware: bool,
     hoards: bool,
     pub(crate) offers: BTreeMap<String, Offer>,
     pub(crate) jobs: BTreeMap<String, Job>,
+    pub(crate) operations: BTreeMap<String, operations::Job>,
 }
 
 /// A task as its scheduler knows it.
@@ -44,6 +49,9 @@ impl Scheduler {
         if random.percent(30) {
             roles.push(format!("own{index}"));
         }
+        if random.percent(20) {
+            roles.push("web/shop".to_owned());
+        }
         Self {
             id: None,
             life: 0,
@@ -56,6 +64,7 @@ impl Scheduler {
             hoards: random.percent(20),
             offers: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            operations: BTreeMap::new(),
         }
     }
 
@@ -116,6 +125,7 @@ impl Simulation {
         let mut capabilities = vec![
             capability::Type::MultiRole,
             capability::Type::TaskKillingState,
+            capability::Type::ReservationRefinement,
         ];
         if scheduler.partition_aware {
             capabilities.push(capability::Type::PartitionAware);
@@ -202,9 +212,22 @@ impl Simulation {
                 scheduler.subscribed = true;
                 scheduler.id = Some(subscribed.framework_id.value);
                 self.reconcile_all(framework);
+                self.reconcile_operations(framework);
+            }
+            event::Type::UpdateOperationStatus => {
+                if let Some(update) = event.update_operation_status {
+                    self.told_operation(framework, update.status);
+                }
+            }
+            event::Type::InverseOffers => {
+                let offers = event.inverse_offers.map(|offers| offers.inverse_offers);
+                for offer in offers.unwrap_or_default() {
+                    self.answer_inverse(framework, offer.id);
+                }
             }
             event::Type::Offers => {
-                for offer in event.offers.map(|offers| offers.offers).unwrap_or_default() {
+                for mut offer in event.offers.map(|offers| offers.offers).unwrap_or_default() {
+                    self.check_offer(framework, &mut offer);
                     let id = offer.id.value.clone();
                     let hoarded = self.schedulers[framework].hoards && self.random.percent(50);
                     self.schedulers[framework].offers.insert(id.clone(), offer);
@@ -235,7 +258,9 @@ impl Simulation {
             }
             event::Type::Error => {
                 let message = event.error.map(|error| error.message).unwrap_or_default();
-                if message != "Framework failed over" {
+                if message == "Framework has been removed" {
+                    self.begin_anew(framework);
+                } else if message != "Framework failed over" {
                     self.breach(
                         Invariant::Converges,
                         format!("framework {framework} hears an error: {message}"),
@@ -244,6 +269,74 @@ impl Simulation {
             }
             _ => {}
         }
+    }
+
+    /// I7: all of an offer may be used in its role, which is one of the framework's.
+    fn check_offer(&mut self, framework: usize, offer: &mut Offer) {
+        if self.scenario.sabotage == Some(Sabotage::MislabelsReservations) {
+            for resource in &mut offer.resources {
+                if let Some(last) = resource.reservations.last_mut() {
+                    last.role = Some("strangers".to_owned());
+                }
+            }
+        }
+        let role = offer
+            .allocation_info
+            .as_ref()
+            .and_then(|info| info.role.clone());
+        let role = role.unwrap_or_default();
+        let roles = &self.schedulers[framework].roles;
+        let foreign = usable(&offer.resources, &role).err();
+        let foreign = foreign.or((!roles.contains(&role)).then(|| format!("role {role}")));
+        if let Some(what) = foreign {
+            let id = &offer.id.value;
+            self.breach(
+                Invariant::Reservation,
+                format!("framework {framework} is offered {what} in {id} in role {role}"),
+            );
+        }
+    }
+
+    /// A question about maintenance; now and then it stays open.
+    fn answer_inverse(&mut self, framework: usize, id: OfferId) {
+        let life = self.schedulers[framework].life;
+        let inverse_offer_ids = vec![id];
+        let call = match self.random.below(3) {
+            0 => return,
+            1 => Call {
+                accept_inverse_offers: Some(call::AcceptInverseOffers {
+                    inverse_offer_ids,
+                    filters: None,
+                }),
+                ..call(Type::AcceptInverseOffers)
+            },
+            _ => Call {
+                decline_inverse_offers: Some(call::DeclineInverseOffers {
+                    inverse_offer_ids,
+                    filters: None,
+                }),
+                ..call(Type::DeclineInverseOffers)
+            },
+        };
+        let call = Box::new(call);
+        self.after(
+            1,
+            5_000,
+            Happening::Say {
+                framework,
+                life,
+                call,
+            },
+        );
+    }
+
+    /// Its id was taken away: it comes back as another framework, which has nothing.
+    fn begin_anew(&mut self, framework: usize) {
+        let scheduler = &mut self.schedulers[framework];
+        trace!(self, "framework {framework} was torn down");
+        scheduler.id = None;
+        scheduler.jobs.clear();
+        scheduler.operations.clear();
     }
 
     fn told(&mut self, framework: usize, status: TaskStatus) {
@@ -323,6 +416,19 @@ impl Simulation {
             );
         }
     }
+}
+
+/// I7: what is reserved is reserved for this role or one above it.
+pub(crate) fn usable(resources: &[Resource], role: &str) -> Result<(), String> {
+    let foreign = resources.iter().find(|resource| {
+        let owner = resource.reservations.last();
+        let owner = owner.and_then(|last| last.role.as_deref());
+        owner.is_some_and(|owner| {
+            let above = role.strip_prefix(owner);
+            above.is_none_or(|rest| !rest.is_empty() && !rest.starts_with('/'))
+        })
+    });
+    foreign.map_or(Ok(()), |resource| Err(format!("{resource:?}")))
 }
 
 impl Scheduler {

@@ -19,6 +19,18 @@ pub enum Invariant {
     Converges,
     /// I6: nobody obeys a leader after having obeyed its successor.
     Epoch,
+    /// I7: what is reserved is only offered to, and used by, those whom it is reserved for.
+    Reservation,
+    /// I8: no offer passes a role's limit, or takes what others are guaranteed.
+    Quota,
+    /// I9: what an operator was told to be done is in the store, and every later leader knows it.
+    Durable,
+    /// I10: an agent that is gone never returns, and nothing counts as running on it.
+    Gone,
+    /// I11: nothing runs on an agent that has drained.
+    Drained,
+    /// I12: an operation ends one way, its framework hears how, and master and agent agree on what the agent has.
+    Operations,
 }
 
 impl fmt::Display for Invariant {
@@ -30,6 +42,12 @@ impl fmt::Display for Invariant {
             Invariant::OfferOnce => "I4 offer-once",
             Invariant::Converges => "I5 converges",
             Invariant::Epoch => "I6 epoch",
+            Invariant::Reservation => "I7 reservation",
+            Invariant::Quota => "I8 quota",
+            Invariant::Durable => "I9 durable",
+            Invariant::Gone => "I10 gone",
+            Invariant::Drained => "I11 drained",
+            Invariant::Operations => "I12 operations",
         })
     }
 }

@@ -15,10 +15,12 @@
 //!   crash of the machine. The journal is replaced by its snapshot now and then. Containers start late, fail to start, exit with and
 //!   without success, run out of memory, ignore SIGTERM, and end while no agent looks.
 //! - **Frameworks** launch, decline, hoard, kill, suppress, revive, reconcile, acknowledge late or never, crash, and take over from
-//!   themselves.
+//!   themselves. They reserve, make volumes, launch on them, and undo it all, with and without asking to hear what came of it.
+//! - **Operators** drain, deactivate, reactivate and give up agents, set quota, weights and maintenance, reserve and make volumes, and
+//!   tear frameworks down ([`Deed`]). What they were told is written down and compared with the store and with every leader.
 //!
-//! Left out: the shells (their batching is imitated), encodings, clock skew, executors of frameworks' own, health checks, operators,
-//! removal of frameworks, and agents marked gone: each needs a model of its own.
+//! Left out: the shells (their batching is imitated), encodings, clock skew, executors of frameworks' own, task groups, health checks:
+//! each needs a model of its own.
 
 mod agents;
 mod containers;
@@ -26,8 +28,12 @@ mod faults;
 mod final_state;
 mod frameworks;
 mod invariants;
+mod ledger;
 mod masters;
 mod network;
+mod operations;
+mod operators;
+mod quota;
 mod random;
 mod runner;
 mod scenario;
@@ -37,6 +43,6 @@ mod world;
 
 pub use invariants::{Breach, Invariant};
 pub use runner::{run_seed, run_seeds};
-pub use scenario::{Fault, Sabotage, Scenario};
+pub use scenario::{Deed, Fault, Sabotage, Scenario};
 pub use trace::Trace;
 pub use world::{Simulation, Summary};

@@ -1,17 +1,21 @@
 //! Leaders: the shell around each master core, the store, and the election.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tepui_master_core::{
-    AgentSnapshot, CallOrigin, Change, Config, Input, Master, OfferKey, Output, Registry,
-    RegistryOperation, StoreError, StreamKey, TaskKey, TaskList, TaskSnapshot,
+    AgentRemoval, AgentSnapshot, CallOrigin, Change, Config, Input, Maintenance, Master, OfferKey,
+    Output, Registry, RegistryOperation, StoreError, StreamKey, TaskKey, TaskList, TaskSnapshot,
 };
 use tepui_model::{AgentId, Time};
 use tepui_proto::mesos::scheduler::{self, call::Type};
+use tepui_proto::mesos::{DrainState, TaskInfo};
+use tepui_proto::tepui::v1::master_message::Message;
 
+use crate::frameworks::usable;
 use crate::invariants::Invariant;
 use crate::network::{Host, Payload, Way};
+use crate::scenario::Sabotage;
 use crate::world::{Happening, Simulation, trace};
 
 /// A master's process.
@@ -28,13 +32,17 @@ pub(crate) struct MasterProcess {
     pub(crate) agents: BTreeMap<AgentId, Arc<AgentSnapshot>>,
     pub(crate) tasks: BTreeMap<TaskKey, Arc<TaskSnapshot>>,
     offers: BTreeMap<OfferKey, bool>,
+    /// Of quota, weights and maintenance: what operators see.
+    pub(crate) shown: Registry,
+    /// Agents that this master knows to be gone.
+    gone: BTreeSet<AgentId>,
 }
 
 /// What the store holds.
 #[derive(Default)]
 pub(crate) struct Stored {
     epoch: u64,
-    registry: Registry,
+    pub(crate) registry: Registry,
 }
 
 impl Simulation {
@@ -67,7 +75,18 @@ impl Simulation {
             offer_timeout: Some(std::time::Duration::from_secs(20)),
             ..Config::new(info, epoch, self.seed)
         };
-        let registry = self.stored.registry.clone();
+        let gone = self.stored.registry.gone.iter();
+        let gone: BTreeSet<AgentId> = gone.map(|(agent, _)| agent.clone()).collect();
+        let mut registry = self.stored.registry.clone();
+        match self.scenario.sabotage {
+            Some(Sabotage::ForgetsGone) => registry.gone.clear(),
+            Some(Sabotage::ForgetsPolicy) => {
+                registry.quotas.clear();
+                registry.weights.clear();
+                registry.maintenance = Maintenance::default();
+            }
+            _ => {}
+        }
         trace!(
             self,
             "master {index} leads with epoch {epoch}, {} agents in the registry",
@@ -85,9 +104,16 @@ impl Simulation {
             agents: BTreeMap::new(),
             tasks: BTreeMap::new(),
             offers: BTreeMap::new(),
+            shown: Registry::default(),
+            gone,
         });
         self.leader = index;
         self.master_step(index, Input::Tick);
+        self.master_step(index, Input::Flush);
+        self.check_promises();
+        if let Some(what) = self.misremembered() {
+            self.breach(Invariant::Durable, format!("to the new leader {what}"));
+        }
         for agent in 0..self.machines.len() {
             self.after(1, 3_000, Happening::LeaderSeen(Host::Agent(agent)));
         }
@@ -100,6 +126,18 @@ impl Simulation {
     pub(crate) fn depose(&mut self, master: usize) {
         if std::mem::replace(&mut self.masters[master].alive, false) {
             trace!(self, "master {master} ends");
+            // What it has asked the store for last may be done all the same.
+            let process = &mut self.masters[master];
+            let last = process.writes.pop_front();
+            if let Some((_, operations)) = last
+                && process.epoch == self.stored.epoch
+                && self.random.percent(30)
+            {
+                for operation in operations {
+                    self.stored.registry.apply(operation);
+                }
+            }
+            self.never_answered(master);
             self.break_wires_of(Host::Master(master));
         }
     }
@@ -174,12 +212,18 @@ impl Simulation {
         if let Some(what) = broken {
             let invariant = if what.starts_with("I4") {
                 Invariant::OfferOnce
+            } else if what.starts_with("I7") {
+                Invariant::Reservation
             } else {
                 Invariant::NoOvercommit
             };
             self.breach(invariant, format!("master {master}: {what}"));
         }
+        let mut made = Vec::new();
         for output in outputs {
+            if let Output::Change(Change::OfferAdded(offer)) = &output {
+                made.push(Arc::clone(offer));
+            }
             if over && !matches!(output, Output::Reply { .. }) {
                 self.breach(
                     Invariant::Epoch,
@@ -187,6 +231,9 @@ impl Simulation {
                 );
             }
             self.carry_out_for_master(master, output);
+        }
+        if flush {
+            self.check_quota(master, &made);
         }
     }
 
@@ -205,6 +252,9 @@ impl Simulation {
             }
             Output::ToAgent { link, message } => {
                 trace!(self, "master {master} -> agent on {}: {message:?}", link.0);
+                if let Some(Message::RunTask(run)) = &message.message {
+                    self.check_launch(master, &run.framework_id.value, &run.task);
+                }
                 let epoch = self.masters[master].epoch;
                 self.send(wire(link.0), Way::Down, Payload::ToAgent { epoch, message });
             }
@@ -212,12 +262,18 @@ impl Simulation {
                 trace!(self, "master {master} closes {}: {reason}", link.0);
                 self.close(wire(link.0), Way::Down);
             }
-            Output::Reply { .. } => {}
+            Output::Reply { token, reply } => self.answered(master, token, &reply),
             Output::Store {
                 sequence,
                 operations,
             } => {
                 trace!(self, "master {master} stores {sequence}: {operations:?}");
+                for operation in &operations {
+                    if let RegistryOperation::Remove { agent } = operation {
+                        self.ledger.may_be_forgotten(agent);
+                        self.forgotten.insert(agent.clone());
+                    }
+                }
                 let slow = if self.trouble() && self.random.percent(10) {
                     5_000
                 } else {
@@ -290,16 +346,40 @@ impl Simulation {
         let process = &mut self.masters[master];
         match change {
             Change::AgentAdded(agent) | Change::AgentUpdated(agent) => {
-                process.agents.insert(agent.id.clone(), agent);
+                let (id, drain) = (agent.id.clone(), agent.drain);
+                let back = process.gone.contains(&id);
+                process.agents.insert(id.clone(), agent);
+                if back {
+                    let what = format!("master {master} has agent {id}, which is gone");
+                    return self.breach(Invariant::Gone, what);
+                }
+                if drain.is_some_and(|drain| drain.state() == DrainState::Drained) {
+                    self.check_drained(master, &id);
+                }
             }
-            Change::AgentRemoved { id, .. } => {
+            Change::AgentRemoved { id, cause } => {
                 process.agents.remove(&id);
+                if cause == AgentRemoval::Gone {
+                    process.gone.insert(id);
+                }
             }
-            Change::TaskAdded(task) => {
+            Change::TaskAdded(task) | Change::TaskUpdated { task, .. } => {
+                let on = &task.facts.agent;
+                if task.list == TaskList::Active && process.gone.contains(on) {
+                    let id = &task.facts.task.task_id.value;
+                    let what =
+                        format!("master {master} has task {id} on agent {on}, which is gone");
+                    return self.breach(Invariant::Gone, what);
+                }
                 process.tasks.insert(task.key, task);
             }
-            Change::TaskUpdated { task, .. } => {
-                process.tasks.insert(task.key, task);
+            Change::WeightsChanged(weights) => process.shown.weights = weights.to_vec(),
+            Change::QuotasChanged(quotas) => process.shown.quotas = quotas.to_vec(),
+            Change::MaintenanceChanged(maintenance) => {
+                process.shown.maintenance = Maintenance {
+                    schedule: maintenance.schedule.clone(),
+                    down: maintenance.status.down_machines.clone(),
+                };
             }
             Change::TaskForgotten(key) => {
                 process.tasks.remove(&key);
@@ -330,10 +410,27 @@ impl Simulation {
             | Change::InverseOfferAdded(_)
             | Change::InverseOfferRemoved(_)
             | Change::OperationUpdated(_)
-            | Change::OperationForgotten(_)
-            | Change::WeightsChanged(_)
-            | Change::QuotasChanged(_)
-            | Change::MaintenanceChanged(_) => {}
+            | Change::OperationForgotten(_) => {}
+        }
+    }
+
+    /// I7: a task uses nothing that is reserved for others than its role, which is one of its framework's.
+    fn check_launch(&mut self, master: usize, framework: &str, task: &TaskInfo) {
+        let roles = self
+            .schedulers
+            .iter()
+            .find(|known| known.id.as_deref() == Some(framework))
+            .map(|known| known.roles.clone());
+        for resource in &task.resources {
+            let role = resource.allocation_info.as_ref();
+            let role = role.and_then(|info| info.role.clone()).unwrap_or_default();
+            let foreign = usable(&task.resources, &role).err();
+            let strange = roles.as_ref().is_some_and(|roles| !roles.contains(&role));
+            if foreign.is_some() || strange {
+                let id = &task.task_id.value;
+                let what = format!("master {master} launches {id} in role {role}: {foreign:?}");
+                return self.breach(Invariant::Reservation, what);
+            }
         }
     }
 

@@ -25,6 +25,12 @@ pub struct Scenario {
     pub lost_acknowledgements_percent: u32,
     /// How likely each fault is, compared to the others.
     pub faults: Vec<(Fault, u32)>,
+    /// Operators do something about that often; `None`: there are none.
+    pub deed_every: Option<Duration>,
+    /// How likely each of operators' deeds is, compared to the others.
+    pub deeds: Vec<(Deed, u32)>,
+    /// Offers on which a framework reserves, makes volumes or undoes that, in percent.
+    pub operations_percent: u32,
     /// A promise that the world breaks, to show that the checks find it.
     pub sabotage: Option<Sabotage>,
 }
@@ -38,6 +44,45 @@ pub enum Sabotage {
     TearsJournals,
     /// Machines have half of what their agents tell.
     ShrinksMachines,
+    /// Frameworks are told of another reservation than there is.
+    MislabelsReservations,
+    /// Limits are half of what operators set.
+    HalvesLimits,
+    /// The store forgets quota, weights and maintenance when a leader goes.
+    ForgetsPolicy,
+    /// The store forgets who is gone when a leader goes.
+    ForgetsGone,
+    /// Containers that are said to be over run on.
+    LeavesContainers,
+    /// What became of operations is lost on streams that do not break.
+    LosesOperationUpdates,
+}
+
+/// What operators do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// DRAIN_AGENT; now and then with `mark_gone`.
+    Drain,
+    /// DEACTIVATE_AGENT.
+    Deactivate,
+    /// REACTIVATE_AGENT.
+    Reactivate,
+    /// MARK_AGENT_GONE.
+    MarkGone,
+    /// UPDATE_QUOTA.
+    Quota,
+    /// UPDATE_WEIGHTS.
+    Weights,
+    /// UPDATE_MAINTENANCE_SCHEDULE.
+    Schedule,
+    /// START_MAINTENANCE.
+    Down,
+    /// STOP_MAINTENANCE.
+    Up,
+    /// RESERVE_RESOURCES, UNRESERVE_RESOURCES, CREATE_VOLUMES or DESTROY_VOLUMES.
+    Operate,
+    /// TEARDOWN.
+    Teardown,
 }
 
 /// What can go wrong. Whatever is broken mends after a random time.
@@ -77,6 +122,19 @@ impl Scenario {
             (Fault::FrameworkCrash, 3),
             (Fault::FrameworkTakeover, 1),
         ];
+        let deeds = [
+            (Deed::Drain, 4),
+            (Deed::Deactivate, 3),
+            (Deed::Reactivate, 6),
+            (Deed::MarkGone, 1),
+            (Deed::Quota, 5),
+            (Deed::Weights, 3),
+            (Deed::Schedule, 3),
+            (Deed::Down, 2),
+            (Deed::Up, 3),
+            (Deed::Operate, 8),
+            (Deed::Teardown, 1),
+        ];
         Self {
             agents: 1 + random.below(4),
             frameworks: 1 + random.below(3),
@@ -88,6 +146,10 @@ impl Scenario {
             lost_acknowledgements_percent: [0, 5, 30][random.below(3)],
             // Each kind of fault is left out of some runs, so that the others are met undisturbed.
             faults: kinds.into_iter().filter(|_| random.percent(70)).collect(),
+            deed_every: [None, Some(1_000), Some(5_000), Some(20_000)][random.below(4)]
+                .map(Duration::from_millis),
+            deeds: deeds.into_iter().filter(|_| random.percent(60)).collect(),
+            operations_percent: [0, 10, 40][random.below(3)],
             sabotage: None,
         }
     }

@@ -8,6 +8,7 @@ use tepui_proto::mesos::value::{Scalar, Type as ValueType};
 use tepui_proto::mesos::{AgentId, CommandInfo, Filters, Offer, Resource, TaskId, TaskInfo};
 
 use crate::frameworks::{Job, call};
+use crate::operations::is_plain;
 use crate::world::{Happening, Phase, Simulation};
 
 fn scalar(name: &str, value: f64) -> Resource {
@@ -22,7 +23,7 @@ fn scalar(name: &str, value: f64) -> Resource {
 fn amount(resources: &[Resource], name: &str) -> f64 {
     resources
         .iter()
-        .filter(|resource| resource.name == name)
+        .filter(|resource| resource.name == name && is_plain(resource))
         .filter_map(|resource| resource.scalar.as_ref())
         .map(|scalar| scalar.value)
         .sum()
@@ -56,7 +57,8 @@ impl Simulation {
                 },
             );
         }
-        let tasks = self.plan(framework, &offer, room);
+        let (mut operations, left) = self.plan_operations(framework, &offer);
+        let tasks = self.plan(framework, &offer, &left, room);
         let launch = operation::Launch { task_infos: tasks };
         let operation = Operation {
             r#type: Some(operation::Type::Launch as i32),
@@ -66,9 +68,10 @@ impl Simulation {
         let filters = Some(Filters {
             refuse_seconds: Some([0.0, 1.0][self.random.below(2)]),
         });
+        operations.push(operation);
         let accept = call::Accept {
             offer_ids,
-            operations: vec![operation],
+            operations,
             filters,
         };
         self.say(
@@ -81,11 +84,23 @@ impl Simulation {
     }
 
     /// Tasks for an offer. A scheduler writes down what it launches before it says so.
-    fn plan(&mut self, framework: usize, offer: &Offer, room: usize) -> Vec<TaskInfo> {
-        let (mut cpus, mut mem) = (
-            amount(&offer.resources, "cpus"),
-            amount(&offer.resources, "mem"),
-        );
+    fn plan(
+        &mut self,
+        framework: usize,
+        offer: &Offer,
+        left: &[Resource],
+        room: usize,
+    ) -> Vec<TaskInfo> {
+        let (mut cpus, mut mem) = (amount(left, "cpus"), amount(left, "mem"));
+        // What is reserved, and volumes, go to the first task.
+        let mut own: Vec<Resource> = left
+            .iter()
+            .filter(|resource| !is_plain(resource) && self.random.percent(70))
+            .map(|resource| Resource {
+                allocation_info: None,
+                ..resource.clone()
+            })
+            .collect();
         let mut tasks = Vec::new();
         // Now and then it wants more than there is.
         let greedy = self.random.percent(3);
@@ -113,7 +128,10 @@ impl Simulation {
                 name: "task".to_owned(),
                 task_id: TaskId { value: id },
                 agent_id: offer.agent_id.clone(),
-                resources: vec![scalar("cpus", wanted_cpus), scalar("mem", wanted_mem)],
+                resources: [scalar("cpus", wanted_cpus), scalar("mem", wanted_mem)]
+                    .into_iter()
+                    .chain(own.drain(..))
+                    .collect(),
                 command: Some(CommandInfo {
                     value: Some("work".to_owned()),
                     ..CommandInfo::default()
@@ -137,14 +155,21 @@ impl Simulation {
                 0 | 1 => self.kill_some(framework),
                 2 => self.say(framework, call(Type::Suppress)),
                 3 | 4 => self.say(framework, call(Type::Revive)),
-                _ => self.reconcile_all(framework),
+                _ => {
+                    self.reconcile_all(framework);
+                    self.reconcile_operations(framework);
+                }
             },
-            Phase::Peace => self.reconcile_all(framework),
+            Phase::Peace => {
+                self.reconcile_all(framework);
+                self.reconcile_operations(framework);
+            }
             Phase::End => {
                 for task in self.open_jobs(framework) {
                     self.kill(framework, task);
                 }
                 self.reconcile_all(framework);
+                self.reconcile_operations(framework);
             }
         }
     }

@@ -1,17 +1,20 @@
 //! The queue of what will happen, the clock that follows it, and the streams between the hosts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use tepui_master_core::{Input as MasterInput, LinkKey, StreamKey};
-use tepui_model::{ContainerId, TaskState, Time};
+use tepui_model::{AgentId, ContainerId, TaskState, Time};
 
 use crate::agents::Machine;
 use crate::frameworks::Scheduler;
 use crate::invariants::{Breach, Invariant};
+use crate::ledger::Ledger;
 use crate::masters::{MasterProcess, Stored};
 use crate::network::{Host, Partitions, Payload, Way, Wire};
+use crate::operations;
+use crate::operators::Asked;
 use crate::random::Random;
 use crate::scenario::Scenario;
 use crate::trace::{Trace, Tracer};
@@ -85,8 +88,22 @@ pub(crate) enum Happening {
         framework: usize,
         life: u32,
     },
+    /// A scheduler says something that it has thought of before.
+    Say {
+        framework: usize,
+        life: u32,
+        call: Box<tepui_proto::mesos::scheduler::Call>,
+    },
+    VolumesDone {
+        agent: usize,
+        life: u32,
+        operation: bytes::Bytes,
+        fails: bool,
+    },
     Fault,
     Mend(Vec<(Host, Host)>),
+    Deed,
+    Tidy,
 }
 
 /// What a run did, for people.
@@ -133,8 +150,15 @@ pub struct Simulation {
     pub(crate) stored: Stored,
     pub(crate) machines: Vec<Machine>,
     pub(crate) schedulers: Vec<Scheduler>,
-    /// The terminal update of each task that left an agent, by framework and task.
-    pub(crate) ended: BTreeMap<(String, String), (TaskState, bytes::Bytes)>,
+    /// The terminal update of each task that left an agent, by framework and task; and which agent.
+    pub(crate) ended: BTreeMap<(String, String), (TaskState, bytes::Bytes, Option<AgentId>)>,
+    pub(crate) operated: operations::Told,
+    pub(crate) asked: Asked,
+    pub(crate) ledger: Ledger,
+    /// Frameworks that operators have torn down, or tried to.
+    pub(crate) torn_down: BTreeSet<String>,
+    /// Agents that a master has removed, or was about to, although they were in reach.
+    pub(crate) forgotten: BTreeSet<AgentId>,
     pub(crate) faults: u64,
     steps: u64,
     breach: Option<String>,
@@ -175,6 +199,11 @@ impl Simulation {
             machines: Vec::new(),
             schedulers: Vec::new(),
             ended: BTreeMap::new(),
+            operated: BTreeMap::new(),
+            asked: Asked::default(),
+            ledger: Ledger::default(),
+            torn_down: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
             faults: 0,
             steps: 0,
             breach: None,
@@ -195,6 +224,7 @@ impl Simulation {
             world.after(0, 200, Happening::FrameworkStarts(framework));
         }
         world.after(0, 2_000, Happening::Fault);
+        world.after(0, 5_000, Happening::Deed);
         world
     }
 
@@ -326,6 +356,23 @@ impl Simulation {
                 uuid,
             } => self.acknowledge(framework, life, task, agent, uuid),
             Happening::Whim { framework, life } => self.whim(framework, life),
+            Happening::Say {
+                framework,
+                life,
+                call,
+            } => {
+                if self.schedulers[framework].life == life {
+                    self.say(framework, *call);
+                }
+            }
+            Happening::VolumesDone {
+                agent,
+                life,
+                operation,
+                fails,
+            } => self.volumes_done(agent, life, operation, fails),
+            Happening::Deed => self.deed(),
+            Happening::Tidy => self.tidy(),
             Happening::Fault => self.fault(),
             Happening::Mend(cuts) => self.mend(&cuts),
         }
