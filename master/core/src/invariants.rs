@@ -36,12 +36,40 @@ impl Master {
                     .get(key)
                     .ok_or_else(|| format!("I4 offer-once: agent {id} has an offer that ended"))?;
                 offered += &offer.resources;
+                let foreign = offer
+                    .resources
+                    .lots()
+                    .find(|lot| !lot.kind().is_available_to(&offer.role));
+                if foreign.is_some() {
+                    return Err(format!(
+                        "I7 reservation: {} of agent {id} is offered to role {}",
+                        offer.resources, offer.role
+                    ));
+                }
             }
             if offered != agent.offered {
                 return Err(format!(
                     "I1 no-overcommit: {offered} is offered on agent {id}, {} accounted for",
                     agent.offered
                 ));
+            }
+            let drained = agent
+                .orders
+                .drain
+                .as_ref()
+                .is_some_and(|drain| drain.drained);
+            if drained
+                && agent
+                    .tasks
+                    .iter()
+                    .any(|task| !self.tasks[*task].state.is_terminal())
+            {
+                return Err(format!(
+                    "I11 drained: agent {id} has drained, and has tasks"
+                ));
+            }
+            if self.gone.contains_key(id) {
+                return Err(format!("I10 gone: agent {id} is gone, and registered"));
             }
             if !agent.active() && !agent.offers.is_empty() {
                 return Err(format!(

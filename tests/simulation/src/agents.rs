@@ -469,7 +469,11 @@ impl Simulation {
         let Some(machine) = self.machines.iter().find(on) else {
             return;
         };
-        let runs = machine.containers.iter().find(|(_, known)| known.lives());
+        // Frameworks that were torn down have no tasks any more, while their containers end.
+        let runs = machine
+            .containers
+            .iter()
+            .find(|(_, known)| known.lives() && !self.torn_down.contains(&known.framework));
         if let Some((container, _)) = runs {
             let what = format!("to master {master} agent {id} has drained, and {container} runs");
             self.breach(Invariant::Drained, what);

@@ -14,6 +14,8 @@ const SIGTERM: i32 = 15;
 pub(crate) struct Container {
     cpus_milli: u64,
     mem_bytes: u64,
+    /// Whose.
+    pub(crate) framework: String,
     pub(crate) stubborn: bool,
     out_of_memory: bool,
     pub(crate) state: Stage,
@@ -42,6 +44,12 @@ impl Simulation {
         let container = Container {
             cpus_milli: launch.limits.cpus_milli,
             mem_bytes: launch.limits.mem_bytes,
+            framework: launch
+                .framework
+                .id
+                .as_ref()
+                .map(|id| id.value.clone())
+                .unwrap_or_default(),
             stubborn: self.random.percent(20),
             out_of_memory: self.random.percent(5),
             state: Stage::Preparing,
@@ -65,7 +73,8 @@ impl Simulation {
         let (cpus, mem) = machine
             .containers
             .values()
-            .filter(|container| container.lives())
+            // What a framework that was torn down used is offered again while its containers end.
+            .filter(|container| container.lives() && !self.torn_down.contains(&container.framework))
             .fold((0, 0), |(cpus, mem), container| {
                 (cpus + container.cpus_milli, mem + container.mem_bytes)
             });

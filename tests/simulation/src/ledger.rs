@@ -50,7 +50,8 @@ impl Effect {
     fn apply(&self, before: &Standing) -> Option<Standing> {
         use Standing::{Deactivated, Down, Draining, Gone, Plain, Scheduled, Set};
         match (self, before) {
-            (Self::MarkGone, _) => Some(Gone),
+            // Once it is gone it stays so, whatever a master believes that was not told.
+            (Self::MarkGone, _) | (_, Gone) => Some(Gone),
             (Self::Set(value), _) if value.is_empty() => Some(Plain),
             (Self::Set(value), _) => Some(Set(value.clone())),
             (Self::Deactivate, Plain | Deactivated) => Some(Deactivated),

@@ -210,13 +210,16 @@ impl Simulation {
             );
         }
         if let Some(what) = broken {
-            let invariant = if what.starts_with("I4") {
-                Invariant::OfferOnce
-            } else if what.starts_with("I7") {
-                Invariant::Reservation
-            } else {
-                Invariant::NoOvercommit
-            };
+            let named = [
+                Invariant::OfferOnce,
+                Invariant::Reservation,
+                Invariant::Gone,
+                Invariant::Drained,
+            ];
+            let invariant = named
+                .into_iter()
+                .find(|known| what.starts_with(&known.to_string()))
+                .unwrap_or(Invariant::NoOvercommit);
             self.breach(invariant, format!("master {master}: {what}"));
         }
         let mut made = Vec::new();

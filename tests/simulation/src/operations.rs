@@ -17,6 +17,7 @@ use tepui_proto::mesos::{
 };
 use tepui_proto::tepui::v1::OperationUpdate;
 
+use crate::agents::Machine;
 use crate::frameworks::call;
 use crate::invariants::Invariant;
 use crate::random::Random;
@@ -371,10 +372,13 @@ impl Simulation {
     pub(crate) fn operations_unsettled(&self) -> Option<String> {
         let i12 = Invariant::Operations;
         for scheduler in &self.schedulers {
-            let silent = scheduler
-                .operations
-                .iter()
-                .find(|(_, job)| job.ended.is_none() && !job.lost);
+            let silent = scheduler.operations.iter().find(|(_, job)| {
+                let there = |machine: &Machine| {
+                    let id = machine.ids.last();
+                    id.is_some_and(|id| id.as_str() == job.agent)
+                };
+                job.ended.is_none() && !job.lost && self.machines.iter().any(there)
+            });
             if let Some((id, _)) = silent {
                 return Some(format!(
                     "{i12}: the framework has not heard what became of {id}"

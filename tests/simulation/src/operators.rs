@@ -315,25 +315,36 @@ impl Simulation {
         }
     }
 
-    /// In times of peace machines are taken out of maintenance, so that all agents return.
+    /// In times of peace machines are taken out of maintenance, so that all agents return; and frameworks are torn down anew that
+    /// were so for a leader that is no more: no later one knows.
     pub(crate) fn tidy(&mut self) {
         if self.phase == Phase::Trouble {
             return;
         }
-        let stands = |it: &usize| standing_in(&self.stored.registry, &Object::Machine(*it));
-        let all = 0..self.machines.len();
-        let down: Vec<usize> = all
-            .clone()
-            .filter(|it| stands(it) == Standing::Down)
+        self.after(1_000, 20_000, Happening::Tidy);
+        let registries = [&self.stored.registry, &self.masters[self.leader].shown];
+        let is = |machine: usize, standing: &Standing| {
+            let object = Object::Machine(machine);
+            registries
+                .iter()
+                .any(|it| standing_in(it, &object) == *standing)
+        };
+        let mut all = 0..self.machines.len();
+        let down = all.clone().find(|it| is(*it, &Standing::Down));
+        let planned = all.any(|it| is(it, &Standing::Scheduled));
+        let left: Vec<FrameworkId> = self
+            .torn_down
+            .iter()
+            .filter(|id| !self.schedulers.iter().any(|it| it.id.as_ref() == Some(*id)))
+            .filter_map(|id| FrameworkId::new(id).ok())
             .collect();
-        let planned = all.clone().any(|it| stands(&it) == Standing::Scheduled);
-        if let Some(machine) = down.first() {
-            self.turn(*machine, true);
+        if let Some(machine) = down {
+            self.turn(machine, true);
         } else if planned {
             self.schedule(&[]);
         }
-        if !down.is_empty() || planned {
-            self.after(100, 2_000, Happening::Tidy);
+        for framework in left {
+            self.send_operator(OperatorCall::Teardown { framework }, Vec::new());
         }
     }
 

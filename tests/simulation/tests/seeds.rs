@@ -39,9 +39,15 @@ fn a_world_that_breaks_its_promises_is_found_out() {
         (Sabotage::LosesTerminalUpdates, "I3 terminal-delivered"),
         (Sabotage::TearsJournals, "I2 one-terminal"),
         (Sabotage::ShrinksMachines, "I1 no-overcommit"),
+        (Sabotage::MislabelsReservations, "I7 reservation"),
+        (Sabotage::HalvesLimits, "I8 quota"),
+        (Sabotage::ForgetsPolicy, "I9 durable"),
+        (Sabotage::ForgetsGone, "I10 gone"),
+        (Sabotage::LeavesContainers, "I11 drained"),
+        (Sabotage::LosesOperationUpdates, "I12 operations"),
     ];
     for (sabotage, expected) in cases {
-        let found = (0..100).any(|seed| {
+        let found = (0..300).any(|seed| {
             let scenario = Scenario {
                 sabotage: Some(sabotage),
                 ..Scenario::of(seed)
