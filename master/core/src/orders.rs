@@ -33,7 +33,7 @@ impl Master {
     ) {
         match self.ordered(&id) {
             Err(refusal) => reply(token, refusal, out),
-            Ok((_, orders)) if orders.deactivated => reply(token, Reply::Ok, out),
+            // Stored even if it seems to be so already: a write that failed may have been done, and another master may have written.
             Ok((known, orders)) => {
                 let orders = Orders {
                     deactivated: true,
