@@ -53,21 +53,6 @@ impl Master {
                     agent.offered
                 ));
             }
-            let drained = agent
-                .orders
-                .drain
-                .as_ref()
-                .is_some_and(|drain| drain.drained);
-            if drained
-                && agent
-                    .tasks
-                    .iter()
-                    .any(|task| !self.tasks[*task].state.is_terminal())
-            {
-                return Err(format!(
-                    "I11 drained: agent {id} has drained, and has tasks"
-                ));
-            }
             if self.gone.contains_key(id) {
                 return Err(format!("I10 gone: agent {id} is gone, and registered"));
             }

@@ -368,6 +368,11 @@ impl Simulation {
                 }
                 Output::Forget { container } => {
                     trace!(self, "agent {agent} forgets {container}");
+                    let leaves = self.scenario.sabotage == Some(Sabotage::LeavesContainers);
+                    let known = self.machines[agent].containers.get(&container);
+                    if leaves && known.is_some_and(Container::lives) {
+                        continue;
+                    }
                     let gone = self.machines[agent].containers.remove(&container);
                     if gone.is_some_and(|container| container.lives()) {
                         self.breach(
@@ -465,6 +470,10 @@ impl Simulation {
 
     /// I11: a master tells that this agent has drained.
     pub(crate) fn check_drained(&mut self, master: usize, id: &AgentId) {
+        // What one that was cut off tells is past.
+        if self.masters[master].epoch != self.stored.epoch() {
+            return;
+        }
         let on = |machine: &&Machine| machine.ids.last() == Some(id);
         let Some(machine) = self.machines.iter().find(on) else {
             return;

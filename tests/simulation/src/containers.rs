@@ -168,7 +168,8 @@ impl Simulation {
 
     pub(crate) fn container_over(&mut self, agent: usize, id: &ContainerId, state: ContainerState) {
         trace!(self, "container {id} is over: {state:?}");
-        let left = self.scenario.sabotage == Some(Sabotage::LeavesContainers);
+        let leaves = self.scenario.sabotage == Some(Sabotage::LeavesContainers);
+        let left = leaves && self.random.percent(20);
         if let Some(container) = self.machines[agent]
             .containers
             .get_mut(id)

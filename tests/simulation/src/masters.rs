@@ -45,6 +45,13 @@ pub(crate) struct Stored {
     pub(crate) registry: Registry,
 }
 
+impl Stored {
+    /// Of the leader that may write.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+}
+
 impl Simulation {
     /// A new leader takes what the store has; from now on the store refuses its predecessors.
     pub(crate) fn elect(&mut self) {
@@ -369,7 +376,7 @@ impl Simulation {
             Change::TaskAdded(task) | Change::TaskUpdated { task, .. } => {
                 let on = &task.facts.agent;
                 if task.list == TaskList::Active && process.gone.contains(on) {
-                    let id = &task.facts.task.task_id.value;
+                    let id = &task.facts.id;
                     let what =
                         format!("master {master} has task {id} on agent {on}, which is gone");
                     return self.breach(Invariant::Gone, what);
