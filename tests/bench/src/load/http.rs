@@ -107,8 +107,8 @@ impl Connection {
         })
     }
 
-    fn broken(&self, reason: String) -> BenchError {
-        broken(&self.url, &reason)
+    fn broken(&self, reason: &dyn std::fmt::Display) -> BenchError {
+        broken(&self.url, reason)
     }
 
     pub(super) async fn events(&mut self) -> Result<Vec<scheduler::Event>, BenchError> {
@@ -118,21 +118,21 @@ impl Connection {
                 .body
                 .frame()
                 .await
-                .ok_or_else(|| self.broken("the master ended the stream".into()))?;
-            let frame = frame.map_err(|error| self.broken(error.to_string()))?;
+                .ok_or_else(|| self.broken(&"the master ended the stream"))?;
+            let frame = frame.map_err(|error| self.broken(&error))?;
             if let Some(data) = frame.data_ref() {
                 self.decoder.push(data);
             }
             while let Some(record) = self
                 .decoder
                 .next_record()
-                .map_err(|error| self.broken(error.to_string()))?
+                .map_err(|error| self.broken(&error))?
             {
                 let event = match self.format {
                     Format::Protobuf => scheduler::Event::decode(&record[..])
-                        .map_err(|error| self.broken(error.to_string()))?,
+                        .map_err(|error| self.broken(&error))?,
                     Format::Json => {
-                        json::from_slice(&record).map_err(|error| self.broken(error.to_string()))?
+                        json::from_slice(&record).map_err(|error| self.broken(&error))?
                     }
                 };
                 events.push(event);
@@ -153,7 +153,7 @@ impl Connection {
             if self.calls[carrier].send(part).await.is_err() {
                 return match self.carriers.join_next().await {
                     Some(Ok(Err(error))) => Err(error),
-                    _ => Err(self.broken("the calls' connections have ended".into())),
+                    _ => Err(self.broken(&"the calls' connections have ended")),
                 };
             }
         }
