@@ -90,6 +90,10 @@ impl Agent {
         for id in idle {
             self.forget_framework(&id, out);
         }
+        // Only the master that removed a framework knows that it did. It will say so again; another has to hear how what is listed ends.
+        for framework in self.frameworks.values_mut() {
+            framework.shutting_down = false;
+        }
         self.link.phase = Phase::Registering;
         self.register(out);
     }
