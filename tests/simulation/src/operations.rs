@@ -393,6 +393,10 @@ impl Simulation {
             else {
                 continue;
             };
+            // The master that removed a framework acknowledged for it; a later leader may take the framework back, and knows nothing.
+            if self.torn_down.contains(framework.as_str()) {
+                continue;
+            }
             let heard = scheduler.operations.get(id).and_then(|job| job.ended);
             if heard != Some(*state) && !self.is_lost(agent) {
                 return Some(format!(

@@ -3,7 +3,7 @@
 use tepui_simulation::{Sabotage, Scenario, Simulation, Trace, run_seed, run_seeds};
 
 /// Seeds outside the usual range that have found a bug of a core: they run every time.
-const REGRESSIONS: &[u64] = &[1_004, 4_137, 5_935];
+const REGRESSIONS: &[u64] = &[1_004, 4_137, 5_935, 10_434, 11_750, 12_049];
 
 fn told(breaches: &[tepui_simulation::Breach]) -> String {
     let lines: Vec<String> = breaches.iter().take(20).map(ToString::to_string).collect();
