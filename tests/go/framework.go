@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/mesos/mesos-go/api/v1/lib"
@@ -34,7 +35,9 @@ type framework struct {
 	// statuses that nobody has asked for yet
 	statuses []mesos.TaskStatus
 	stop     context.CancelFunc
-	ended    chan struct{}
+	// leaving is set when the framework is torn down on purpose.
+	leaving int32
+	ended   chan struct{}
 }
 
 // newFramework subscribes, with an id if there is one already.
@@ -84,7 +87,7 @@ func newFramework(master, media, id string) *framework {
 			controller.WithEventHandler(handler),
 			controller.WithFrameworkID(store.GetIgnoreErrors(f.id)),
 			controller.WithSubscriptionTerminated(func(err error) {
-				if ctx.Err() == nil && err != nil {
+				if ctx.Err() == nil && err != nil && atomic.LoadInt32(&f.leaving) == 0 {
 					fail("the subscription has ended: %v", err)
 				}
 			}),
@@ -104,10 +107,12 @@ func (f *framework) call(call *scheduler.Call) {
 	check(calls.CallNoData(context.Background(), f.caller, call))
 }
 
-// teardown ends the framework for good.
+// teardown ends the framework for good. The master ends its subscription then, and that is no failure; to end it first would leave a
+// framework that is not subscribed, of which no call is taken.
 func (f *framework) teardown() {
-	f.stop()
+	atomic.StoreInt32(&f.leaving, 1)
 	f.call(&scheduler.Call{Type: scheduler.Call_TEARDOWN})
+	f.stop()
 }
 
 func (f *framework) frameworkID() mesos.FrameworkID {
