@@ -41,15 +41,21 @@ struct Seen {
 }
 
 impl Seen {
-    /// Take what comes, until an offer has come after `enough` holds.
-    async fn until(&mut self, framework: &mut Framework, enough: impl Fn(&Self) -> bool) -> Offer {
+    /// Take what comes, until an offer that is `enough` has come.
+    async fn until(
+        &mut self,
+        framework: &mut Framework,
+        enough: impl Fn(&Self, &Offer) -> bool,
+    ) -> Offer {
         let all = async {
             loop {
                 match framework.next().await.unwrap().unwrap() {
-                    Event::Offers(mut offers) if enough(self) => return offers.remove(0),
-                    // Declined for no time at all, so that it comes again.
                     Event::Offers(offers) => {
                         for offer in offers {
+                            if enough(self, &offer) {
+                                return offer;
+                            }
+                            // For no time at all, so that it comes again.
                             offer.decline(Duration::ZERO);
                         }
                     }
@@ -83,7 +89,7 @@ async fn a_volume_is_made_used_and_destroyed() {
             .unwrap();
         let mut framework = framework(&cluster, transport).await;
         let mut seen = Seen::default();
-        let mut offer = seen.until(&mut framework, |_| true).await;
+        let mut offer = seen.until(&mut framework, |_, _| true).await;
 
         // What is not there cannot be had, and does nothing.
         assert!(offer.reserve(&resources("disk:101")).is_none());
@@ -109,8 +115,15 @@ async fn a_volume_is_made_used_and_destroyed() {
         offer.launch(Task::command("t", "true").unwrap().resources(taken));
         offer.decline(Duration::ZERO);
 
-        let finished = |seen: &Seen| {
-            seen.states.get("t") == Some(&TaskState::Finished) && seen.operations.len() == 2
+        // What comes back at different times comes in offers of its own until those are declined.
+        let whole = |offer: &Offer| {
+            let all = resources("cpus:2;mem:256;disk:100").quantities();
+            offer.resources().quantities().contains(&all)
+        };
+        let finished = |seen: &Seen, offer: &Offer| {
+            seen.states.get("t") == Some(&TaskState::Finished)
+                && seen.operations.len() == 2
+                && whole(offer)
         };
         let mut offer = seen.until(&mut framework, finished).await;
         for id in ["reserve", "create"] {
@@ -131,7 +144,9 @@ async fn a_volume_is_made_used_and_destroyed() {
         offer.decline(Duration::ZERO);
 
         let offer = seen
-            .until(&mut framework, |seen| seen.operations.len() == 4)
+            .until(&mut framework, |seen, offer| {
+                seen.operations.len() == 4 && whole(offer)
+            })
             .await;
         assert!(
             seen.operations
@@ -154,7 +169,7 @@ async fn an_operation_that_is_refused_says_why() {
         .unwrap();
     let mut framework = framework(&cluster, Transport::Grpc).await;
     let mut seen = Seen::default();
-    let mut offer = seen.until(&mut framework, |_| true).await;
+    let mut offer = seen.until(&mut framework, |_, _| true).await;
     // By hand, since the offer would not do it.
     offer
         .track("wrong")
@@ -169,7 +184,7 @@ async fn an_operation_that_is_refused_says_why() {
         .reconcile_operations([("never", None)])
         .unwrap();
     framework.driver().revive().unwrap();
-    seen.until(&mut framework, |seen| seen.operations.len() == 2)
+    seen.until(&mut framework, |seen, _| seen.operations.len() == 2)
         .await
         .decline(Duration::ZERO);
     assert_eq!(
@@ -192,7 +207,7 @@ async fn a_group_runs_under_one_executor() {
             .unwrap();
         let mut framework = framework(&cluster, transport).await;
         let mut seen = Seen::default();
-        let mut offer = seen.until(&mut framework, |_| true).await;
+        let mut offer = seen.until(&mut framework, |_, _| true).await;
         let task = |id: &str, needs: &str| Task::command(id, "true").unwrap().needs(needs).unwrap();
         let executor = GroupExecutor::new("pod").unwrap();
         let tasks = vec![task("a", "cpus:1;mem:32"), task("b", "cpus:2;mem:32")];
@@ -209,7 +224,7 @@ async fn a_group_runs_under_one_executor() {
             assert_eq!(launched.task_id.value, id);
             assert_eq!(launched.executor.unwrap().executor_id.value, "pod");
         }
-        let both = |seen: &Seen| {
+        let both = |seen: &Seen, _: &Offer| {
             seen.states.len() == 2
                 && seen
                     .states
