@@ -21,7 +21,7 @@ use crate::agent::{Agent, Framework, Timer};
 use crate::change::{Change, FrameworkState};
 use crate::messages;
 use crate::output::Output;
-use crate::record::Record;
+use crate::record::{Acknowledged, Record};
 use crate::task::{Cause, TaskKey};
 use crate::timers::TimerId;
 
@@ -535,7 +535,14 @@ impl Agent {
             .filter(|(_, task)| task.state.is_terminal())
             .map(|(id, _)| id.clone())
             .collect();
-        for task in framework.tasks.values_mut() {
+        // In the journal too they count as taken: a restarted agent must not tell them of a later task with the same id.
+        let mut taken = Vec::new();
+        for (task_id, task) in &mut framework.tasks {
+            taken.extend(task.updates.iter().map(|update| Acknowledged {
+                framework_id: id.as_str().to_owned(),
+                task_id: task_id.as_str().to_owned(),
+                uuid: update.uuid.clone(),
+            }));
             task.updates.clear();
             self.timers.cancel(task.updates.timer.take());
         }
@@ -544,6 +551,9 @@ impl Agent {
             .iter()
             .map(|(id, executor)| (id.clone(), executor.command))
             .collect();
+        for record in taken {
+            self.checkpoint(Record::Acknowledged(record), out);
+        }
         for task in over {
             self.remove_task(
                 &TaskKey {
