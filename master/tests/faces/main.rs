@@ -7,6 +7,7 @@ mod fuzz;
 mod grpc;
 mod operator;
 mod operator_rules;
+mod operator_writes;
 mod proxy;
 mod reading;
 mod scheduler;
