@@ -90,6 +90,8 @@ pub(super) fn of_core(core: &Counters, numbers: &mut Numbers) {
             "master/recovery_slave_removals",
             core.recovery_slave_removals,
         ),
+        // Tepui's own: agents that --recovery_agent_removal_limit has kept from being removed.
+        ("tepui/recovery_agents_kept", core.recovery_slaves_kept),
         ("master/dropped_messages", core.dropped_messages),
         (
             "master/valid_framework_to_executor_messages",
