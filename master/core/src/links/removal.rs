@@ -15,18 +15,27 @@ use crate::stores::Waiting;
 impl Master {
     pub(super) fn unregister(&mut self, agent: AgentIx, out: &mut Vec<Output>) {
         self.counters.messages.unregister_slave += 1;
+        self.start_removal(agent, AgentRemoval::Unregistered, "it unregistered", out);
+    }
+
+    /// End its link, and have the registry forget it; then it is out of the tables.
+    pub(crate) fn start_removal(
+        &mut self,
+        agent: AgentIx,
+        cause: AgentRemoval,
+        why: &str,
+        out: &mut Vec<Output>,
+    ) {
         let id = self.agents[agent].id.clone();
         if let Some(link) = self.agents[agent].link {
-            self.close_link(link, "it unregistered".to_owned(), out);
+            self.close_link(link, why.to_owned(), out);
         }
+        // What is being stored of it already ends it, or it will time out.
         if !self.in_transition(&id) {
             self.begin(&id, Transition::Removing);
             self.store(
                 RegistryOperation::Remove { agent: id.clone() },
-                Waiting::Removal {
-                    id,
-                    cause: AgentRemoval::Unregistered,
-                },
+                Waiting::Removal { id, cause },
                 out,
             );
         }

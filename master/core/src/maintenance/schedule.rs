@@ -13,9 +13,8 @@ use crate::master::{Master, log};
 use crate::operator::refused;
 use crate::output::{LogLevel, Output, Reply};
 use crate::policy::PolicyChange;
-use crate::registry::{Maintenance, RegistryOperation};
-use crate::state::{AgentIx, Transition};
-use crate::stores::Waiting;
+use crate::registry::Maintenance;
+use crate::state::AgentIx;
 
 /// How large a schedule may be: its entry in the store has to hold it.
 const MOST_BYTES: usize = 8 << 20;
@@ -135,21 +134,8 @@ impl Master {
             master_message::Message::Shutdown(Shutdown { reason }),
             out,
         );
-        if let Some(link) = self.agents[agent].link {
-            self.close_link(link, "its machine is down for maintenance".to_owned(), out);
-        }
-        // What is being stored of it already ends it, or it will time out.
-        if !self.in_transition(&id) {
-            self.begin(&id, Transition::Removing);
-            self.store(
-                RegistryOperation::Remove { agent: id.clone() },
-                Waiting::Removal {
-                    id,
-                    cause: AgentRemoval::Maintenance,
-                },
-                out,
-            );
-        }
+        let why = "its machine is down for maintenance";
+        self.start_removal(agent, AgentRemoval::Maintenance, why, out);
     }
 
     /// Tell the view, if there is something new.
