@@ -70,7 +70,7 @@ pub struct Limits {
     pub outbox_bytes: usize,
     /// Bytes of memory (estimated) that may wait in the outboxes of all peers together; above it the fullest are closed.
     pub outboxes_bytes: usize,
-    /// Bytes of input that may wait for the core.
+    /// Bytes of input (decoded, estimated) that may wait for the core.
     pub inbox_bytes: usize,
     /// Clients of `/tepui/v1/events` at one time.
     pub ui_subscribers: usize,
@@ -86,7 +86,7 @@ impl Default for Limits {
             outbox_messages: 1 << 18,
             outbox_bytes: 256 << 20,
             outboxes_bytes: 768 << 20,
-            inbox_bytes: 64 << 20,
+            inbox_bytes: 16 << 20,
             ui_subscribers: 256,
         }
     }

@@ -169,6 +169,10 @@ impl<T> Outbox<T> {
                 return Ok(());
             }
             let before = queue.bytes;
+            if queue.items.is_empty() {
+                // Of tens of thousands of streams most hold a message at a time: no room for more than there are.
+                queue.items.reserve_exact(batch.size_hint().0);
+            }
             for (item, size) in batch {
                 queue.bytes += size;
                 queue.items.push_back((item, size));
@@ -290,8 +294,8 @@ impl<T> Drainer<T> {
             }
         }
         self.shared.held.fetch_sub(bytes, Ordering::Relaxed);
-        // What a burst left behind is given back: an idle stream holds next to nothing.
-        if queue.items.is_empty() && queue.items.capacity() > 1024 {
+        // An idle stream holds nothing.
+        if queue.items.is_empty() {
             queue.items = VecDeque::new();
         }
         Poll::Ready(Ok(taken))

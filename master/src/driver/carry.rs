@@ -107,11 +107,11 @@ impl Driver {
             }
         }
         for link in std::mem::take(&mut self.touched_links) {
-            if let Some(Err(full)) = self
-                .links
-                .get_mut(&link)
-                .map(|peer| peer.outbox.push(peer.pending.drain(..)))
-            {
+            // Nothing is kept for a link between batches: there are tens of thousands of them.
+            if let Some(Err(full)) = self.links.get_mut(&link).map(|peer| {
+                peer.outbox
+                    .push(std::mem::take(&mut peer.pending).into_iter())
+            }) {
                 self.links.remove(&link);
                 self.overflow("agent", link.0, &full);
                 overflowed.push(Notice::LinkClosed(link));

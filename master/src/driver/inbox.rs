@@ -108,10 +108,13 @@ impl From<Notice> for Input {
     }
 }
 
+/// Room in the queue.
+pub(crate) struct Room(#[allow(dead_code)] OwnedSemaphorePermit); // held, not looked at
+
 /// A request and the room it takes until the core has seen it.
 pub(crate) struct Parcel {
     pub(crate) request: Request,
-    _room: OwnedSemaphorePermit,
+    _room: Room,
 }
 
 /// The core does not run any more: this master stopped leading between two looks.
@@ -163,15 +166,21 @@ impl Inbox {
 
     /// Waits for room, then queues. `bytes` is about what the request holds in memory.
     pub(crate) async fn send(&self, request: Request, bytes: usize) -> Result<(), Gone> {
+        let room = self.room(bytes).await?;
+        self.send_in(room, request).await
+    }
+
+    /// Waits for room for this many bytes: for requests that only take memory once they are decoded.
+    pub(crate) async fn room(&self, bytes: usize) -> Result<Room, Gone> {
         let units = u32::try_from(bytes / UNIT_BYTES + 1)
             .unwrap_or(u32::MAX)
             .min(self.units);
-        let room = self
-            .room
-            .clone()
-            .acquire_many_owned(units)
-            .await
-            .map_err(|_| Gone)?;
+        let permit = self.room.clone().acquire_many_owned(units).await;
+        permit.map(Room).map_err(|_| Gone)
+    }
+
+    /// Queues in room that was waited for.
+    pub(crate) async fn send_in(&self, room: Room, request: Request) -> Result<(), Gone> {
         self.parcels
             .send(Parcel {
                 request,

@@ -22,7 +22,7 @@ use tepui_proto::tepui::v1::{CallRefused, MasterMessage};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use inbox::{Inbox, Inlet, Notice, Posted, Request, Waiter};
+pub(crate) use inbox::{Gone, Inbox, Inlet, Notice, Posted, Request, Waiter};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;

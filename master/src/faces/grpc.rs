@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use futures::Stream;
+use hyper::body::Incoming;
 use prost::Message;
-use tepui_grpc::agent_link_server::{AgentLink, AgentLinkServer};
+use tepui_grpc::Frames;
 use tepui_grpc::schedulers_server::{Schedulers, SchedulersServer};
 use tepui_master_core::{LinkKey, StreamKey};
 use tepui_proto::mesos::scheduler::{Call, call};
@@ -21,7 +22,7 @@ use tokio::task::AbortHandle;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Face, PeerAddress, scheduler};
-use crate::driver::{Inbox, Notice, Request as Wish, ToScheduler};
+use crate::driver::{Gone, Inbox, Notice, Request as Wish, ToScheduler};
 use crate::outbox::{Drainer, Ending, Outbox};
 use crate::reign::{Reign, Standing};
 
@@ -30,17 +31,17 @@ const FRAME_BYTES: usize = 1 << 20;
 /// Where a redirected client finds the leader.
 const LEADER: &str = "tepui-leader";
 
-/// Both services as one.
+/// Where an agent's stream is opened.
+const AGENT_LINK: &str = "/tepui.v1.AgentLink/Connect";
+/// How much more memory messages take decoded than encoded, at the most: most of a message is room for what is not set.
+const DECODED: usize = 24;
+
+/// The frameworks' service.
 pub(super) fn routes(face: Arc<Face>) -> tonic::service::Routes {
     let service = Connections { face };
     let limit = tepui_grpc::MESSAGE_LIMIT_BYTES;
     tonic::service::Routes::new(
-        SchedulersServer::new(service.clone())
-            .max_decoding_message_size(limit)
-            .max_encoding_message_size(limit),
-    )
-    .add_service(
-        AgentLinkServer::new(service)
+        SchedulersServer::new(service)
             .max_decoding_message_size(limit)
             .max_encoding_message_size(limit),
     )
@@ -182,59 +183,74 @@ fn refuse(outbox: &Outbox<ToScheduler>, refused: CallRefused) {
     let _ = outbox.push(std::iter::once((ToScheduler::Refused(refused), size)));
 }
 
-#[tonic::async_trait]
-impl AgentLink for Connections {
-    type ConnectStream = Outgoing<MasterMessage, MasterFrame>;
+/// Whether a request opens an agent's stream.
+pub(super) fn is_agent_link<B>(request: &http::Request<B>) -> bool {
+    request.uri().path() == AGENT_LINK
+}
 
-    async fn connect(
-        &self,
-        request: Request<Streaming<AgentFrame>>,
-    ) -> Result<Response<Self::ConnectStream>, Status> {
-        let reign = self.leading()?;
-        let link = LinkKey(reign.inbox.key());
-        let peer = request
-            .extensions()
-            .get::<PeerAddress>()
-            .map_or_else(|| "unknown".into(), |peer| peer.0.to_string().into());
-        let closing = reign.inbox.clone();
-        let (outbox, drainer) = reign
-            .outboxes
-            .open(move || closing.notify(Notice::LinkClosed(link)));
-        reign
-            .inbox
-            .send(Wish::LinkOpened { link, peer, outbox }, 0)
-            .await
-            .map_err(|_| Status::unavailable("This master has just stopped leading"))?;
-        let epoch: Arc<AtomicU64> = reign.epoch.clone();
-        let reading = tokio::spawn(read_agent(reign.inbox.clone(), link, request.into_inner()));
-        let make = move |messages| MasterFrame {
-            messages,
-            epoch: epoch.load(Ordering::Relaxed),
-        };
-        Ok(Response::new(Outgoing {
-            drainer,
-            make: Box::new(make),
-            reading: reading.abort_handle(),
-            ended: false,
-        }))
+/// An agent's stream.
+pub(super) async fn agent_link(
+    face: Arc<Face>,
+    request: http::Request<Incoming>,
+) -> http::Response<tonic::body::Body> {
+    match connect_agent(Connections { face }, request).await {
+        Ok(outgoing) => tepui_grpc::outgoing(outgoing),
+        Err(status) => status.into_http(),
     }
 }
 
+async fn connect_agent(
+    connections: Connections,
+    request: http::Request<Incoming>,
+) -> Result<Outgoing<MasterMessage, MasterFrame>, Status> {
+    let reign = connections.leading()?;
+    let link = LinkKey(reign.inbox.key());
+    let peer = request
+        .extensions()
+        .get::<PeerAddress>()
+        .map_or_else(|| "unknown".into(), |peer| peer.0.to_string().into());
+    let closing = reign.inbox.clone();
+    let (outbox, drainer) = reign
+        .outboxes
+        .open(move || closing.notify(Notice::LinkClosed(link)));
+    reign
+        .inbox
+        .send(Wish::LinkOpened { link, peer, outbox }, 0)
+        .await
+        .map_err(|Gone| Status::unavailable("This master has just stopped leading"))?;
+    let epoch: Arc<AtomicU64> = reign.epoch.clone();
+    let frames = Frames::new(request.into_body());
+    let reading = tokio::spawn(read_agent(reign.inbox.clone(), link, frames));
+    let make = move |messages| MasterFrame {
+        messages,
+        epoch: epoch.load(Ordering::Relaxed),
+    };
+    Ok(Outgoing {
+        drainer,
+        make: Box::new(make),
+        reading: reading.abort_handle(),
+        ended: false,
+    })
+}
+
 /// Passes an agent's messages on until it sends no more.
-async fn read_agent(inbox: Inbox, link: LinkKey, mut frames: Streaming<AgentFrame>) {
-    while let Ok(Some(frame)) = frames.message().await {
-        let bytes = frame.encoded_len();
-        if inbox
-            .send(
-                Wish::AgentMessages {
-                    link,
-                    messages: frame.messages,
-                },
-                bytes,
-            )
-            .await
-            .is_err()
-        {
+async fn read_agent(inbox: Inbox, link: LinkKey, mut frames: Frames<Incoming>) {
+    // A broken stream and a finished one are the same to the core.
+    while let Ok(Some(frame)) = frames.next().await {
+        // A whole cluster may return at once: what it says waits as it came, and is decoded when the core can take it.
+        let Ok(room) = inbox.room(frame.len() * DECODED).await else {
+            return;
+        };
+        let messages = match tepui_proto::wire::decode::<AgentFrame>(&frame) {
+            Ok(frame) => frame.messages,
+            Err(error) => {
+                tracing::warn!("the stream {} of an agent ends: {error}", link.0);
+                break;
+            }
+        };
+        drop(frame);
+        let request = Wish::AgentMessages { link, messages };
+        if inbox.send_in(room, request).await.is_err() {
             return;
         }
     }

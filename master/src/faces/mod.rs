@@ -166,6 +166,13 @@ impl tower::Service<Request<Incoming>> for Service {
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(PeerAddress(peer));
         }
+        if is_grpc && grpc::is_agent_link(&request) {
+            let face = self.face.clone();
+            return Box::pin(async move {
+                let answer = grpc::agent_link(face, request).await;
+                Ok(answer.map(|body| body.map_err(Into::into).boxed_unsync()))
+            });
+        }
         if is_grpc {
             let grpc = self.grpc.clone();
             return Box::pin(async move {

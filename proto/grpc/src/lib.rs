@@ -2,7 +2,8 @@
 //!
 //! Each service is one bidirectional stream of batches: [`agent_link_client`] and [`agent_link_server`] between agents and the
 //! master, [`schedulers_client`], [`schedulers_server`], [`executors_client`] and [`executors_server`] for framework authors. The messages
-//! live in `tepui_proto`, once, and are checked for required fields and unknown enums as they come in ([`Checked`]).
+//! live in `tepui_proto`, once, and are checked for required fields and unknown enums as they come in ([`Checked`]). A server of very many
+//! streams reads them by [`Frames`] and answers by [`outgoing`] instead of through the generated code.
 //!
 //! tonic's own limit for a received message is 4 MiB; use [`MESSAGE_LIMIT_BYTES`] with `max_decoding_message_size` on both sides, so that
 //! a frame of [`FRAME_LIMIT_BYTES`] always passes.
@@ -14,8 +15,12 @@ pub const FRAME_LIMIT_BYTES: usize = 4 * 1024 * 1024;
 pub const MESSAGE_LIMIT_BYTES: usize = 16 * 1024 * 1024;
 
 mod checked;
+mod frames;
+mod outgoing;
 
 pub use checked::{Checked, CheckedDecoder};
+pub use frames::Frames;
+pub use outgoing::outgoing;
 
 #[allow(missing_docs, unreachable_pub, unused_qualifications)]
 #[allow(clippy::all, clippy::doc_markdown)]
