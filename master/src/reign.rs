@@ -158,6 +158,8 @@ pub(crate) struct Lifecycle {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) standing: watch::Sender<Standing>,
     pub(crate) lines: mpsc::Sender<Line>,
+    /// The threads of those who look.
+    pub(crate) readers: tokio::runtime::Handle,
 }
 
 /// A core at work.
@@ -338,7 +340,7 @@ impl Lifecycle {
         if let Some(whitelist) = whitelist {
             tokio::spawn(whitelist.keep_up(inbox.clone(), stop.clone()));
         }
-        tokio::spawn(View::keep_up(Arc::downgrade(&view)));
+        self.readers.spawn(View::keep_up(Arc::downgrade(&view)));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()

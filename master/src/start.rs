@@ -38,6 +38,9 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The system has no more threads.
+    #[error("cannot start threads: {0}")]
+    Threads(std::io::Error),
     /// The registry's store cannot be opened.
     #[error("cannot open the registry: {0}")]
     Store(#[from] tepui_coordination::StoreError),
@@ -78,6 +81,7 @@ impl Master {
         let metrics = Arc::new(Metrics::default());
         let stop = CancellationToken::new();
         let (standing, watching) = watch::channel(Standing::Nobody);
+        let readers = faces::Readers::start().map_err(StartError::Threads)?;
         let (lines, lines_in) = mpsc::channel(4096);
         tokio::spawn(reign::log_lines(lines_in));
         let face = Arc::new(Face {
@@ -89,6 +93,7 @@ impl Master {
             client: faces::Client::new(),
             subscribers: faces::Subscribers::default(),
             logging: faces::Logging::new(config.log_dial.clone()),
+            readers,
         });
         let ruling = Lifecycle {
             config: config.clone(),
@@ -98,6 +103,7 @@ impl Master {
             metrics: metrics.clone(),
             standing,
             lines,
+            readers: face.readers.handle(),
         };
         let stop_ruling = CancellationToken::new();
         let lifecycle = tokio::spawn(ruling.run(election, stop_ruling.clone()));

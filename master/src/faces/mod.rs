@@ -29,6 +29,7 @@ mod openapi;
 mod operator;
 mod pieces;
 mod proxy;
+mod readers;
 mod routes;
 mod scheduler;
 mod streams;
@@ -53,6 +54,7 @@ use tower::ServiceExt;
 pub(crate) use logging::Logging;
 pub(crate) use operator::Subscribers;
 pub(crate) use proxy::Client;
+pub(crate) use readers::Readers;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -70,6 +72,7 @@ pub(crate) struct Face {
     pub(crate) client: Client,
     pub(crate) subscribers: Subscribers,
     pub(crate) logging: Logging,
+    pub(crate) readers: Readers,
 }
 
 impl Face {
@@ -213,6 +216,7 @@ mod tests {
             client: Client::new(),
             subscribers: Subscribers::default(),
             logging: Logging::new(None),
+            readers: Readers::start().expect("threads"),
         }
     }
 

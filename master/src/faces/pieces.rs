@@ -10,12 +10,14 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use futures::Stream;
+use futures::{Stream, StreamExt};
 use http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY,
 };
 use http::{HeaderMap, Method, StatusCode};
 use tepui_master_core::TaskSnapshot;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::asked::{Asked, Response, StreamBroken, bytes, empty, streaming, text};
 use super::legacy::shapes;
@@ -141,14 +143,12 @@ impl Pieces {
         }
         let packer =
             gzip.then(|| GzEncoder::new(Vec::with_capacity(CHUNK_BYTES), Compression::fast()));
-        let mut answer = streaming(
-            content_type,
-            Chunks {
-                pieces: self.done,
-                packer,
-                finished: false,
-            },
-        );
+        let chunks = Chunks {
+            pieces: self.done,
+            packer,
+            finished: false,
+        };
+        let mut answer = streaming(content_type, made_here(chunks));
         if gzip {
             packed(answer.headers_mut());
         }
@@ -258,6 +258,24 @@ fn is_known(headers: &HeaderMap, tag: &str) -> bool {
         .any(|one| one == "*" || one.trim_start_matches("W/") == strong)
 }
 
+/// A stream whose items are made by the threads that ask for it, not by those that send them: one ahead of the client.
+fn made_here<S>(mut stream: S) -> ReceiverStream<S::Item>
+where
+    S: Stream + Send + Unpin + 'static,
+    S::Item: Send,
+{
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while let Some(item) = stream.next().await {
+            // A client that hung up needs no more.
+            if sender.send(item).await.is_err() {
+                return;
+            }
+        }
+    });
+    ReceiverStream::new(receiver)
+}
+
 /// The chunks of a large answer.
 struct Chunks {
     pieces: VecDeque<Placed>,
@@ -308,8 +326,6 @@ impl Stream for Chunks {
 
 #[cfg(test)]
 mod tests {
-    use futures::StreamExt;
-
     use super::*;
 
     async fn stream(packer: Option<GzEncoder<Vec<u8>>>, count: usize) -> Vec<u8> {

@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
+use http::StatusCode;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 
-use super::asked::{Asked, Response, asked};
+use super::asked::{Asked, Response, asked, text};
 use super::table::{Entry, Reach, TABLE};
 use super::{Face, ui};
 
@@ -30,6 +31,17 @@ static BY_PATH: LazyLock<(ByPath, ByPath)> = LazyLock::new(|| {
     )
 });
 
+/// Answered where they arrive: what frameworks ask, and what costs next to nothing. All else is for those who can wait a moment.
+const AT_ONCE: [&str; 3] = ["api/v1/scheduler", "health", "redirect"];
+
+/// What a handler that panicked leaves to say.
+fn failed() -> Response {
+    text(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "This request met a bug of the master; its log says more",
+    )
+}
+
 /// All routes.
 pub(super) fn routes(face: &Arc<Face>) -> Routes {
     let face = face.clone();
@@ -38,7 +50,13 @@ pub(super) fn routes(face: &Arc<Face>) -> Routes {
             let face = face.clone();
             async move {
                 match find(&asked.path) {
-                    Some(entry) => (entry.handler)(face, asked).await,
+                    Some(entry) if AT_ONCE.contains(&entry.path) => {
+                        (entry.handler)(face, asked).await
+                    }
+                    Some(entry) => {
+                        let answer = (entry.handler)(face.clone(), asked);
+                        face.readers.run(answer).await.unwrap_or_else(failed)
+                    }
                     None => ui::answer(&asked),
                 }
             }
