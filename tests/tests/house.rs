@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("tepui-master-core", &["tepui-model", "tepui-proto"]),
     ("tepui-agent-core", &["tepui-model", "tepui-proto"]),
+    ("tepui-images", &[]),
     ("tepui-marathon-core", &["tepui-model", "tepui-proto"]),
     (
         "tepui-master",
@@ -45,6 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "tepui-grpc",
             "tepui-coordination",
             "tepui-agent-core",
+            "tepui-images",
         ],
     ),
     (
