@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tepui-model", &[]),
     ("tepui-proto", &["tepui-model"]),
     ("tepui-grpc", &["tepui-proto"]),
+    ("tepui-http", &["tepui-proto"]),
     ("tepui-coordination", &["tepui-model", "tepui-proto"]),
     (
         "tepui-sdk",
@@ -34,6 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "tepui-model",
             "tepui-proto",
             "tepui-grpc",
+            "tepui-http",
             "tepui-coordination",
             "tepui-master-core",
         ],
@@ -44,6 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "tepui-model",
             "tepui-proto",
             "tepui-grpc",
+            "tepui-http",
             "tepui-coordination",
             "tepui-agent-core",
             "tepui-images",
@@ -54,6 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "tepui-model",
             "tepui-proto",
+            "tepui-http",
             "tepui-sdk",
             "tepui-coordination",
             "tepui-marathon-core",

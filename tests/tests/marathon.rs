@@ -64,6 +64,30 @@ fn bad_requests_get_their_answer_and_change_nothing() {
         "]".repeat(100_000)
     );
     for (method, target, headers, body, status, text) in [
+        (
+            "CONNECT",
+            "a:1",
+            "",
+            "",
+            400,
+            "'a:1' of this CONNECT request has no path",
+        ),
+        (
+            "GET",
+            "a:1",
+            "",
+            "",
+            400,
+            "'a:1' of this GET request has no path",
+        ),
+        (
+            "OPTIONS",
+            "*",
+            "",
+            "",
+            400,
+            "'*' of this OPTIONS request has no path",
+        ),
         ("POST", "/v2/apps", json_type, "{", 400, "Invalid JSON"),
         (
             "POST",

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures::{Stream, StreamExt};
-use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
-use prost::Message;
+use tepui_http::negotiate::Format;
 use tepui_proto::json::Json;
 use warp::Filter;
 pub(super) use warp::reply::Response;
@@ -69,96 +69,6 @@ fn parameters(query: &str) -> BTreeMap<String, String> {
             (decode(name), decode(value))
         })
         .collect()
-}
-
-/// The two forms in which the v1 API speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
-    Json,
-    Protobuf,
-}
-
-impl Format {
-    pub(super) fn media_type(self) -> &'static str {
-        match self {
-            Self::Json => "application/json",
-            Self::Protobuf => "application/x-protobuf",
-        }
-    }
-
-    /// What the request's body is in: one of the two names exactly, as with Mesos.
-    fn of_body(headers: &HeaderMap) -> Result<Self, Response> {
-        match headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) {
-            None => Err(text(
-                StatusCode::BAD_REQUEST,
-                "Expecting 'Content-Type' to be present",
-            )),
-            Some(b"application/json") => Ok(Self::Json),
-            Some(b"application/x-protobuf") => Ok(Self::Protobuf),
-            Some(_) => Err(text(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "Expecting 'Content-Type' of application/json or application/x-protobuf",
-            )),
-        }
-    }
-
-    /// What the answer may be in; JSON if both will do.
-    pub(super) fn of_answer(headers: &HeaderMap) -> Result<Self, Response> {
-        [Self::Json, Self::Protobuf]
-            .into_iter()
-            .find(|format| accepts(headers, format.media_type()))
-            .ok_or_else(|| {
-                text(
-                    StatusCode::NOT_ACCEPTABLE,
-                    "Expecting 'Accept' to allow application/json or application/x-protobuf",
-                )
-            })
-    }
-
-    fn decode<M: Json + Default + tepui_proto::wire::Checked>(
-        self,
-        body: &Bytes,
-    ) -> Result<M, String> {
-        match self {
-            Self::Json => tepui_proto::json::from_slice(body).map_err(|error| {
-                let what = if error.is_syntax() {
-                    "Failed to parse body into JSON"
-                } else {
-                    "Failed to convert JSON into Call protobuf"
-                };
-                format!("{what}: {error}")
-            }),
-            Self::Protobuf => tepui_proto::wire::decode(body)
-                .map_err(|error| format!("Failed to parse body into Call protobuf: {error}")),
-        }
-    }
-
-    pub(super) fn encode<M: Json + Message>(self, message: &M) -> Vec<u8> {
-        match self {
-            Self::Json => tepui_proto::json::to_vec(message),
-            Self::Protobuf => message.encode_to_vec(),
-        }
-    }
-}
-
-/// Whether the Accept header allows a media type (`q=0` forbids).
-fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
-    let mut any = false;
-    for value in headers.get_all(ACCEPT) {
-        any = true;
-        let Ok(value) = value.to_str() else { continue };
-        for range in value.split(',') {
-            let mut parts = range.split(';').map(str::trim);
-            let name = parts.next().unwrap_or_default();
-            let forbidden = parts.any(|part| {
-                part.strip_prefix("q=").and_then(|q| q.parse::<f64>().ok()) == Some(0.0)
-            });
-            if !forbidden && (name == media_type || name == "*/*" || name == "application/*") {
-                return true;
-            }
-        }
-    }
-    !any
 }
 
 impl Asked {
@@ -263,28 +173,5 @@ mod tests {
             ),
             ("/a b c", "-1", "")
         );
-    }
-
-    #[test]
-    fn what_may_be_answered() {
-        let format = |accept: Option<&str>| {
-            let mut headers = HeaderMap::new();
-            if let Some(accept) = accept {
-                headers.insert(ACCEPT, accept.parse().unwrap());
-            }
-            Format::of_answer(&headers).map_err(|answer| answer.status())
-        };
-        assert_eq!(format(None), Ok(Format::Json));
-        assert_eq!(format(Some("*/*")), Ok(Format::Json));
-        assert_eq!(format(Some("application/x-protobuf")), Ok(Format::Protobuf));
-        assert_eq!(
-            format(Some("application/x-protobuf, application/json;q=0.1")),
-            Ok(Format::Json)
-        );
-        assert_eq!(
-            format(Some("application/x-protobuf, application/json;q=0")),
-            Ok(Format::Protobuf)
-        );
-        assert_eq!(format(Some("text/html")), Err(StatusCode::NOT_ACCEPTABLE));
     }
 }

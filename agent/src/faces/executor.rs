@@ -6,11 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::Stream;
 use http::StatusCode;
+use tepui_http::negotiate::Format;
 use tepui_proto::mesos::v1::executor::{Call, Event, call, event};
 use tepui_proto::recordio;
 
 use super::Face;
-use super::asked::{Asked, Format, Response, text};
+use super::asked::{Asked, Response, text};
 use crate::executors::{Answer, Events, NotTaken};
 
 /// The largest call that is read.
@@ -27,7 +28,7 @@ pub(super) async fn answer(face: &Arc<Face>, mut asked: Asked) -> Response {
         return text(StatusCode::NOT_IMPLEMENTED, "");
     }
     let format = match (call.r#type(), Format::of_answer(&asked.headers)) {
-        (call::Type::Subscribe, Err(refusal)) if call.subscribe.is_some() => return refusal,
+        (call::Type::Subscribe, Err(refusal)) if call.subscribe.is_some() => return refusal.into(),
         (_, format) => format.unwrap_or(Format::Json),
     };
     match face.executors.call(call).await {
@@ -67,7 +68,7 @@ fn records(
             };
             let mut out = Vec::new();
             for event in &batch {
-                recordio::encode(&format.encode(event), &mut out);
+                recordio::encode(&format.to_vec(event), &mut out);
             }
             Some((Ok(out.into()), (events, heartbeat)))
         },

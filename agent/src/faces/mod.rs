@@ -113,6 +113,11 @@ impl tower::Service<Request<Incoming>> for Service {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        if let Err(refusal) = tepui_http::target::check(request.method(), request.uri()) {
+            let answer = Response::from(refusal);
+            let answer = answer.map(|body| body.map_err(Into::into).boxed_unsync());
+            return Box::pin(std::future::ready(Ok(answer)));
+        }
         let is_grpc = request
             .headers()
             .get(CONTENT_TYPE)

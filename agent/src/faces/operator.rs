@@ -5,12 +5,13 @@ use std::sync::Arc;
 use http::StatusCode;
 use tepui_agent_core::TaskSnapshot;
 use tepui_agent_core::view::{ExecutorView, FrameworkView, View};
+use tepui_http::negotiate::Format;
 use tepui_proto::mesos::v1::agent::{Call, Response as Answer, call, response};
 use tepui_proto::mesos::v1::{
     AgentId, AgentInfo, FileInfo, Flag, Metric, Task, TimeInfo, VersionInfo,
 };
 
-use super::asked::{Asked, Format, Response, text, typed};
+use super::asked::{Asked, Response, text, typed};
 use super::files::{list_files, read_file};
 use super::statistics::{live, statistics, status};
 use super::{Face, MESOS_VERSION, metrics};
@@ -32,10 +33,10 @@ pub(super) async fn answer(face: &Arc<Face>, mut asked: Asked) -> Response {
     }
     let format = match Format::of_answer(&asked.headers) {
         Ok(format) => format,
-        Err(refusal) => return refusal,
+        Err(refusal) => return refusal.into(),
     };
     match carry_out(face, call).await {
-        Ok(answer) => typed(StatusCode::OK, format.media_type(), format.encode(&answer)),
+        Ok(answer) => typed(StatusCode::OK, format.media_type(), format.to_vec(&answer)),
         Err(refusal) => refusal,
     }
 }

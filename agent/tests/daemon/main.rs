@@ -336,3 +336,27 @@ async fn what_cannot_start_says_why() {
     );
     first.shutdown().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn targets_without_a_path_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let master = Master::start().await;
+    let config = Config {
+        ephemeral: true,
+        ..config(&master, folder.path())
+    };
+    let agent = Agent::start(config).await.unwrap();
+    for method in ["CONNECT", "GET", "POST", "OPTIONS"] {
+        for target in ["a:1", "a", "[::1]:5051", "*"] {
+            for kind in ["", "application/json", "application/grpc"] {
+                let answer = http::request(agent.addr(), method, target, kind, "").await;
+                let text = String::from_utf8_lossy(&answer.body);
+                assert_eq!(answer.status, 400, "{method} {target} {kind}: {text}");
+                assert!(text.contains(&format!("'{target}'")), "{text}");
+                assert!(text.contains("no path"), "{text}");
+            }
+        }
+    }
+    assert_eq!(http::get(agent.addr(), "/health").await.status, 200);
+    agent.shutdown().await.unwrap();
+}

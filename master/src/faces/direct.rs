@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Buf, BytesMut};
 use http::StatusCode;
+use tepui_http::negotiate::Format;
 use tepui_master_core::Reply;
 use tepui_proto::mesos::scheduler::{Call, call};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,7 +20,6 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Impatient;
-use super::negotiate::Format;
 use super::{Face, NO_MORE, scheduler};
 use crate::driver::{Posted, Request};
 use crate::reign::Standing;

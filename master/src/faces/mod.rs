@@ -24,7 +24,6 @@ mod direct;
 mod grpc;
 mod legacy;
 mod logging;
-mod negotiate;
 mod openapi;
 mod operator;
 mod pieces;
@@ -162,6 +161,12 @@ impl tower::Service<Request<Incoming>> for Service {
     }
 
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        if let Err(refusal) = tepui_http::target::check(request.method(), request.uri()) {
+            self.face.metrics.answered(refusal.status.as_u16());
+            let answer = Response::from(refusal);
+            let answer = answer.map(|body| body.map_err(Into::into).boxed_unsync());
+            return Box::pin(std::future::ready(Ok(answer)));
+        }
         let is_grpc = request
             .headers()
             .get(CONTENT_TYPE)

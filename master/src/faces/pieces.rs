@@ -15,13 +15,13 @@ use http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY,
 };
 use http::{HeaderMap, Method, StatusCode};
+use tepui_http::negotiate::accepts_gzip;
 use tepui_master_core::TaskSnapshot;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::asked::{Asked, Response, StreamBroken, bytes, empty, streaming, text};
 use super::legacy::shapes;
-use super::negotiate::accepts_gzip;
 use crate::reign::Reign;
 use crate::view::Shown;
 

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use http::header::HeaderValue;
 use http::{Method, StatusCode};
+use tepui_http::negotiate::Format;
 use tepui_master_core::{Reply, StreamKey};
 use tepui_proto::mesos::scheduler::{Call, call};
 use tokio::sync::oneshot;
 
 use super::asked::{Asked, Response, empty, not_allowed, streaming, text};
-use super::negotiate::Format;
 use super::streams::SchedulerRecords;
 use super::{Face, gone};
 use crate::driver::{Notice, Request, Waiter};
@@ -32,7 +32,7 @@ pub(super) async fn call(face: Arc<Face>, mut asked: Asked) -> Response {
     }
     let format = match Format::of_body(&asked.headers) {
         Ok(format) => format,
-        Err(refusal) => return refusal,
+        Err(refusal) => return refusal.into(),
     };
     let body = match asked.read_body(face.config.limits.body_bytes).await {
         Ok(body) => body,
@@ -51,7 +51,7 @@ pub(super) async fn call(face: Arc<Face>, mut asked: Asked) -> Response {
             if kind == call::Type::ReconcileOperations
                 && let Err(refusal) = Format::of_answer(&asked.headers)
             {
-                return refusal;
+                return refusal.into();
             }
             let (waiter, answer) = oneshot::channel();
             let stream_id = asked
@@ -86,7 +86,7 @@ pub(super) fn answered(reply: Reply) -> Response {
 async fn subscribe(reign: &Reign, asked: &Asked, call: Call, bytes: usize) -> Response {
     let format = match Format::of_answer(&asked.headers) {
         Ok(format) => format,
-        Err(refusal) => return refusal,
+        Err(refusal) => return refusal.into(),
     };
     if asked.headers.contains_key(STREAM_ID) {
         return text(

@@ -5,10 +5,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::Stream;
+use tepui_http::negotiate::Format;
 use tepui_proto::recordio;
 
 use super::asked::StreamBroken;
-use super::negotiate::Format;
 use crate::driver::ToScheduler;
 use crate::outbox::{Drainer, Ending};
 

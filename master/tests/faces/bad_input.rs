@@ -296,6 +296,32 @@ async fn wrong_methods_name_the_right_one() {
 }
 
 #[tokio::test]
+async fn targets_without_a_path_are_refused() {
+    let master = master().await;
+    let ours = ["CONNECT", "GET", "POST", "OPTIONS", "DELETE"];
+    for (method, target) in ours
+        .into_iter()
+        .flat_map(|method| ["a:1", "a", "[::1]:5050", "*"].map(|target| (method, target)))
+    {
+        for version in ["1.0", "1.1"] {
+            for kind in ["application/json", "application/grpc"] {
+                let head = format!("{method} {target} HTTP/{version}\r\ncontent-type: {kind}");
+                let answer = Exchange::start(&master, &head, b"").await.finish().await;
+                let text = answer.text();
+                assert_eq!(answer.status, 400, "{head}: {text}");
+                assert!(text.contains(&format!("'{target}'")), "{head}: {text}");
+                assert!(text.contains("no path"), "{head}: {text}");
+            }
+        }
+    }
+    // An absolute target has one.
+    let absolute = Exchange::start(&master, "GET http://a:1/health HTTP/1.1", b"").await;
+    assert_eq!(absolute.finish().await.status, 200);
+    assert_eq!(get(&master, "/health").await.status, 200);
+    master.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_huge_body_is_refused_before_it_is_read() {
     let master = master().await;
     let head = format!("POST {SCHEDULER} HTTP/1.1{JSON}\r\ncontent-length: 1099511627776");

@@ -10,13 +10,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
+use hyper::{
+    body::Incoming,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
     service::TowerToHyperService,
 };
+use tepui_http::Refusal;
 use tepui_marathon_core::Response;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -125,6 +130,7 @@ impl Face {
 
     async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let _ = stream.set_nodelay(true);
+        let guarded = Arc::clone(&self);
         let filter = warp::method()
             .and(warp::path::full())
             .and(warp::query::raw().or(warp::any().map(String::new)).unify())
@@ -144,7 +150,16 @@ impl Face {
                 },
             )
             .boxed();
-        let service = TowerToHyperService::new(warp::service(filter));
+        let routes = TowerToHyperService::new(warp::service(filter));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (face, routes) = (Arc::clone(&guarded), routes.clone());
+            async move {
+                match tepui_http::target::check(request.method(), request.uri()) {
+                    Ok(()) => routes.call(request).await,
+                    Err(refusal) => Ok(face.refuse(&refusal)),
+                }
+            }
+        });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -188,14 +203,29 @@ impl Face {
             }
         };
         self.stats.active.fetch_sub(1, Ordering::Relaxed);
-        let class = usize::from(answer.status().as_u16() / 100).min(5);
-        self.stats.answers[class].fetch_add(1, Ordering::Relaxed);
+        self.count(answer.status());
         self.stats.duration_us.fetch_add(
             u64::try_from(began.elapsed().as_micros()).unwrap_or(0),
             Ordering::Relaxed,
         );
         self.common_headers(answer.headers_mut());
         answer
+    }
+
+    /// A request that is refused before it is known what it wants.
+    fn refuse(&self, refusal: &Refusal) -> Answer {
+        let mut answer = plain(Response::message(
+            refusal.status.as_u16(),
+            refusal.why.clone(),
+        ));
+        self.count(answer.status());
+        self.common_headers(answer.headers_mut());
+        answer
+    }
+
+    fn count(&self, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100).min(5);
+        self.stats.answers[class].fetch_add(1, Ordering::Relaxed);
     }
 
     async fn by_standing(
@@ -481,4 +511,48 @@ pub(super) fn went_through(headers: &HeaderMap, own: &str) -> bool {
             .to_str()
             .is_ok_and(|value| value == format!("1.1 {own}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn targets_without_a_path_are_refused() {
+        let config = Arc::new(Config::new("127.0.0.1:5050", "unused"));
+        let standing = watch::channel(Standing::Following("127.0.0.1:1".to_owned())).1;
+        let face = Arc::new(Face::new(config, "127.0.0.1:8080".to_owned(), standing));
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let server = tokio::spawn(Arc::clone(&face).serve(listener));
+        let ask = async |method: &str, target: &str| {
+            let mut stream = TcpStream::connect(address).await.expect("listens");
+            let head =
+                format!("{method} {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.expect("written");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.expect("text");
+            answer
+        };
+        let mut refused = 0;
+        for method in ["CONNECT", "GET", "POST", "OPTIONS"] {
+            for target in ["a:1", "a", "[::1]:8080", "*"] {
+                let answer = ask(method, target).await;
+                let asked = format!("{method} {target}");
+                assert!(answer.starts_with("HTTP/1.1 400 "), "{asked}: {answer}");
+                let sentence = format!(
+                    "{{\"message\":\"The target '{target}' of this {method} request has no path"
+                );
+                assert!(answer.contains(&sentence), "{asked}: {answer}");
+                refused += 1;
+            }
+        }
+        assert_eq!(face.stats.answers[4].load(Ordering::Relaxed), refused);
+        // Followers send on; nobody listens there.
+        let answer = ask("GET", "/ping").await;
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+        server.abort();
+    }
 }

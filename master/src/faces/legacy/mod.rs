@@ -470,7 +470,7 @@ pub(super) async fn metrics_text(face: Arc<Face>, asked: Asked) -> Response {
     let mut answer = pieces::whole(
         "text/plain; version=0.0.4; charset=utf-8",
         body.into_bytes(),
-        super::negotiate::accepts_gzip(&asked.headers),
+        tepui_http::negotiate::accepts_gzip(&asked.headers),
     );
     answer
         .headers_mut()

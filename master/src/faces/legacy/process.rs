@@ -111,6 +111,6 @@ pub(crate) async fn help(_: Arc<Face>, asked: Asked) -> Response {
     pieces::whole(
         "text/plain; charset=utf-8",
         page.into_bytes(),
-        super::super::negotiate::accepts_gzip(&asked.headers),
+        tepui_http::negotiate::accepts_gzip(&asked.headers),
     )
 }

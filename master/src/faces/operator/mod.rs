@@ -11,6 +11,7 @@ pub(crate) mod writes;
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
+use tepui_http::negotiate::{Format, accepts_gzip};
 use tepui_master_core::AgentSnapshot;
 use tepui_proto::mesos::master::{Call, Response as Message, call, response};
 use tepui_proto::mesos::{Flag, Metric, VersionInfo};
@@ -18,7 +19,6 @@ use tepui_proto::mesos::{Flag, Metric, VersionInfo};
 use super::Face;
 use super::asked::{Asked, Response, not_allowed, text};
 use super::legacy::{self, operate};
-use super::negotiate::{Format, accepts_gzip};
 use super::pieces::{self, Piece, Pieces};
 pub(crate) use subscribe::Subscribers;
 
@@ -37,7 +37,7 @@ pub(super) async fn call(face: Arc<Face>, mut asked: Asked) -> Response {
     }
     let format = match Format::of_body(&asked.headers) {
         Ok(format) => format,
-        Err(refusal) => return refusal,
+        Err(refusal) => return refusal.into(),
     };
     let body = match asked.read_body(face.config.limits.body_bytes).await {
         Ok(body) => body,
@@ -52,7 +52,7 @@ pub(super) async fn call(face: Arc<Face>, mut asked: Asked) -> Response {
     }
     let answer_in = match Format::of_answer(&asked.headers) {
         Ok(format) => format,
-        Err(refusal) => return refusal,
+        Err(refusal) => return refusal.into(),
     };
     answer(&face, &reign, &asked, call, answer_in).await
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
+use tepui_http::negotiate::Format;
 use tepui_master_core::{AgentRemoval, Change};
 use tepui_proto::mesos::master::{Event, event};
 use tepui_proto::mesos::{self, FrameworkId};
@@ -18,7 +19,6 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::super::Face;
 use super::super::asked::{Response, StreamBroken, streaming};
-use super::super::negotiate::Format;
 use super::super::pieces::Pieces;
 use super::super::streams::broken;
 use super::{messages, state_json};

@@ -158,3 +158,21 @@ pub(super) const DOCUMENTS: &[&str] = &[
     "{}",
     "null",
 ];
+
+/// Targets that are no path, or not only one.
+pub(super) const TARGETS: &[&str] = &[
+    "a:1",
+    "localhost",
+    "[::1]:5050",
+    "*",
+    "http://a:1",
+    "http://a:1/state",
+    "http://a:1?x=y",
+    "http://a:1#f",
+    "a:1/state",
+    "?x",
+    "#",
+    "//",
+    "/%",
+    "/\u{7f}",
+];

@@ -268,6 +268,11 @@ fn request(source: &mut Source, target: &Target, offer: &str) -> Request {
             path.insert(0, '/');
         }
     }
+    let mut method = method;
+    if source.below(32) == 0 {
+        path = source.pick(corpus::TARGETS).to_owned();
+        method = source.pick(&["CONNECT", "GET", "OPTIONS", method]);
+    }
     if source.below(8) == 0 {
         body = packed(&body);
         if source.below(3) == 0 {

@@ -5,11 +5,11 @@ use http::{HeaderMap, StatusCode};
 use prost::Message;
 use tepui_proto::json::Json;
 
-use super::asked::{Response, text};
+use crate::Refusal;
 
 /// The two forms in which Mesos' v1 API speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+pub enum Format {
     /// `application/json`
     Json,
     /// `application/x-protobuf`
@@ -18,7 +18,7 @@ pub(crate) enum Format {
 
 impl Format {
     /// The media type.
-    pub(crate) fn media_type(self) -> &'static str {
+    pub fn media_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
             Self::Protobuf => "application/x-protobuf",
@@ -26,15 +26,15 @@ impl Format {
     }
 
     /// What the request's body is in. Like Mesos it takes the two names and nothing that looks like them.
-    pub(crate) fn of_body(headers: &HeaderMap) -> Result<Self, Response> {
+    pub fn of_body(headers: &HeaderMap) -> Result<Self, Refusal> {
         match headers.get(CONTENT_TYPE).map(|value| value.as_bytes()) {
-            None => Err(text(
+            None => Err(Refusal::new(
                 StatusCode::BAD_REQUEST,
                 "Expecting 'Content-Type' to be present",
             )),
             Some(b"application/json") => Ok(Self::Json),
             Some(b"application/x-protobuf") => Ok(Self::Protobuf),
-            Some(_) => Err(text(
+            Some(_) => Err(Refusal::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "Expecting 'Content-Type' of application/json or application/x-protobuf",
             )),
@@ -42,12 +42,12 @@ impl Format {
     }
 
     /// What the answer may be in; JSON if both will do.
-    pub(crate) fn of_answer(headers: &HeaderMap) -> Result<Self, Response> {
+    pub fn of_answer(headers: &HeaderMap) -> Result<Self, Refusal> {
         [Self::Json, Self::Protobuf]
             .into_iter()
             .find(|format| accepts(headers, format.media_type()))
             .ok_or_else(|| {
-                text(
+                Refusal::new(
                     StatusCode::NOT_ACCEPTABLE,
                     "Expecting 'Accept' to allow application/json or application/x-protobuf",
                 )
@@ -55,7 +55,7 @@ impl Format {
     }
 
     /// Reads a message, with all its required fields.
-    pub(crate) fn decode<M: Json + Default + tepui_proto::wire::Checked>(
+    pub fn decode<M: Json + Default + tepui_proto::wire::Checked>(
         self,
         body: &[u8],
     ) -> Result<M, String> {
@@ -73,8 +73,15 @@ impl Format {
         }
     }
 
+    /// A message in this form.
+    pub fn to_vec<M: Message + Json>(self, message: &M) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.encode(message, &mut out);
+        out
+    }
+
     /// Appends a message.
-    pub(crate) fn encode<M: Message + Json>(self, message: &M, out: &mut Vec<u8>) {
+    pub fn encode<M: Message + Json>(self, message: &M, out: &mut Vec<u8>) {
         match self {
             Self::Json => tepui_proto::json::write(message, out),
             // A Vec grows as it must: this cannot fail.
@@ -116,7 +123,7 @@ fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
 }
 
 /// Whether the answer may be packed with gzip.
-pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
+pub fn accepts_gzip(headers: &HeaderMap) -> bool {
     let mut any = false;
     for coding in headers
         .get_all(ACCEPT_ENCODING)
@@ -179,7 +186,7 @@ mod tests {
             (&["*/*;q=0"], Err(406)),
         ] {
             let answer = Format::of_answer(&headers(&ACCEPT, accept))
-                .map_err(|answer| answer.status().as_u16());
+                .map_err(|refusal| refusal.status.as_u16());
             assert_eq!(answer, expected, "{accept:?}");
         }
     }
@@ -195,7 +202,7 @@ mod tests {
             (&["text/plain"], Err(415)),
         ] {
             let format = Format::of_body(&headers(&CONTENT_TYPE, content_type))
-                .map_err(|answer| answer.status().as_u16());
+                .map_err(|refusal| refusal.status.as_u16());
             assert_eq!(format, expected, "{content_type:?}");
         }
     }
