@@ -21,8 +21,8 @@ use crate::output::{LogLevel, Output, Reply};
 use crate::policy::{Policy, Turn};
 use crate::registry::{AdmittedAgent, Registry, RegistryOperation, UnreachableAgent};
 use crate::state::{
-    Agent, AgentIx, Framework, FrameworkIx, HashMap, IndexMap, IndexSet, Offer, Operations, Slab,
-    Task, Timers, Transition,
+    Agent, AgentIx, Framework, FrameworkIx, HashMap, IndexMap, IndexSet, Offer, Operations,
+    Remembered, Slab, Task, Timers, Transition,
 };
 use crate::stores::Waiting;
 
@@ -71,8 +71,8 @@ pub struct Master {
     pub(crate) agents: Slab<Agent>,
     pub(crate) agent_ids: HashMap<AgentId, AgentIx>,
     pub(crate) recovered: IndexMap<AgentId, AdmittedAgent>,
-    pub(crate) unreachable: IndexMap<AgentId, UnreachableAgent>,
-    pub(crate) gone: IndexMap<AgentId, Time>,
+    pub(crate) unreachable: Remembered<UnreachableAgent>,
+    pub(crate) gone: Remembered<Time>,
     pub(crate) links: HashMap<LinkKey, Link>,
     /// Links whose registration waits for another change of the same agent to be stored, oldest first.
     pub(crate) parked: Vec<LinkKey>,
@@ -145,8 +145,8 @@ impl Master {
             agents: Slab::default(),
             agent_ids: HashMap::with_hasher(hash.clone()),
             recovered: IndexMap::with_hasher(hash.clone()),
-            unreachable: IndexMap::with_hasher(hash.clone()),
-            gone: IndexMap::with_hasher(hash.clone()),
+            unreachable: Remembered::new(hash.clone()),
+            gone: Remembered::new(hash.clone()),
             links: HashMap::with_hasher(hash.clone()),
             parked: Vec::new(),
             addresses: HashMap::with_hasher(hash.clone()),
@@ -190,13 +190,14 @@ impl Master {
         // Oldest first, as they are forgotten.
         let mut unreachable = registry.unreachable;
         unreachable.sort_by_key(|agent| agent.since);
-        let unreachable = unreachable.into_iter();
-        master
-            .unreachable
-            .extend(unreachable.map(|agent| (agent.id.clone(), agent)));
+        for agent in unreachable {
+            master.unreachable.insert(agent.id.clone(), agent);
+        }
         let mut gone = registry.gone;
         gone.sort_by_key(|(_, since)| *since);
-        master.gone.extend(gone);
+        for (id, since) in gone {
+            master.gone.insert(id, since);
+        }
         master.adopt_policy(registry.weights, registry.quotas);
         master.recovered_at_start = master.recovered.len();
         master.await_agents();

@@ -129,9 +129,8 @@ impl Master {
                 .unwrap_or_default(),
         };
         let agent = UnreachableAgent::new(id.clone(), at, orders);
-        self.unreachable.shift_remove(id);
         self.unreachable.insert(id.clone(), agent);
-        if self.recovered.shift_remove(id).is_some() {
+        if self.recovered.swap_remove(id).is_some() {
             self.counters.recovery_slave_removals += 1;
             self.counters.slave_removals += 1;
             self.tell_agent_failed(id, out);
@@ -182,11 +181,8 @@ impl Master {
     /// The registry remembers so many unreachable and gone agents, each; the oldest are forgotten.
     pub(crate) fn prune(&mut self, out: &mut Vec<Output>) {
         let most = self.config.max_remembered_agents;
-        let mut forgotten = Vec::new();
-        let excess = self.unreachable.len().saturating_sub(most);
-        forgotten.extend(self.unreachable.drain(..excess).map(|(id, _)| id));
-        let excess = self.gone.len().saturating_sub(most);
-        forgotten.extend(self.gone.drain(..excess).map(|(id, _)| id));
+        let mut forgotten = self.unreachable.keep(most);
+        forgotten.extend(self.gone.keep(most));
         self.forget_agents(&forgotten, out);
     }
 
@@ -197,19 +193,11 @@ impl Master {
         let age = self.config.registry_max_agent_age;
         let now = self.now;
         let old = |since: Time| since + age < now;
-        let unreachable = self.unreachable.values();
-        let unreachable = unreachable
-            .filter(|agent| old(agent.since) && !self.transitions.contains_key(&agent.id))
-            .map(|agent| agent.id.clone());
-        let gone = self.gone.iter();
-        let gone = gone
-            .filter(|(_, since)| old(**since))
-            .map(|(id, _)| id.clone());
-        let forgotten: Vec<AgentId> = unreachable.chain(gone).collect();
         let transitions = &self.transitions;
-        self.unreachable
-            .retain(|id, agent| !old(agent.since) || transitions.contains_key(id));
-        self.gone.retain(|_, since| !old(*since));
+        let mut forgotten = self
+            .unreachable
+            .take(|id, agent| old(agent.since) && !transitions.contains_key(id));
+        forgotten.extend(self.gone.take(|_, since| old(*since)));
         self.forget_agents(&forgotten, out);
     }
 

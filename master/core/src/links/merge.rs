@@ -92,7 +92,7 @@ impl Master {
         orders: Orders,
         register: Register,
     ) -> AgentIx {
-        let returned = self.recovered.shift_remove(id).is_some() || register.agent.id.is_some();
+        let returned = self.recovered.swap_remove(id).is_some() || register.agent.id.is_some();
         let total = total_resources(&register).unwrap_or_default();
         let info = mesos::AgentInfo {
             id: Some(events::agent_id(id)),

@@ -223,7 +223,7 @@ impl Master {
                 out,
             );
         }
-        self.unreachable.shift_remove(&id);
+        self.unreachable.remove(&id);
         if self.links.contains_key(&link) {
             return self.let_in(link, &id, admitted.orders(), out);
         }

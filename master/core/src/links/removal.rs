@@ -42,7 +42,7 @@ impl Master {
     }
 
     pub(crate) fn became_gone(&mut self, id: &AgentId, at: Time, out: &mut Vec<Output>) {
-        self.unreachable.shift_remove(id);
+        self.unreachable.remove(id);
         self.gone.insert(id.clone(), at);
         if let Some(link) = self
             .agent_ids
@@ -59,7 +59,7 @@ impl Master {
             ));
             self.close_link(link, "it was marked gone".to_owned(), out);
         }
-        if self.recovered.shift_remove(id).is_some() {
+        if self.recovered.swap_remove(id).is_some() {
             self.counters.slave_removals += 1;
             self.tell_agent_failed(id, out);
             out.push(Output::Change(Change::AgentRemoved {

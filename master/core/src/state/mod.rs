@@ -4,6 +4,7 @@
 mod agent;
 mod framework;
 mod operation;
+mod remembered;
 mod slab;
 mod task;
 mod timers;
@@ -11,6 +12,7 @@ mod timers;
 pub(crate) use agent::{Agent, Executor, Health, Orders, Transition};
 pub(crate) use framework::{Capabilities, Connection, Framework, Presence};
 pub(crate) use operation::{Operation, Operations, is_over};
+pub(crate) use remembered::Remembered;
 pub(crate) use slab::{Handle, Slab};
 pub(crate) use task::{PendingKill, Task, Unreachable};
 pub(crate) use timers::Timers;
