@@ -9,6 +9,7 @@ use tepui_coordination::{Location, LocationError, ZooKeeperOptions};
 use tepui_proto::mesos::v1::{Attribute, DomainInfo, Resource};
 
 use crate::flags::Flags;
+use crate::provision::config::ImagesConfig;
 use crate::resources::{FlagValueError, complete, parse_attributes, parse_resources};
 
 /// How one agent runs.
@@ -66,6 +67,8 @@ pub struct Config {
     pub gc_disk_headroom: f64,
     /// How often old sandboxes are looked for.
     pub disk_watch_interval: Duration,
+    /// How images are kept and had.
+    pub images: ImagesConfig,
     /// What `/flags` shows.
     pub flags: BTreeMap<String, String>,
 }
@@ -144,6 +147,7 @@ impl Config {
     #[must_use]
     pub fn new(master: Location, work_dir: impl Into<PathBuf>) -> Self {
         let work_dir = work_dir.into();
+        let images = ImagesConfig::new(&work_dir);
         Self {
             master,
             zookeeper: ZooKeeperOptions::default(),
@@ -171,6 +175,7 @@ impl Config {
             gc_delay: Duration::from_secs(604_800),
             gc_disk_headroom: 0.1,
             disk_watch_interval: Duration::from_secs(60),
+            images,
             flags: BTreeMap::new(),
         }
     }
@@ -319,6 +324,7 @@ impl Config {
             gc_disk_headroom: flags.gc_disk_headroom,
             disk_watch_interval: time("disk_watch_interval", &flags.disk_watch_interval)?
                 .max(Duration::from_secs(1)),
+            images: ImagesConfig::from_flags(&flags.images, &work_dir)?,
             flags: shown(flags),
             ..Self::new(master, work_dir)
         })
@@ -490,6 +496,9 @@ fn shown(flags: &Flags) -> BTreeMap<String, String> {
         Some(flags.disk_watch_interval.clone()),
     );
     show("zk_session_timeout", Some(flags.zk_session_timeout.clone()));
+    for (name, value) in flags.images.shown() {
+        show(name, Some(value));
+    }
     show("isolation", flags.isolation.clone());
     show("containerizers", flags.containerizers.clone());
     show("launcher", flags.launcher.clone());

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::provision::flags::ImageFlags;
+
 /// The agent's flags. Where a value may come from besides the command line is the caller's business.
 #[derive(Debug, Clone, Default, Args)]
 #[command(rename_all = "snake_case")]
@@ -94,6 +96,9 @@ pub struct Flags {
     /// After this long without ZooKeeper a session is over
     #[arg(long, alias = "zk-session-timeout", default_value = "4secs")]
     pub zk_session_timeout: String,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a group's comment would become the command's")]
+    pub images: ImageFlags,
     /// Accepted: containers are always isolated as well as the machine allows
     #[arg(long)]
     pub isolation: Option<String>,

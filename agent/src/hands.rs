@@ -2,6 +2,7 @@
 //! different containers do not wait for one another.
 
 use std::collections::{HashMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -9,11 +10,14 @@ use tepui_agent_core::{Exit as CoreExit, Input, Launch, Limitation, Limits as Wa
 use tepui_model::ContainerId as CoreId;
 use tepui_proto::mesos::v1::Resource;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::containerizer::{
-    ContainerEvent, ContainerId, Containerizer, Exit, ExitReason, KillScope,
+    At, BindMount, ContainerEvent, ContainerId, Containerizer, Exit, ExitReason, KillScope, Source,
 };
 use crate::executors::Inputs;
+use crate::provision::plan::{self, Plan, Planned, What};
+use crate::provision::volumes::Around;
 use crate::resources::scalar;
 use crate::sandbox::Layout;
 use crate::spec::{HasCommand, Surroundings, limits};
@@ -43,6 +47,10 @@ pub(crate) struct Hands {
     pub(crate) inputs: Inputs,
     pub(crate) runtime: tokio::runtime::Handle,
     queues: Queues,
+    /// Launches under way that a kill may cut short. Bounded by the queues.
+    launching: Arc<Mutex<HashMap<CoreId, CancellationToken>>>,
+    /// Of the agent: with it ends what waits for an image.
+    stop: CancellationToken,
 }
 
 impl Hands {
@@ -53,6 +61,7 @@ impl Hands {
         agent: Arc<RwLock<String>>,
         inputs: Inputs,
         runtime: tokio::runtime::Handle,
+        stop: CancellationToken,
     ) -> Self {
         Self {
             containerizer,
@@ -62,11 +71,16 @@ impl Hands {
             inputs,
             runtime,
             queues: Queues::default(),
+            launching: Arc::default(),
+            stop,
         }
     }
 
     pub(crate) fn launch(&self, launch: Box<Launch>) {
         let container = launch.container.clone();
+        self.launching
+            .lock()
+            .insert(container.clone(), self.stop.child_token());
         self.enqueue(container, Work::Launch(launch));
     }
 
@@ -75,6 +89,10 @@ impl Hands {
     }
 
     pub(crate) fn destroy(&self, container: CoreId) {
+        // What is still on its way to a launch (an image being pulled) ends here; the rest of the order finds what there is.
+        if let Some(launching) = self.launching.lock().get(&container) {
+            launching.cancel();
+        }
         self.enqueue(container, Work::Destroy);
     }
 
@@ -142,7 +160,10 @@ impl Hands {
         };
         let (what, result) = match work {
             Work::Launch(launch) => {
-                if let Err(reason) = self.start(&launch).await {
+                let started = self.start(&launch).await;
+                self.launching.lock().remove(container);
+                if let Err(reason) = started {
+                    self.release(container).await;
                     let _ = self
                         .inputs
                         .send(Input::LaunchFailed {
@@ -166,7 +187,11 @@ impl Hands {
                 let limits = limits(wanted, self.surroundings.config.cgroups_enable_cfs);
                 ("resize", self.containerizer.update(&id, &limits))
             }
-            Work::Forget => ("forget", self.containerizer.destroy(&id).await),
+            Work::Forget => {
+                let destroyed = self.containerizer.destroy(&id).await;
+                self.release(container).await;
+                ("forget", destroyed)
+            }
         };
         if let Err(error) = result {
             // Usually it has ended meanwhile, which its own event tells.
@@ -195,23 +220,115 @@ impl Hands {
                 _ => Ok(sandbox),
             })
             .map_err(|error| format!("Failed to create the sandbox: {error}"))?;
-        let mut spec = self
-            .surroundings
-            .spec(&agent, launch, &sandbox)
-            .map_err(|problem| format!("Failed to launch the container: {problem}"))?;
-        let links = !self.containerizer.capabilities().namespaces;
+        let failed = |problem: String| format!("Failed to launch the container: {problem}");
+        let mut plan = self.plan(launch, &sandbox, &agent).map_err(failed)?;
+        let (persistent, links) = self
+            .persistent(launch, &sandbox, &mut plan)
+            .map_err(failed)?;
+        let cancelled = self.launching.lock().get(&launch.container).cloned();
+        let cancelled = async {
+            match cancelled {
+                Some(token) => token.cancelled_owned().await,
+                None => std::future::pending().await,
+            }
+        };
+        let pulled = tokio::select! {
+            biased;
+            () = cancelled => return Err("the launch was ended while its image was being pulled".to_owned()),
+            pulled = self.surroundings.provisioner.pull(&plan) => pulled.map_err(failed)?,
+        };
+        let id = launch.container.to_string();
         let mounted = self
             .surroundings
-            .volumes
-            .mount(launch.resources(), &sandbox, links)
-            .map_err(|problem| format!("Failed to launch the container: {problem}"))?;
+            .provisioner
+            .lay_out(&id, plan.volumes, pulled)
+            .map_err(failed)?;
+        let mut spec = self
+            .surroundings
+            .spec(&agent, launch, &sandbox, &plan.settings, mounted)
+            .map_err(failed)?;
         if !links {
-            spec.mounts = mounted;
+            spec.mounts = persistent;
         }
         self.containerizer
             .launch(spec)
             .await
             .map_err(|error| format!("Failed to launch the container: {error}"))
+    }
+
+    /// What the container wants, from its ContainerInfo.
+    fn plan(&self, launch: &Launch, sandbox: &Path, agent: &str) -> Result<Plan, String> {
+        let info = launch.container_info();
+        let nested = launch.container.parent().is_some();
+        let framework = launch
+            .framework
+            .id
+            .as_ref()
+            .map_or("", |id| id.value.as_str());
+        let executor = &launch.executor.executor_id.value;
+        let root = launch.container.root().to_string();
+        let parent = nested.then(|| self.layout.sandbox(agent, framework, executor, &root));
+        let volumes = &self.surroundings.volumes;
+        let parents_volumes: Vec<_> = if nested {
+            let places = volumes.places(&launch.executor.resources)?;
+            places.into_iter().map(|(at, real, _)| (at, real)).collect()
+        } else {
+            Vec::new()
+        };
+        let around = Around {
+            sandbox,
+            parent: parent.as_deref(),
+            parents_volumes: &parents_volumes,
+            make_host_paths: info.is_some_and(|info| info.docker.is_some()),
+        };
+        plan::plan(info, &around)
+    }
+
+    /// Persistent volumes: those in the sandbox are returned, those at absolute places of an image become volumes of the plan. Also whether
+    /// they are links, where nothing can be mounted.
+    fn persistent(
+        &self,
+        launch: &Launch,
+        sandbox: &Path,
+        plan: &mut Plan,
+    ) -> Result<(Vec<BindMount>, bool), String> {
+        let volumes = &self.surroundings.volumes;
+        let links = !self.containerizer.capabilities().namespaces;
+        let absolute = |resource: &Resource| {
+            let disk = resource
+                .disk
+                .as_ref()
+                .filter(|disk| disk.persistence.is_some());
+            disk.and_then(|disk| disk.volume.as_ref())
+                .is_some_and(|volume| volume.container_path.starts_with('/'))
+        };
+        let (elsewhere, below): (Vec<Resource>, Vec<Resource>) = launch
+            .resources()
+            .iter()
+            .cloned()
+            .partition(|resource| plan.image.is_some() && absolute(resource));
+        for resource in &elsewhere {
+            volumes.give_to(resource, sandbox)?;
+        }
+        for (at, real, read_only) in volumes.places(&elsewhere)? {
+            let planned = Planned {
+                what: What::Mount(Source::Host(real)),
+                at: At::Inside(at),
+                read_only,
+            };
+            if !plan.volumes.iter().any(|other| other.at == planned.at) {
+                plan.volumes.push(planned);
+            }
+        }
+        Ok((volumes.mount(&below, sandbox, links)?, links))
+    }
+
+    /// Removes the container's own directories over its image, if it has any, off the runtime's threads.
+    async fn release(&self, container: &CoreId) {
+        let (provisioner, id) = (self.surroundings.provisioner.clone(), container.to_string());
+        if provisioner.has_roots(&id) {
+            let _ = tokio::task::spawn_blocking(move || provisioner.release(&id)).await;
+        }
     }
 }
 

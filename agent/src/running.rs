@@ -25,6 +25,7 @@ use crate::faces::Face;
 use crate::hands::{Hands, core_exit, relay};
 use crate::journal::{Journal, JournalError};
 use crate::link::Outbox;
+use crate::provision::Provisioner;
 use crate::sandbox::{Layout, allowed_age, disk_usage};
 use crate::spec::Surroundings;
 use crate::volumes::VolumesRoom;
@@ -49,6 +50,9 @@ pub enum AgentError {
     /// Containers cannot be run.
     #[error("containers cannot be run here: {0}")]
     Containerizer(#[from] ContainerizerError),
+    /// The store of images cannot be used.
+    #[error("the store of images: {0}")]
+    Images(#[from] tepui_images::Problem),
     /// The master cannot be looked for.
     #[error("--master: {0}")]
     Master(#[from] LocationError),
@@ -116,6 +120,7 @@ impl Agent {
         let containerizer = Arc::new(containerizer);
         let known = Core::containers_of(&past.records);
         let facts = facts(&containerizer, &known).await?;
+        let provisioner = start_provisioner(&config, &containerizer, &facts).await?;
 
         let ip = config.advertise_ip.unwrap_or_else(|| {
             if addr.ip().is_unspecified() {
@@ -147,10 +152,12 @@ impl Agent {
                 config: Arc::clone(&config),
                 endpoint: endpoint.clone(),
                 volumes: volumes.clone(),
+                provisioner: provisioner.clone(),
             },
             Arc::clone(&agent),
             inputs.clone(),
             tokio::runtime::Handle::current(),
+            stop.clone(),
         );
         let face = Arc::new(Face {
             config: Arc::clone(&config),
@@ -161,6 +168,7 @@ impl Agent {
             layout: layout.clone(),
             executors: executors.clone(),
             containerizer,
+            provisioner: provisioner.clone(),
         });
         let driver = Driver {
             core,
@@ -189,6 +197,11 @@ impl Agent {
             tokio::select! { () = link => {}, () = stopped => {} }
         });
         tokio::spawn(crate::faces::serve(listener, face, stop.clone()));
+        let images = crate::provision::collect(provisioner);
+        let stopped = until_stop(stop.clone());
+        tokio::spawn(async move {
+            tokio::select! { () = images => {}, () = stopped => {} }
+        });
         let collecting = collect_sandboxes(config.clone(), layout, view, agent);
         let stopped = until_stop(stop.clone());
         tokio::spawn(async move {
@@ -328,6 +341,26 @@ async fn facts(
             .map(|container| ContainerFact { container, state })
     };
     Ok(found.into_iter().filter_map(fact).collect())
+}
+
+/// Opens the store of images; what living containers hold of it stays.
+async fn start_provisioner(
+    config: &Arc<Config>,
+    containerizer: &Arc<Containerizer>,
+    facts: &[ContainerFact],
+) -> Result<Provisioner, AgentError> {
+    let alive = facts
+        .iter()
+        .filter(|fact| fact.state != ContainerState::Lost)
+        .map(|fact| fact.container.to_string())
+        .collect();
+    let (config, containerizer) = (Arc::clone(config), Arc::clone(containerizer));
+    let starting = tokio::task::spawn_blocking(move || {
+        let provisioner = Provisioner::start(&config.images, &containerizer)?;
+        provisioner.recover(&alive);
+        Ok(provisioner)
+    });
+    starting.await.unwrap_or_else(|_| Err(AgentError::Panicked))
 }
 
 fn start_thread(

@@ -1,15 +1,20 @@
 //! From what the core wants started to what the containerizer is told: command, user, environment, limits.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tepui_agent_core::{Launch, Limits as Wanted};
+use tepui_images::ImageConfig;
 use tepui_proto::mesos::v1::r_limit_info::r_limit::Type as RlimitType;
 use tepui_proto::mesos::v1::{CommandInfo, ContainerInfo, Environment, Resource};
 
 use crate::config::{Config, format_duration};
-use crate::containerizer::{Command, ContainerId, LaunchSpec, Limits, Rlimit, RlimitKind};
+use crate::containerizer::{
+    Command, ContainerId, LaunchSpec, Limits, Rlimit, RlimitKind, RootFilesystem,
+};
+use crate::provision::plan::{Settings, network_files};
+use crate::provision::{Provisioned, Provisioner, merge, resolve_secret};
 use crate::volumes::VolumesRoom;
 
 /// No memory limit, in a form that the kernel takes.
@@ -22,6 +27,7 @@ pub(crate) struct Surroundings {
     /// Where executors find the agent: `ip:port`.
     pub(crate) endpoint: String,
     pub(crate) volumes: VolumesRoom,
+    pub(crate) provisioner: Provisioner,
 }
 
 impl Surroundings {
@@ -35,31 +41,67 @@ impl Surroundings {
         (self.config.switch_user && root && !user.is_empty() && user != "root").then_some(user)
     }
 
-    /// What the containerizer is told. Says what is asked for and not built yet.
+    /// What the containerizer is told. Says what is asked for and not built yet. `mounted`: what was made for the container.
     pub(crate) fn spec(
         &self,
         agent: &str,
         launch: &Launch,
         sandbox: &Path,
+        plan: &Settings,
+        mounted: Provisioned,
     ) -> Result<LaunchSpec, String> {
         let command = launch.command().ok_or("the executor has no command")?;
-        let container = launch
-            .task
-            .as_ref()
-            .map_or(&launch.executor.container, |task| &task.container)
-            .as_deref();
+        let container = launch.container_info();
         if let Some(missing) = unsupported(command, container) {
             return Err(format!("this agent cannot {missing} yet"));
         }
         let id =
             ContainerId::new(launch.container.to_string()).map_err(|error| error.to_string())?;
-        let mut spec = LaunchSpec::new(id, what_runs(command)?, sandbox);
+        let inside = &self.config.images.sandbox_directory;
+        let image = mounted.root.as_ref().map(|(_, image)| &image.config);
+        let runs = match image {
+            None => what_runs(command)?,
+            Some(image) if plan.docker => {
+                merge::of_docker(command, image, plan.entrypoint.as_deref())?
+            }
+            Some(image) => merge::of_mesos(command, image)?,
+        };
+        let seen = if image.is_some() { inside } else { sandbox };
+        let mut spec = LaunchSpec::new(id, runs, seen);
         spec.user = self.user(launch).map(str::to_owned);
-        spec.environment = self.environment(agent, launch, command, sandbox);
+        spec.environment =
+            self.environment(agent, launch, command, (sandbox, seen), image, plan)?;
         spec.limits = limits(launch.limits, self.config.cgroups_enable_cfs);
+        spec.hostname.clone_from(&plan.hostname);
+        spec.namespaces.network = plan.no_network;
+        spec.capabilities = plan.capabilities;
+        spec.rlimits.clone_from(&plan.rlimits);
         if let Some(container) = container {
-            spec.hostname.clone_from(&container.hostname);
-            spec.rlimits = rlimits(container);
+            spec.rlimits.extend(rlimits(container));
+        }
+        spec.volumes = mounted.volumes;
+        if let Some((overlay, image)) = mounted.root {
+            let config = &image.config;
+            spec.sandbox = working_directory(plan, config, inside);
+            let named = plan
+                .docker
+                .then(|| user_inside(command, plan, config))
+                .flatten();
+            if plan.docker {
+                spec.user = None;
+            }
+            spec.root = Some(RootFilesystem {
+                overlay,
+                sandbox: sandbox.to_owned(),
+                sandbox_inside: inside.clone(),
+                files: network_files(plan),
+                directories: vec![spec.sandbox.clone()],
+                shm_bytes: plan.shm_bytes,
+                privileged: plan.privileged,
+                read_only: plan.read_only,
+                // Who is not root becomes nobody else.
+                user: named.filter(|_| nix::unistd::geteuid().is_root()),
+            });
         }
         Ok(spec)
     }
@@ -69,12 +111,13 @@ impl Surroundings {
         agent: &str,
         launch: &Launch,
         command: &CommandInfo,
-        sandbox: &Path,
-    ) -> Vec<(String, String)> {
+        (directory, sandbox): (&Path, &Path),
+        image: Option<&ImageConfig>,
+        plan: &Settings,
+    ) -> Result<Vec<(String, String)>, String> {
         let config = &self.config;
         let mut all: BTreeMap<String, String> = config.executor_environment.clone();
         let mut set = |name: &str, value: String| all.insert(name.to_owned(), value);
-        let sandbox = sandbox.display().to_string();
         let executor = &launch.executor;
         let grace = executor
             .shutdown_grace_period
@@ -95,8 +138,8 @@ impl Surroundings {
         set("MESOS_SLAVE_ID", agent.to_owned());
         set("MESOS_AGENT_ENDPOINT", self.endpoint.clone());
         set("MESOS_SLAVE_PID", format!("slave(1)@{}", self.endpoint));
-        set("MESOS_DIRECTORY", sandbox.clone());
-        set("MESOS_SANDBOX", sandbox);
+        set("MESOS_DIRECTORY", directory.display().to_string());
+        set("MESOS_SANDBOX", sandbox.display().to_string());
         // Everything is checkpointed here, whatever the framework asked for.
         set("MESOS_CHECKPOINT", "1".to_owned());
         set(
@@ -117,8 +160,11 @@ impl Surroundings {
         if let Some(role) = task.and_then(|task| allocation_role(&task.resources)) {
             set("MESOS_ALLOCATION_ROLE", role.to_owned());
         }
+        all.extend(image.into_iter().flat_map(merge::variables));
+        all.extend(plan.environment.iter().cloned());
         all.extend(variables(command.environment.as_ref()));
-        all.into_iter().collect()
+        all.extend(secrets(command.environment.as_ref())?);
+        Ok(all.into_iter().collect())
     }
 }
 
@@ -127,6 +173,7 @@ pub(crate) trait HasCommand {
     fn command(&self) -> Option<&CommandInfo>;
     /// What the container is started with.
     fn resources(&self) -> &[Resource];
+    fn container_info(&self) -> Option<&ContainerInfo>;
 }
 
 impl HasCommand for Launch {
@@ -143,6 +190,65 @@ impl HasCommand for Launch {
             None => &self.executor.resources,
         }
     }
+
+    fn container_info(&self) -> Option<&ContainerInfo> {
+        self.task
+            .as_ref()
+            .map_or(&self.executor.container, |task| &task.container)
+            .as_deref()
+    }
+}
+
+/// Where a program in an image starts: where it is told to, or else in its sandbox, or, of type DOCKER, at the top.
+fn working_directory(plan: &Settings, image: &ImageConfig, sandbox: &Path) -> PathBuf {
+    let told = plan.working_dir.as_deref().unwrap_or(&image.working_dir);
+    if !told.is_empty() {
+        return Path::new("/").join(told);
+    }
+    if plan.docker {
+        "/".into()
+    } else {
+        sandbox.to_owned()
+    }
+}
+
+/// The user of a container of type DOCKER: the task's, the parameters', the image's, or root.
+fn user_inside(command: &CommandInfo, plan: &Settings, image: &ImageConfig) -> Option<String> {
+    [
+        command.user.as_deref(),
+        plan.user.as_deref(),
+        Some(image.user.as_str()),
+    ]
+    .into_iter()
+    .flatten()
+    .find(|user| !user.is_empty())
+    .filter(|user| !matches!(*user, "root" | "0" | "0:0" | "root:root"))
+    .map(str::to_owned)
+}
+
+/// The variables whose values are secrets.
+fn secrets(environment: Option<&Environment>) -> Result<Vec<(String, String)>, String> {
+    let variables = environment
+        .map(|it| it.variables.as_slice())
+        .unwrap_or_default();
+    variables
+        .iter()
+        .filter_map(|variable| Some((variable, variable.secret.as_ref()?)))
+        .map(|(variable, secret)| {
+            let value = resolve_secret(secret)
+                .map_err(|problem| format!("the variable '{}': {problem}", variable.name))?;
+            let text = std::str::from_utf8(value)
+                .ok()
+                .filter(|text| !text.contains('\0'))
+                .ok_or_else(|| {
+                    format!(
+                        "the variable '{}': its secret is no text without NUL",
+                        variable.name
+                    )
+                })?;
+            Ok((variable.name.clone(), text.to_owned()))
+        })
+        .collect()
 }
 
 /// The plain variables of an environment, the last of a name.
@@ -191,27 +297,7 @@ fn unsupported(command: &CommandInfo, container: Option<&ContainerInfo>) -> Opti
     if !command.uris.is_empty() {
         return Some("fetch URIs");
     }
-    let secret =
-        |variable: &tepui_proto::mesos::v1::environment::Variable| variable.secret.is_some();
-    if command
-        .environment
-        .as_ref()
-        .is_some_and(|environment| environment.variables.iter().any(secret))
-    {
-        return Some("put secrets into an environment");
-    }
     let container = container?;
-    if container.docker.is_some()
-        || container
-            .mesos
-            .as_ref()
-            .is_some_and(|mesos| mesos.image.is_some())
-    {
-        return Some("run images");
-    }
-    if !container.volumes.is_empty() {
-        return Some("mount volumes");
-    }
     if container
         .network_infos
         .iter()

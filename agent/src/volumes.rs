@@ -235,6 +235,41 @@ impl VolumesRoom {
         delete(&self.aside(disks, |one| !under_way.iter().any(|other| other == one)));
     }
 
+    /// Where persistent volumes of these resources are: by their place in the sandbox, or in the container if that is absolute. Also whether
+    /// they are only to be read.
+    pub(crate) fn places(
+        &self,
+        resources: &[Resource],
+    ) -> Result<Vec<(PathBuf, PathBuf, bool)>, String> {
+        let volumes = resources.iter().filter_map(|resource| {
+            let disk = resource
+                .disk
+                .as_ref()
+                .filter(|disk| disk.persistence.is_some())?;
+            Some((resource, disk.volume.as_ref()?))
+        });
+        volumes
+            .map(|(resource, volume)| {
+                let place = self.place(resource)?;
+                let read_only = volume.mode() == Mode::Ro;
+                Ok((
+                    PathBuf::from(&volume.container_path),
+                    place.path().to_owned(),
+                    read_only,
+                ))
+            })
+            .collect()
+    }
+
+    /// Gives a volume at an absolute place, which is mounted elsewhere, to whom the sandbox belongs.
+    pub(crate) fn give_to(&self, resource: &Resource, sandbox: &Path) -> Result<(), String> {
+        let place = self.place(resource)?;
+        let found =
+            fs::symlink_metadata(place.path()).map_err(|error| failed("find", &place, &error))?;
+        give(&place, &found, sandbox, resource.shared.is_some())
+            .map_err(|error| failed("give the task", &place, &error))
+    }
+
     /// What of these resources are volumes, and where a container sees them. The places in the sandbox are there then; volumes belong
     /// to whom the sandbox belongs. `links`: by symbolic links, where nothing can be mounted.
     pub(crate) fn mount(
@@ -363,7 +398,7 @@ fn inside(path: &str) -> Result<&Path, String> {
     let read = Path::new(path);
     if read.is_absolute() {
         return Err(format!(
-            "a volume at the absolute path '{path}' needs a root of the container's own, which is not built yet"
+            "a volume at the absolute path '{path}' needs an image of the container's own"
         ));
     }
     let plain = read

@@ -396,10 +396,12 @@ impl Store {
     /// # Errors
     /// Something could not be removed; the next start tries again.
     pub fn release(&self, container: &str) -> io::Result<()> {
-        let held = self.inner.known.lock().containers.remove(container);
-        let Some(held) = held else { return Ok(()) };
+        if !self.has_roots(container) {
+            return Ok(());
+        }
         let removed = roots::remove(&self.inner.path("containers"), container);
         let mut known = self.inner.known.lock();
+        let held = known.containers.remove(container).unwrap_or_default();
         held.iter().for_each(|holding| known.let_go(holding));
         removed
     }

@@ -27,10 +27,11 @@ impl Capabilities {
         if !root {
             missing.push("not root: tasks run as this agent's user".to_owned());
         }
-        let probed = launcher.probe(Namespaces {
+        let wanted = Namespaces {
             user: !root,
             ..Namespaces::default()
-        });
+        };
+        let probed = launcher.probe(wanted, None);
         if let Err(error) = &probed {
             missing.push(format!(
                 "no namespaces ({error}): tasks see each other and the host's processes"

@@ -63,7 +63,7 @@ pub(super) async fn run(
     container: &ContainerId,
     spec: ExecSpec,
 ) -> Result<ExecOutput, ContainerizerError> {
-    let (placement, namespaces, running) = inner.running(container)?;
+    let (placement, confinement, running) = inner.running(container)?;
     let failed = |source| ContainerizerError::Launcher {
         action: "run a command in a container",
         source,
@@ -78,6 +78,7 @@ pub(super) async fn run(
         environment: spec.environment,
         working_directory: spec.working_directory.unwrap_or_else(|| PathBuf::from("/")),
         credentials: user::resolve(spec.user).await?,
+        named_inside: None,
         rlimits: Vec::new(),
     };
     let output = |limit| -> io::Result<_> {
@@ -95,7 +96,8 @@ pub(super) async fn run(
     let (mut stdout, their_stdout) = output(spec.output_limit_bytes).map_err(failed)?;
     let (mut stderr, their_stderr) = output(spec.output_limit_bytes).map_err(failed)?;
     let exec = Exec {
-        namespaces,
+        namespaces: confinement.namespaces,
+        capabilities: confinement.capabilities,
         placement,
         program,
     };

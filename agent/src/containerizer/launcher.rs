@@ -17,6 +17,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::error::ContainerizerError;
+use super::rootfs::Overlay;
 use super::spec::Namespaces;
 use crate::supervisor::message::{self, Probe, Report, RequestKind};
 use crate::supervisor::sys;
@@ -87,12 +88,20 @@ impl Launcher {
     }
 
     /// Whether these namespaces can be made here. Blocks for the milliseconds that it takes to try.
-    pub(super) fn probe(&self, namespaces: Namespaces) -> Result<(), ContainerizerError> {
+    pub(super) fn probe(
+        &self,
+        namespaces: Namespaces,
+        overlay: Option<Overlay>,
+    ) -> Result<(), ContainerizerError> {
         let failed = |source| ContainerizerError::Launcher {
             action: "try namespaces",
             source,
         };
-        let content = message::pack(&Probe { namespaces }).map_err(failed)?;
+        let content = message::pack(&Probe {
+            namespaces,
+            overlay,
+        })
+        .map_err(failed)?;
         let (ours, theirs) = pair().map_err(failed)?;
         let launcher = Arc::clone(&self.current.lock());
         message::send_request(

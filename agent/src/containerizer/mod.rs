@@ -11,10 +11,12 @@
 //! [`destroy`](Containerizer::destroy). Everything that a container was is gone when `destroy` returns. A reused pid is never signalled.
 //! With [`Lifetime::Ephemeral`] no process, cgroup or record outlives the agent's process, however that ends.
 //!
-//! **Left out.** Images, mounts and network setup (later isolators); rotation of logs; what a task means to a framework (the core's).
+//! **Left out.** Where images come from (`tepui-images`); network setup (a later isolator); rotation of logs; what a task means to a framework (the core's).
 
+pub(crate) mod beneath;
 pub(crate) mod isolators;
 pub(crate) mod record;
+pub(crate) mod rootfs;
 
 mod capabilities;
 mod error;
@@ -32,6 +34,7 @@ pub use event::{
     ContainerEvent, ExecOutput, Exit, ExitReason, LaunchFailure, MemoryLimitation, Recovered,
     Usage, WaitStatus,
 };
+pub use rootfs::{At, Hidden, Mount, Overlay, RootFilesystem, Source};
 pub use spec::{
     BindMount, Command, ContainerId, DEFAULT_PATH, ExecSpec, KillScope, LaunchSpec, Limits,
     MAX_CONTAINER_ID_BYTES, Namespaces, Rlimit, RlimitKind, UNCHARGED_MEMORY_BYTES,
@@ -108,9 +111,16 @@ struct Inner {
 #[derive(Debug)]
 struct Entry {
     placement: Placement,
-    namespaces: Namespaces,
+    confinement: Confinement,
     state: State,
     ended: latest::Sender<bool>,
+}
+
+/// What a command that joins a container must be given too.
+#[derive(Debug, Clone, Copy, Default)]
+struct Confinement {
+    namespaces: Namespaces,
+    capabilities: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -190,6 +200,15 @@ impl Containerizer {
         &self.inner.capabilities
     }
 
+    /// Whether an image can be given to a container as its root, by trying with directories made for it. Blocks for milliseconds.
+    pub fn try_overlay(&self, overlay: Overlay) -> Result<(), ContainerizerError> {
+        let wanted = Namespaces {
+            user: !self.inner.capabilities.root,
+            ..Namespaces::default()
+        };
+        self.inner.launcher.probe(wanted, Some(overlay))
+    }
+
     /// Call once, before the first launch, with every container that is believed to run or whose exit has not been noted:
     /// answers for each, in the same order, and destroys all others that are found.
     pub async fn recover(
@@ -237,7 +256,11 @@ impl Containerizer {
                     supervisor: launch.supervisor,
                     init: launch.init,
                 });
-                self.insert(&container, launch.placement, launch.namespaces, state)?;
+                let confinement = Confinement {
+                    namespaces: launch.namespaces,
+                    capabilities: launch.capabilities,
+                };
+                self.insert(&container, launch.placement, confinement, state)?;
                 self.watch(watch::follow_recovered(
                     Arc::clone(&self.inner),
                     container.clone(),
@@ -249,7 +272,7 @@ impl Containerizer {
                 self.insert(
                     &container,
                     Placement::default(),
-                    Namespaces::default(),
+                    Confinement::default(),
                     State::Ended,
                 )?;
                 Ok(Recovered::Exited { container, exit })
@@ -273,7 +296,10 @@ impl Containerizer {
         self.insert(
             &container,
             placement.clone(),
-            namespaces,
+            Confinement {
+                namespaces,
+                capabilities: spec.capabilities,
+            },
             State::Launching { orders: Vec::new() },
         )?;
         let launch = Launch {
@@ -283,6 +309,8 @@ impl Containerizer {
             namespaces,
             hostname: spec.hostname,
             mounts: spec.mounts,
+            volumes: spec.volumes,
+            capabilities: spec.capabilities,
             placement,
             limits: spec.limits,
             program: Program {
@@ -290,8 +318,10 @@ impl Containerizer {
                 environment: spec.environment,
                 working_directory: spec.sandbox,
                 credentials,
+                named_inside: spec.root.as_ref().and_then(|root| root.user.clone()),
                 rlimits: spec.rlimits,
             },
+            root: spec.root,
             stdout: spec.stdout,
             stderr: spec.stderr,
         };
@@ -446,7 +476,7 @@ impl Containerizer {
         &self,
         container: &ContainerId,
         placement: Placement,
-        namespaces: Namespaces,
+        confinement: Confinement,
         state: State,
     ) -> Result<(), ContainerizerError> {
         match self.inner.containers.lock().entry(container.clone()) {
@@ -455,7 +485,7 @@ impl Containerizer {
                 let ended = latest::Sender::new(matches!(state, State::Ended));
                 vacant.insert(Entry {
                     placement,
-                    namespaces,
+                    confinement,
                     state,
                     ended,
                 });
@@ -475,14 +505,14 @@ impl Inner {
     fn running(
         &self,
         container: &ContainerId,
-    ) -> Result<(Placement, Namespaces, Running), ContainerizerError> {
+    ) -> Result<(Placement, Confinement, Running), ContainerizerError> {
         match self.containers.lock().get(container) {
             Some(Entry {
                 placement,
-                namespaces,
+                confinement,
                 state: State::Running(running),
                 ..
-            }) => Ok((placement.clone(), *namespaces, *running)),
+            }) => Ok((placement.clone(), *confinement, *running)),
             _ => Err(ContainerizerError::NotRunning(container.clone())),
         }
     }

@@ -114,6 +114,9 @@ pub(crate) struct LaunchRecord {
     pub(crate) init: Process,
     pub(crate) placement: Placement,
     pub(crate) namespaces: Namespaces,
+    /// Records of older versions have none.
+    #[serde(default)]
+    pub(crate) capabilities: Option<u64>,
 }
 
 /// What a record must survive.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::error::ContainerizerError;
+use super::rootfs::{Mount, RootFilesystem};
 
 /// The longest container id: it names a directory and a cgroup.
 pub const MAX_CONTAINER_ID_BYTES: usize = 200;
@@ -80,7 +81,7 @@ pub struct LaunchSpec {
     pub command: Command,
     /// The whole environment, in this order. PATH is searched for the executable; without PATH, [`DEFAULT_PATH`] is added.
     pub environment: Vec<(String, String)>,
-    /// The working directory, which exists.
+    /// The working directory, which exists: with a root of the container's own, in there.
     pub sandbox: PathBuf,
     /// Where standard output is appended; created (mode 0644, owned by the task's user) when missing. Absolute.
     pub stdout: PathBuf,
@@ -98,6 +99,12 @@ pub struct LaunchSpec {
     pub hostname: Option<String>,
     /// What is seen elsewhere inside; needs `namespaces.mount`.
     pub mounts: Vec<BindMount>,
+    /// What is seen at places of the container's choosing; needs `namespaces.mount`.
+    pub volumes: Vec<Mount>,
+    /// A root of the container's own; needs `namespaces.mount` and `namespaces.pid`.
+    pub root: Option<RootFilesystem>,
+    /// The capabilities that it can have at most: bit n stands for capability n. `None`: all that the agent has.
+    pub capabilities: Option<u64>,
 }
 
 /// A directory of the host that a container sees in another place too.
@@ -128,6 +135,9 @@ impl LaunchSpec {
             rlimits: Vec::new(),
             hostname: None,
             mounts: Vec::new(),
+            volumes: Vec::new(),
+            root: None,
+            capabilities: None,
         }
     }
 }

@@ -18,6 +18,7 @@ mod asked;
 mod executor;
 mod files;
 mod grpc;
+mod images;
 mod json;
 mod metrics;
 mod operator;
@@ -49,6 +50,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::containerizer::Containerizer;
 use crate::executors::Executors;
+use crate::provision::Provisioner;
 use crate::sandbox::Layout;
 use asked::{Asked, Response, asked, text};
 
@@ -71,6 +73,7 @@ pub(crate) struct Face {
     pub(crate) layout: Layout,
     pub(crate) executors: Executors,
     pub(crate) containerizer: Arc<Containerizer>,
+    pub(crate) provisioner: Provisioner,
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -205,6 +208,7 @@ async fn route(face: &Arc<Face>, asked: Asked) -> Response {
             "/api/v1" => return operator::answer(face, asked).await,
             "/health" => return text(StatusCode::OK, ""),
             "/version" => return asked.json(&json::version(face)),
+            "/tepui/v1/images" => return asked.json(&images::list(face)),
             "/flags" => return asked.json(&json::flags(face)),
             "/state" => return asked.json(&state::state(face)),
             "/containers" => return statistics::containers(face, &asked),

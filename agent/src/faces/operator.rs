@@ -35,6 +35,11 @@ pub(super) async fn answer(face: &Arc<Face>, mut asked: Asked) -> Response {
         Ok(format) => format,
         Err(refusal) => return refusal.into(),
     };
+    // The one call that answers nothing.
+    if call.r#type() == call::Type::PruneImages {
+        let asked = call.prune_images.unwrap_or_default();
+        return super::images::prune(face, &asked.excluded_images).await;
+    }
     match carry_out(face, call).await {
         Ok(answer) => typed(StatusCode::OK, format.media_type(), format.to_vec(&answer)),
         Err(refusal) => refusal,

@@ -101,8 +101,11 @@ pub(super) fn probe(content: OwnedFd, reports: &OwnedFd) -> ! {
 }
 
 fn try_namespaces(content: OwnedFd) -> Result<(), LaunchFailure> {
-    let Probe { namespaces } = unpack(content).map_err(failed_io("read the probe", ""))?;
-    let isolators = isolators::of_probe(namespaces);
+    let Probe {
+        namespaces,
+        overlay,
+    } = unpack(content).map_err(failed_io("read the probe", ""))?;
+    let isolators = isolators::of_probe(namespaces, overlay);
     let (failures, failures_in) = pipe2(OFlag::O_CLOEXEC).map_err(failed("make a pipe", ""))?;
     let (go_out, go) = pipe2(OFlag::O_CLOEXEC).map_err(failed("make a pipe", ""))?;
     let child = match sys::fork(isolators.clone_flags(), None)

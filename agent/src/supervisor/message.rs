@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::sys;
 use crate::containerizer::isolators::cgroups::Placement;
 use crate::containerizer::record::Process;
+use crate::containerizer::rootfs::{Mount, Overlay, RootFilesystem};
 use crate::containerizer::{
     BindMount, Command, LaunchFailure, Limits, Namespaces, Rlimit, WaitStatus,
 };
@@ -59,11 +60,24 @@ pub(crate) struct Launch {
     pub(crate) namespaces: Namespaces,
     pub(crate) hostname: Option<String>,
     pub(crate) mounts: Vec<BindMount>,
+    pub(crate) volumes: Vec<Mount>,
+    pub(crate) root: Option<RootFilesystem>,
+    /// Which capabilities it can have at most: bit n stands for capability n.
+    pub(crate) capabilities: Option<u64>,
     pub(crate) placement: Placement,
     pub(crate) limits: Limits,
     pub(crate) program: Program,
     pub(crate) stdout: PathBuf,
     pub(crate) stderr: PathBuf,
+}
+
+impl Launch {
+    /// The sandbox, on the host.
+    pub(crate) fn sandbox(&self) -> &Path {
+        self.root
+            .as_ref()
+            .map_or(&self.program.working_directory, |root| &root.sandbox)
+    }
 }
 
 /// What a process executes, and as whom.
@@ -73,6 +87,8 @@ pub(crate) struct Program {
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) working_directory: PathBuf,
     pub(crate) credentials: Option<Credentials>,
+    /// A user that the files inside tell the ids of; goes first.
+    pub(crate) named_inside: Option<String>,
     pub(crate) rlimits: Vec<Rlimit>,
 }
 
@@ -88,14 +104,16 @@ pub(crate) struct Credentials {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Exec {
     pub(crate) namespaces: Namespaces,
+    pub(crate) capabilities: Option<u64>,
     pub(crate) placement: Placement,
     pub(crate) program: Program,
 }
 
-/// A question: can these namespaces be made and set up here?
+/// A question: can these namespaces be made and set up here, and an overlay be mounted in them?
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Probe {
     pub(crate) namespaces: Namespaces,
+    pub(crate) overlay: Option<Overlay>,
 }
 
 /// What launcher, supervisors and helpers tell the agent.

@@ -22,5 +22,6 @@ pub(crate) mod sys;
 mod exec;
 mod init;
 mod launcher;
+mod passwd;
 mod task;
 mod watch;

@@ -327,6 +327,66 @@ pub(crate) fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<Ow
     Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
 }
 
+/// Makes the mount at `path` read-only; `deep`: and every mount below it. `ENOSYS` before Linux 5.12.
+pub(crate) fn mount_read_only(path: &std::path::Path, deep: bool) -> Result<(), Errno> {
+    const AT_RECURSIVE: u32 = 0x8000;
+    const MOUNT_ATTR_RDONLY: u64 = 1;
+    #[repr(C)]
+    struct MountAttr {
+        set: u64,
+        clear: u64,
+        propagation: u64,
+        user_namespace: u64,
+    }
+    let attr = MountAttr {
+        set: MOUNT_ATTR_RDONLY,
+        clear: 0,
+        propagation: 0,
+        user_namespace: 0,
+    };
+    let path =
+        std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: `path` is NUL-terminated and `attr` has the kernel's layout; both outlive the call, which only reads them.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            if deep { AT_RECURSIVE } else { 0 },
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
+    })
+    .map(drop)
+}
+
+/// Gives up, for this process and all after it, every capability but those in `kept` (bit n: capability n).
+pub(crate) fn bound_capabilities(kept: u64) -> Result<(), Errno> {
+    for capability in 0..64u64 {
+        // SAFETY: no pointers are passed.
+        let there = unsafe { libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0) };
+        if there < 0 {
+            // The kernel knows no more.
+            break;
+        }
+        if there == 1 && kept & (1 << capability) == 0 {
+            // SAFETY: as above.
+            Errno::result(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) })?;
+        }
+    }
+    // SAFETY: as above. Kernels without ambient capabilities have none to clear.
+    unsafe {
+        libc::prctl(
+            libc::PR_CAP_AMBIENT,
+            libc::PR_CAP_AMBIENT_CLEAR_ALL,
+            0,
+            0,
+            0,
+        )
+    };
+    Ok(())
+}
+
 /// Sets the loopback interface of the current network namespace up.
 pub(crate) fn loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: ifreq is plain data for which zero is valid; the name fits and is NUL-terminated by the zeroes. Both calls get a

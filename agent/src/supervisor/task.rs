@@ -11,7 +11,7 @@ use nix::libc;
 use nix::unistd::{Gid, Uid};
 
 use super::message::{Credentials, Launch, Program, failed, failed_io, failure};
-use super::sys;
+use super::{passwd, sys};
 use crate::containerizer::isolators::Isolators;
 use crate::containerizer::{Command, DEFAULT_PATH, LaunchFailure};
 
@@ -53,11 +53,24 @@ fn become_program(
 ) -> Result<(), LaunchFailure> {
     nix::unistd::setsid().map_err(failed("make a session", ""))?;
     isolators.enter()?;
+    let credentials = match &program.named_inside {
+        Some(user) => Some(passwd::look_up(user)?),
+        None => program.credentials.clone(),
+    };
     match output {
         Output::Files(launch) => {
-            let stdout = open_output(&launch.stdout, program.credentials.as_ref())?;
+            if let (Some(root), Some(_), Some(own)) =
+                (&launch.root, &program.named_inside, &credentials)
+            {
+                let (uid, gid) = (Uid::from_raw(own.uid), Gid::from_raw(own.gid));
+                nix::unistd::chown(&root.sandbox_inside, Some(uid), Some(gid)).map_err(failed(
+                    "give the sandbox to the user",
+                    root.sandbox_inside.to_string_lossy(),
+                ))?;
+            }
+            let stdout = open_output(&launch.stdout, credentials.as_ref())?;
             nix::unistd::dup2_stdout(&stdout).map_err(failed("redirect standard output", ""))?;
-            let stderr = open_output(&launch.stderr, program.credentials.as_ref())?;
+            let stderr = open_output(&launch.stderr, credentials.as_ref())?;
             nix::unistd::dup2_stderr(&stderr).map_err(failed("redirect standard error", ""))?;
         }
         Output::Pipes(stdout, stderr) => {
@@ -70,7 +83,7 @@ fn become_program(
         "change to the directory",
         directory.to_string_lossy(),
     ))?;
-    if let Some(credentials) = &program.credentials {
+    if let Some(credentials) = &credentials {
         switch_user(credentials)?;
     }
     // Their actions are the default ones since the launcher began.

@@ -125,6 +125,7 @@ fn begin(launch: &Launch, init: i32, isolators: &Isolators) -> Result<Report, La
         init,
         placement: launch.placement.clone(),
         namespaces: launch.namespaces,
+        capabilities: launch.capabilities,
     };
     record::write(
         &launch.record,

@@ -7,6 +7,10 @@
 
 mod groups;
 mod http;
+mod images;
+#[path = "../../images/tests/images/kit.rs"]
+#[allow(dead_code, reason = "shared with the tests of the store")]
+mod kit;
 mod master;
 mod operations;
 

@@ -180,11 +180,24 @@ impl Master {
 
     /// Acknowledges updates until one of the task in this state comes, and gives it.
     pub(crate) async fn until(&mut self, task: &str, state: mesos::TaskState) -> mesos::TaskStatus {
+        self.until_that(task, |found| found == state).await
+    }
+
+    /// The next update of the task, whatever it says.
+    pub(crate) async fn next_of(&mut self, task: &str) -> mesos::TaskStatus {
+        self.until_that(task, |_| true).await
+    }
+
+    async fn until_that(
+        &mut self,
+        task: &str,
+        wanted: impl Fn(mesos::TaskState) -> bool,
+    ) -> mesos::TaskStatus {
         loop {
             let found = self
                 .updates
                 .iter()
-                .position(|status| status.task_id.value == task && status.state() == state);
+                .position(|status| status.task_id.value == task && wanted(status.state()));
             if let Some(status) = found.and_then(|at| self.updates.remove(at)) {
                 return status;
             }

@@ -1,7 +1,7 @@
 //! The container's mount tree: the host's, except that nothing mounted inside is seen outside, and that /proc shows the container's processes.
 //!
 //! The tree is made a *slave* of the host's: mounts made inside stay inside, while the host can still unmount what it needs back.
-//! Images, volumes and private directories will be further steps of `isolate`.
+//! A root of the container's own comes with a /proc of its own (`root`).
 
 use nix::mount::{MsFlags, mount};
 
@@ -11,11 +11,16 @@ use crate::supervisor::message::failed;
 
 pub(super) struct Filesystem {
     namespaces: Namespaces,
+    /// The host's root is the container's.
+    of_host: bool,
 }
 
 impl Filesystem {
-    pub(super) fn new(namespaces: Namespaces) -> Self {
-        Self { namespaces }
+    pub(super) fn new(namespaces: Namespaces, of_host: bool) -> Self {
+        Self {
+            namespaces,
+            of_host,
+        }
     }
 }
 
@@ -32,7 +37,7 @@ impl Isolator for Filesystem {
             None::<&str>,
         )
         .map_err(failed("make the mounts the container's own", "/"))?;
-        if self.namespaces.pid {
+        if self.namespaces.pid && self.of_host {
             let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
             mount(Some("proc"), "/proc", Some("proc"), flags, None::<&str>)
                 .map_err(failed("mount", "/proc"))?;

@@ -14,19 +14,23 @@
 //! | `usage`, `update` | the agent, while it runs; `usage` also in the supervisor, after its end | |
 //! | `cleanup` | supervisor when every process is gone, or the agent for a supervisor that was killed | |
 //!
-//! A further aspect (mounts, capabilities, seccomp, devices) is a further module here and a line in the lists below.
+//! A further aspect (networks, seccomp, devices) is a further module here and a line in the lists below.
 
 pub(crate) mod cgroups;
 
 mod filesystem;
 mod mounts;
 mod namespaces;
+mod privileges;
 mod rlimits;
+mod root;
+mod volumes;
 
 use std::os::fd::BorrowedFd;
 
 use super::error::ContainerizerError;
 use super::event::{LaunchFailure, MemoryLimitation, Usage};
+use super::rootfs::Overlay;
 use super::spec::{Limits, Namespaces};
 use crate::supervisor::message::{Exec, Launch};
 use cgroups::{Cgroups, Placement};
@@ -106,9 +110,25 @@ pub(crate) fn of_launch(launch: &Launch) -> Isolators {
             launch.namespaces,
             launch.hostname.clone(),
         )),
-        Box::new(filesystem::Filesystem::new(launch.namespaces)),
+        Box::new(filesystem::Filesystem::new(
+            launch.namespaces,
+            launch.root.is_none(),
+        )),
         Box::new(mounts::Mounts::new(launch.mounts.clone())),
+        Box::new(volumes::Volumes::of_sandbox(
+            &launch.volumes,
+            launch.namespaces,
+            launch.sandbox(),
+            &launch.record,
+        )),
+        Box::new(root::Root::new(
+            launch.root.clone(),
+            launch.namespaces,
+            launch.volumes.clone(),
+            &launch.record,
+        )),
         Box::new(rlimits::Rlimits::new(launch.program.rlimits.clone())),
+        Box::new(privileges::Privileges::new(launch.capabilities)),
     ])
 }
 
@@ -118,14 +138,16 @@ pub(crate) fn of_exec(exec: &Exec) -> Isolators {
         Box::new(Cgroups::new(exec.placement.clone(), Limits::default())),
         Box::new(namespaces::NamespacesIsolator::new(exec.namespaces, None)),
         Box::new(rlimits::Rlimits::new(exec.program.rlimits.clone())),
+        Box::new(privileges::Privileges::new(exec.capabilities)),
     ])
 }
 
-/// Of a trial whether these namespaces can be had.
-pub(crate) fn of_probe(namespaces: Namespaces) -> Isolators {
+/// Of a trial whether these namespaces can be had, and overlayfs in them.
+pub(crate) fn of_probe(namespaces: Namespaces, overlay: Option<Overlay>) -> Isolators {
     Isolators(vec![
         Box::new(namespaces::NamespacesIsolator::new(namespaces, None)),
-        Box::new(filesystem::Filesystem::new(namespaces)),
+        Box::new(filesystem::Filesystem::new(namespaces, true)),
+        Box::new(root::OverlayProbe::new(overlay, namespaces.user)),
     ])
 }
 

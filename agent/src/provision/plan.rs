@@ -1,0 +1,299 @@
+//! What a container wants, read from its `ContainerInfo` before anything is done.
+
+use std::path::Path;
+
+use tepui_images::{Credentials, Wanted};
+use tepui_proto::mesos::v1::container_info::docker_info::Network;
+use tepui_proto::mesos::v1::container_info::{self, DockerInfo};
+use tepui_proto::mesos::v1::{CapabilityInfo, ContainerInfo, Image, image, linux_info};
+
+use super::docker::{self, Options};
+use super::secrets;
+use super::volumes::{self, Around};
+use crate::containerizer::{At, Rlimit, Source};
+
+/// `/dev/shm` when nobody says how large: what Docker gives.
+const DEFAULT_SHM_BYTES: u64 = 64 << 20;
+
+/// What a container wants.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// Its root is this image's.
+    pub(crate) image: Option<Wanted>,
+    pub(crate) volumes: Vec<Planned>,
+    pub(crate) settings: Settings,
+}
+
+/// How a container is run.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// It is of type DOCKER: commands and users are understood as `docker run` does.
+    pub(crate) docker: bool,
+    pub(crate) hostname: Option<String>,
+    /// Nothing but `lo`.
+    pub(crate) no_network: bool,
+    pub(crate) privileged: bool,
+    pub(crate) read_only: bool,
+    pub(crate) shm_bytes: u64,
+    /// See [`crate::containerizer::LaunchSpec::capabilities`].
+    pub(crate) capabilities: Option<u64>,
+    /// Looked up in the image.
+    pub(crate) user: Option<String>,
+    pub(crate) working_dir: Option<String>,
+    pub(crate) entrypoint: Option<String>,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) rlimits: Vec<Rlimit>,
+}
+
+/// A volume, and where it goes.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) what: What,
+    pub(crate) at: At,
+    pub(crate) read_only: bool,
+}
+
+/// What a volume shows.
+#[derive(Debug)]
+pub(crate) enum What {
+    Mount(Source),
+    Image(Wanted),
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            docker: false,
+            hostname: None,
+            no_network: false,
+            privileged: false,
+            read_only: false,
+            shm_bytes: DEFAULT_SHM_BYTES,
+            capabilities: None,
+            user: None,
+            working_dir: None,
+            entrypoint: None,
+            environment: Vec::new(),
+            hosts: Vec::new(),
+            rlimits: Vec::new(),
+        }
+    }
+}
+
+impl Plan {
+    pub(crate) fn wants_images(&self) -> bool {
+        self.image.is_some()
+            || self
+                .volumes
+                .iter()
+                .any(|volume| matches!(volume.what, What::Image(_)))
+    }
+}
+
+/// An image as it is asked for. Also checks what would only fail after minutes.
+pub(crate) fn wanted(image: &Image) -> Result<Wanted, String> {
+    match image.r#type() {
+        image::Type::Appc => Err(
+            "images of type APPC are not built: Appc is no longer kept; use a DOCKER image"
+                .to_owned(),
+        ),
+        image::Type::Docker => {
+            let docker = image
+                .docker
+                .as_ref()
+                .ok_or("the image of type DOCKER lacks 'docker'")?;
+            if docker.credential.is_some() {
+                return Err(
+                    "the image's 'credential' is not read, as in Mesos: use its 'config'"
+                        .to_owned(),
+                );
+            }
+            let credentials = match &docker.config {
+                None => None,
+                Some(secret) => {
+                    let read = Credentials::parse(secrets::resolve(secret)?);
+                    Some(read.map_err(|error| format!("the image's 'config': {error}"))?)
+                }
+            };
+            Ok(Wanted {
+                reference: docker
+                    .name
+                    .parse()
+                    .map_err(|error: tepui_images::ReferenceError| error.to_string())?,
+                refresh: !image.cached(),
+                credentials,
+            })
+        }
+    }
+}
+
+fn bits(info: &CapabilityInfo) -> u64 {
+    // Mesos numbers them from 1000 on.
+    let numbers = info.capabilities.iter().map(|number| number - 1000);
+    numbers
+        .filter(|number| (0..64).contains(number))
+        .fold(0, |bits, number| bits | 1 << number)
+}
+
+fn of_docker(plan: &mut Plan, info: &DockerInfo, around: &Around<'_>) -> Result<(), String> {
+    let settings = &mut plan.settings;
+    settings.docker = true;
+    match info.network() {
+        Network::Host => {}
+        Network::None => settings.no_network = true,
+        other => {
+            return Err(format!(
+                "network {} of a DOCKER container is not built yet: use HOST or NONE",
+                other.as_str_name()
+            ));
+        }
+    }
+    if !info.port_mappings.is_empty() {
+        return Err("port_mappings of a DOCKER container need network BRIDGE or USER, which are not built yet".to_owned());
+    }
+    if let Some(driver) = &info.volume_driver {
+        return Err(format!(
+            "the docker volume driver '{driver}' is not built: use a host path or a persistent volume"
+        ));
+    }
+    plan.image = Some(Wanted {
+        reference: info
+            .image
+            .parse()
+            .map_err(|error: tepui_images::ReferenceError| error.to_string())?,
+        refresh: info.force_pull_image(),
+        credentials: None,
+    });
+    let mut options: Options = docker::options(&info.parameters)?;
+    options.privileged |= info.privileged();
+    settings.capabilities = options.capabilities();
+    settings.privileged = options.privileged;
+    settings.read_only = options.read_only;
+    settings.shm_bytes = options.shm_bytes.unwrap_or(DEFAULT_SHM_BYTES);
+    for (path, size) in options.tmpfs {
+        plan.volumes.push(Planned {
+            what: What::Mount(Source::Tmpfs(size)),
+            at: volumes::place(&path)?,
+            read_only: false,
+        });
+    }
+    for (from, to, read_only) in options.volumes {
+        if !from.starts_with('/') {
+            return Err(format!(
+                "the docker parameter 'volume': '{from}' is a named volume, which is not built"
+            ));
+        }
+        plan.volumes.push(Planned {
+            what: What::Mount(volumes::host(&from, around)?),
+            at: volumes::place(&to)?,
+            read_only,
+        });
+    }
+    settings.hostname = options.hostname;
+    settings.user = options.user;
+    settings.working_dir = options.working_dir;
+    settings.entrypoint = options.entrypoint;
+    settings.environment = options.environment;
+    settings.hosts = options.hosts;
+    settings.rlimits = options.rlimits;
+    Ok(())
+}
+
+/// Reads a `ContainerInfo`. Says, by name, what is wrong or not built.
+pub(crate) fn plan(container: Option<&ContainerInfo>, around: &Around<'_>) -> Result<Plan, String> {
+    let mut plan = Plan::default();
+    let Some(container) = container else {
+        return Ok(plan);
+    };
+    match container.r#type() {
+        container_info::Type::Docker => {
+            let info = container
+                .docker
+                .as_ref()
+                .ok_or("the container of type DOCKER lacks 'docker'")?;
+            of_docker(&mut plan, info, around)?;
+        }
+        container_info::Type::Mesos => {
+            let image = container
+                .mesos
+                .as_ref()
+                .and_then(|mesos| mesos.image.as_ref());
+            plan.image = image.map(wanted).transpose()?;
+            if plan.image.is_some() {
+                plan.settings.capabilities = Options::default().capabilities();
+            }
+        }
+    }
+    for volume in &container.volumes {
+        plan.volumes.push(volumes::read(volume, around)?);
+    }
+    let has_image = plan.image.is_some();
+    let settings = &mut plan.settings;
+    if let Some(linux) = &container.linux_info {
+        let given = [
+            &linux.bounding_capabilities,
+            &linux.effective_capabilities,
+            &linux.capability_info,
+        ];
+        if let Some(info) = given.into_iter().flatten().next() {
+            settings.capabilities = Some(bits(info));
+        }
+        if let Some(profile) = linux
+            .seccomp
+            .as_ref()
+            .and_then(|seccomp| seccomp.profile_name.as_ref())
+        {
+            return Err(format!(
+                "the seccomp profile '{profile}' cannot be applied: seccomp is not built yet"
+            ));
+        }
+        if has_image {
+            if linux.share_pid_namespace() {
+                return Err(
+                    "a container with an image cannot share its parent's pid namespace yet"
+                        .to_owned(),
+                );
+            }
+            if linux.ipc_mode() == linux_info::IpcMode::ShareParent && linux.shm_size.is_some() {
+                return Err("shm_size needs ipc_mode PRIVATE".to_owned());
+            }
+            if let Some(mib) = linux.shm_size {
+                settings.shm_bytes = u64::from(mib) << 20;
+            }
+        }
+    }
+    if container.hostname.is_some() {
+        settings.hostname.clone_from(&container.hostname);
+    }
+    Ok(plan)
+}
+
+/// `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` of a container on the host's network.
+pub(crate) fn network_files(plan: &Settings) -> Vec<(std::path::PathBuf, String)> {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let mut hosts = if plan.no_network {
+        "127.0.0.1\tlocalhost\n::1\tlocalhost\n".to_owned()
+    } else {
+        read("/etc/hosts")
+    };
+    let hostname = match &plan.hostname {
+        Some(name) => {
+            hosts.push_str(&format!("\n127.0.1.1\t{name}\n"));
+            name.clone()
+        }
+        None => nix::unistd::gethostname()
+            .ok()
+            .and_then(|name| name.into_string().ok())
+            .unwrap_or_default(),
+    };
+    for line in &plan.hosts {
+        hosts.push_str(&format!("{line}\n"));
+    }
+    let path = |path: &str| Path::new(path).to_owned();
+    vec![
+        (path("/etc/hosts"), hosts),
+        (path("/etc/hostname"), format!("{hostname}\n")),
+        (path("/etc/resolv.conf"), read("/etc/resolv.conf")),
+    ]
+}

@@ -1,0 +1,275 @@
+//! `Volume`s of a `ContainerInfo`: what they show, and where. What is not built is refused by name.
+
+use std::path::{Component, Path, PathBuf};
+
+use tepui_proto::mesos::v1::volume::source::{self, sandbox_path};
+use tepui_proto::mesos::v1::volume::{Mode, Source as VolumeSource};
+use tepui_proto::mesos::v1::{Volume, mount_propagation};
+
+use super::plan::{Planned, What, wanted};
+use super::secrets;
+use crate::containerizer::{At, Hidden, Source};
+
+/// What a volume may refer to.
+pub(crate) struct Around<'a> {
+    /// The container's own sandbox, on the host.
+    pub(crate) sandbox: &'a Path,
+    /// That of the container above it, if there is one.
+    pub(crate) parent: Option<&'a Path>,
+    /// Where persistent volumes of the container above are on the host: by their path in its sandbox.
+    pub(crate) parents_volumes: &'a [(PathBuf, PathBuf)],
+    /// Host paths are made where they are missing, as Docker does it.
+    pub(crate) make_host_paths: bool,
+}
+
+/// Whether a path has nothing that leads up.
+fn plain(path: &str) -> bool {
+    !path.is_empty()
+        && !path.contains('\0')
+        && Path::new(path)
+            .components()
+            .all(|component| !matches!(component, Component::ParentDir))
+}
+
+/// Where a volume is to be seen.
+pub(crate) fn place(path: &str) -> Result<At, String> {
+    if !plain(path) {
+        return Err(format!(
+            "a volume's container_path '{}' is empty or has '..' in it",
+            path.escape_default()
+        ));
+    }
+    let path = Path::new(path);
+    if path.is_absolute() {
+        if path == Path::new("/") {
+            return Err("a volume cannot take the place of '/'".to_owned());
+        }
+        return Ok(At::Inside(path.to_owned()));
+    }
+    if path
+        .components()
+        .all(|component| component == Component::CurDir)
+    {
+        return Err("a volume cannot take the place of the sandbox".to_owned());
+    }
+    Ok(At::Sandbox(path.to_owned()))
+}
+
+/// What a host path shows: an absolute one itself, a relative one what is there in the sandbox.
+pub(crate) fn host(path: &str, around: &Around<'_>) -> Result<Source, String> {
+    if !plain(path) {
+        return Err(format!(
+            "a volume's host_path '{}' is empty or has '..' in it",
+            path.escape_default()
+        ));
+    }
+    let path = Path::new(path);
+    if !path.is_absolute() {
+        return Ok(Source::Beneath(around.sandbox.to_owned(), path.to_owned()));
+    }
+    if around.make_host_paths && !path.exists() {
+        std::fs::create_dir_all(path).map_err(|error| {
+            format!(
+                "cannot make the volume's host_path {}: {error}",
+                path.display()
+            )
+        })?;
+    }
+    Ok(Source::Host(path.to_owned()))
+}
+
+fn of_source(from: &VolumeSource, around: &Around<'_>) -> Result<Source, String> {
+    let lacks = |what: &str| {
+        format!(
+            "a volume's source of type {} lacks '{what}'",
+            from.r#type().as_str_name()
+        )
+    };
+    match from.r#type() {
+        source::Type::HostPath => {
+            let path = from.host_path.as_ref().ok_or_else(|| lacks("host_path"))?;
+            let shared = path
+                .mount_propagation
+                .as_ref()
+                .map(|propagation| propagation.mode());
+            if shared == Some(mount_propagation::Mode::Bidirectional) {
+                return Err("a volume's mount propagation BIDIRECTIONAL is not built: mounts made inside stay inside".to_owned());
+            }
+            host(&path.path, around)
+        }
+        source::Type::SandboxPath => {
+            let path = from
+                .sandbox_path
+                .as_ref()
+                .ok_or_else(|| lacks("sandbox_path"))?;
+            if !plain(&path.path) || Path::new(&path.path).is_absolute() {
+                return Err(format!(
+                    "a volume's sandbox path '{}' is no path below a sandbox",
+                    path.path.escape_default()
+                ));
+            }
+            let wanted = PathBuf::from(&path.path);
+            match path.r#type() {
+                sandbox_path::Type::Self_ => Ok(Source::Beneath(around.sandbox.to_owned(), wanted)),
+                sandbox_path::Type::Parent => {
+                    let persistent = around
+                        .parents_volumes
+                        .iter()
+                        .find_map(|(at, real)| Some((real, wanted.strip_prefix(at).ok()?)));
+                    if let Some((real, rest)) = persistent {
+                        return Ok(Source::Beneath(real.clone(), rest.to_owned()));
+                    }
+                    let parent = around
+                        .parent
+                        .ok_or("a volume of the parent's sandbox needs a parent container")?;
+                    Ok(Source::Beneath(parent.to_owned(), wanted))
+                }
+                sandbox_path::Type::Unknown => Err(lacks("sandbox_path.type")),
+            }
+        }
+        source::Type::Secret => {
+            let secret = from.secret.as_ref().ok_or_else(|| lacks("secret"))?;
+            Ok(Source::Content(Hidden(secrets::resolve(secret)?.to_vec())))
+        }
+        source::Type::DockerVolume => {
+            let driver = from
+                .docker_volume
+                .as_ref()
+                .and_then(|volume| volume.driver.as_deref());
+            Err(format!(
+                "a volume of the docker volume driver '{}' is not built: use a host path or a persistent volume",
+                driver.unwrap_or("local")
+            ))
+        }
+        source::Type::CsiVolume => Err("CSI volumes are not built".to_owned()),
+        source::Type::Unknown => Err("a volume's source does not say its 'type'".to_owned()),
+    }
+}
+
+/// Reads one volume.
+pub(crate) fn read(volume: &Volume, around: &Around<'_>) -> Result<Planned, String> {
+    let what = match (&volume.host_path, &volume.image, &volume.source) {
+        (Some(path), None, None) => What::Mount(host(path, around)?),
+        (None, Some(image), None) => What::Image(wanted(image)?),
+        (None, None, Some(from)) => What::Mount(of_source(from, around)?),
+        _ => {
+            return Err(format!(
+                "the volume at '{}' has not exactly one of host_path, image and source",
+                volume.container_path.escape_default()
+            ));
+        }
+    };
+    Ok(Planned {
+        what,
+        at: place(&volume.container_path)?,
+        read_only: volume.mode() == Mode::Ro,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_json(json: &str) -> Result<Planned, String> {
+        let volume: Volume = tepui_proto::json::from_slice(json.as_bytes()).unwrap();
+        let volumes = [(PathBuf::from("data"), PathBuf::from("/volumes/v"))];
+        let around = Around {
+            sandbox: Path::new("/s/c"),
+            parent: Some(Path::new("/s")),
+            parents_volumes: &volumes,
+            make_host_paths: false,
+        };
+        read(&volume, &around)
+    }
+
+    #[test]
+    fn every_kind_is_read() {
+        let beneath = |base: &str, path: &str| Source::Beneath(base.into(), path.into());
+        for (json, from, at, read_only) in [
+            (
+                r#"{"mode":"RO","container_path":"/data","host_path":"/var/x"}"#,
+                Source::Host("/var/x".into()),
+                At::Inside("/data".into()),
+                true,
+            ),
+            (
+                r#"{"mode":"RW","container_path":"in/here","host_path":"own"}"#,
+                beneath("/s/c", "own"),
+                At::Sandbox("in/here".into()),
+                false,
+            ),
+            (
+                r#"{"mode":"RW","container_path":"x","source":{"type":"SANDBOX_PATH","sandbox_path":{"type":"PARENT","path":"shared"}}}"#,
+                beneath("/s", "shared"),
+                At::Sandbox("x".into()),
+                false,
+            ),
+            (
+                r#"{"mode":"RW","container_path":"x","source":{"type":"SANDBOX_PATH","sandbox_path":{"type":"PARENT","path":"data/sub"}}}"#,
+                beneath("/volumes/v", "sub"),
+                At::Sandbox("x".into()),
+                false,
+            ),
+            (
+                r#"{"mode":"RO","container_path":"key","source":{"type":"SECRET","secret":{"type":"VALUE","value":{"data":"aGk="}}}}"#,
+                Source::Content(Hidden(b"hi".to_vec())),
+                At::Sandbox("key".into()),
+                true,
+            ),
+        ] {
+            let read = read_json(json).unwrap();
+            let What::Mount(what) = read.what else {
+                panic!("{json}")
+            };
+            assert_eq!((what, read.at, read.read_only), (from, at, read_only));
+        }
+        let image = r#"{"mode":"RW","container_path":"root","image":{"type":"DOCKER","docker":{"name":"busybox"}}}"#;
+        assert!(matches!(read_json(image).unwrap().what, What::Image(_)));
+    }
+
+    #[test]
+    fn what_is_not_built_or_makes_no_sense_is_named() {
+        for (json, why) in [
+            (r#"{"mode":"RW","container_path":"x"}"#, "not exactly one"),
+            (
+                r#"{"mode":"RW","container_path":"../x","host_path":"/a"}"#,
+                "'..'",
+            ),
+            (
+                r#"{"mode":"RW","container_path":"/","host_path":"/a"}"#,
+                "place of '/'",
+            ),
+            (
+                r#"{"mode":"RW","container_path":".","host_path":"/a"}"#,
+                "place of the sandbox",
+            ),
+            (
+                r#"{"mode":"RW","container_path":"x","host_path":"/a/../b"}"#,
+                "'..'",
+            ),
+            (
+                r#"{"mode":"RW","container_path":"x","source":{"type":"DOCKER_VOLUME","docker_volume":{"driver":"rexray","name":"v"}}}"#,
+                "driver 'rexray'",
+            ),
+            (
+                r#"{"mode":"RW","container_path":"x","source":{"type":"CSI_VOLUME"}}"#,
+                "CSI volumes are not built",
+            ),
+            (
+                r#"{"mode":"RW","container_path":"x","source":{"type":"SECRET","secret":{"type":"REFERENCE","reference":{"name":"pw"}}}}"#,
+                "the secret 'pw' is a reference",
+            ),
+            (
+                r#"{"mode":"RW","container_path":"x","source":{"type":"SANDBOX_PATH","sandbox_path":{"type":"SELF","path":"/etc"}}}"#,
+                "no path below a sandbox",
+            ),
+            (
+                r#"{"mode":"RW","container_path":"x","image":{"type":"APPC","appc":{"name":"a"}}}"#,
+                "APPC",
+            ),
+        ] {
+            let refused = read_json(json).map(|_| ()).unwrap_err();
+            assert!(refused.contains(why), "{json}: {refused}");
+        }
+    }
+}
