@@ -67,6 +67,7 @@ pub(crate) async fn run(
         cpus: 0.1,
         mem_mib: 32.0,
         command: command.into(),
+        executor: None,
         in_flight,
     };
 

@@ -25,6 +25,9 @@ pub enum BenchError {
         /// What happened.
         reason: String,
     },
+    /// The executor under test could not go on.
+    #[error("the executor ends: {0}")]
+    Executor(#[from] tepui_sdk::Error),
     /// The daemon refused a call of the load.
     #[error("the master refused a call: {0}")]
     Refused(String),

@@ -63,6 +63,7 @@ pub(crate) async fn run(
         cpus: 1.0,
         mem_mib: 32.0,
         command: "true".into(),
+        executor: None,
         in_flight: args.in_flight,
     };
     let cpu = pid.and_then(cpu_seconds);

@@ -7,6 +7,7 @@
 mod allocator;
 mod containers;
 mod error;
+mod executor;
 mod failover;
 mod launch;
 mod load;
@@ -32,6 +33,11 @@ pub enum BenchCommand {
     State(state::StateArgs),
     /// Real containers on one real agent: how soon they run, how many a second, what a supervisor costs.
     Containers(containers::ContainersArgs),
+    /// Tasks on one executor of a framework's own: how many a second.
+    Executor(executor::ExecutorArgs),
+    /// The executor of `bench executor`, which an agent starts.
+    #[command(hide = true)]
+    NoOpExecutor(executor::NoOpArgs),
 }
 
 /// Runs a benchmark and prints its figures, as one JSON object if asked. `master` names a running master; without it each benchmark starts its own.
@@ -51,6 +57,8 @@ pub fn run(command: BenchCommand, master: Option<String>, json: bool) -> Result<
             BenchCommand::Failover(args) => failover::run(args, master, json).await,
             BenchCommand::State(args) => state::run(args, master, json).await,
             BenchCommand::Containers(args) => containers::run(args, master, json).await,
+            BenchCommand::Executor(args) => executor::run(args, master, json).await,
+            BenchCommand::NoOpExecutor(args) => executor::no_op_executor(args).await,
         }
     })
 }

@@ -95,7 +95,7 @@ pub(crate) async fn register(
         loop {
             let complete = shared.complete.notified();
             if shared.missing.load(Ordering::Acquire) == 0 {
-                return Ok(());
+                return Ok::<(), BenchError>(());
             }
             tokio::select! {
                 () = complete => {}

@@ -116,6 +116,7 @@ pub(crate) async fn run(
         cpus: 1.0,
         mem_mib: 32.0,
         command: "true".into(),
+        executor: None,
         in_flight,
     };
     if args.completed > 0 {

@@ -75,6 +75,8 @@ pub(crate) struct Plan {
     pub(crate) mem_mib: f64,
     /// The shell command, for real agents; simulated ones do not look at it.
     pub(crate) command: String,
+    /// Who runs the tasks instead of a shell.
+    pub(crate) executor: Option<mesos::ExecutorInfo>,
     /// At most this many tasks are launched and not finished at any time.
     pub(crate) in_flight: u64,
 }
@@ -318,9 +320,15 @@ impl Load {
                 scalar("cpus", self.plan.cpus),
                 scalar("mem", self.plan.mem_mib),
             ],
-            command: Some(mesos::CommandInfo {
+            command: self.plan.executor.is_none().then(|| mesos::CommandInfo {
                 value: Some(self.plan.command.clone()),
                 ..Default::default()
+            }),
+            executor: self.plan.executor.clone().map(|executor| {
+                Box::new(mesos::ExecutorInfo {
+                    framework_id: self.framework_id.clone(),
+                    ..executor
+                })
             }),
             ..Default::default()
         }
