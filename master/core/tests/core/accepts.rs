@@ -251,6 +251,17 @@ fn invalid_tasks_are_told_why_and_stand_alone() {
             "Task uses more resources",
         ),
         (
+            task(
+                "t",
+                "cpus:1;ports:[31000-31000]",
+                &format!(
+                    r#""executor":{{"executor_id":{{"value":"e"}},"command":{{"value":"x"}},"resources":{}}}"#,
+                    crate::cluster::resources_json("cpus:1;ports:[31000-31001]")
+                ),
+            ),
+            "Task uses more resources",
+        ),
+        (
             task("t", "cpus:1", r#""data":"AA==""#),
             "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present",
         ),

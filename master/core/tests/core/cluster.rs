@@ -59,6 +59,8 @@ pub(crate) struct Cluster {
     /// What the changes say that there is.
     pub(crate) tasks: BTreeMap<TaskKey, Arc<TaskSnapshot>>,
     next_key: u64,
+    epoch: u64,
+    pub(crate) master_id: String,
 }
 
 pub(crate) fn config() -> Config {
@@ -98,9 +100,30 @@ impl Cluster {
             answer_pings: true,
             tasks: BTreeMap::new(),
             next_key: 0,
+            epoch: EPOCH,
+            master_id: "m".to_owned(),
         };
         cluster.send(Input::Tick);
         cluster
+    }
+
+    /// Another master is elected, which finds what the store has taken. All streams are over; agents and frameworks have to come to it.
+    pub(crate) fn succeed(&mut self, config: Config) {
+        let epoch = self.epoch + 1;
+        let mut config = Config { epoch, ..config };
+        // Every master has an id of its own, from which those of its agents, frameworks and offers are made.
+        config.master.id = format!("m{epoch}");
+        let master_id = config.master.id.clone();
+        *self = Self {
+            master: Master::new(config, self.registry.clone(), self.now),
+            now: self.now,
+            registry: self.registry.clone(),
+            next_key: self.next_key,
+            epoch,
+            master_id,
+            ..Self::new()
+        };
+        self.send(Input::Tick);
     }
 
     pub(crate) fn key(&mut self) -> u64 {

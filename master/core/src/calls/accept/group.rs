@@ -116,7 +116,9 @@ impl Master {
         }
         group::check_cgroups(&group.tasks, self.cgroups_of(pool, &executor))?;
         task::check_resources(&wanted, &pool.role)?;
-        if !pool.left.contains(&wanted) {
+        let each = executor_resources.iter();
+        let each = each.chain(tasks.iter().map(|(_, resources)| resources));
+        if !pool.left.contains(&wanted) || !pool.holds_each(each) {
             return Err(format!(
                 "Task group uses more resources {wanted} than available {}",
                 pool.left

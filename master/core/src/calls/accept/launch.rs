@@ -116,16 +116,17 @@ impl Master {
             .as_deref()
             .map(|executor| self.check_executor(pool, executor))
             .transpose()?;
-        let with_executor = match &executor {
+        let (fits, wanted) = match &executor {
             Some((_, Some(more))) => {
                 let wanted = resources.clone() + more;
                 task::check_mixture(&wanted)?;
-                Some(wanted)
+                let fits = pool.left.contains(&wanted) && pool.holds_each([more, &resources]);
+                (fits, Some(wanted))
             }
-            _ => None,
+            _ => (pool.left.contains(&resources), None),
         };
-        let wanted = with_executor.as_ref().unwrap_or(&resources);
-        if !pool.left.contains(wanted) {
+        if !fits {
+            let wanted = wanted.as_ref().unwrap_or(&resources);
             return Err(format!(
                 "Task uses more resources {wanted} than available {}",
                 pool.left
@@ -268,7 +269,8 @@ impl Master {
         let taken = pool.left.try_subtract(own);
         assert!(
             taken.is_ok() && pool.left.contains(&shared),
-            "I1: the check above has found the resources in the pool"
+            "I1: the check above has found {resources} in the pool, not in {}",
+            pool.left
         );
         self.agents[pool.agent].allocated += own;
         if !shared.is_empty() {

@@ -43,6 +43,16 @@ pub(crate) struct Pool {
     pub(crate) operated: u64,
 }
 
+impl Pool {
+    /// Whether these can be taken one after the other. Their sum does not tell: it has a port once that two of them ask for.
+    fn holds_each<'a>(&self, parts: impl IntoIterator<Item = &'a Resources>) -> bool {
+        let mut left = self.left.clone();
+        parts.into_iter().all(|part| {
+            left.contains(&part.shared()) && left.try_subtract(&part.non_shared()).is_ok()
+        })
+    }
+}
+
 impl Master {
     pub(crate) fn accept(&mut self, framework: FrameworkIx, accept: Accept, out: &mut Vec<Output>) {
         self.counters.messages.launch_tasks += 1;

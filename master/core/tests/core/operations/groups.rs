@@ -82,6 +82,30 @@ fn a_group_starts_as_a_whole_and_its_executor_counts_once() {
     assert_eq!(cluster.lines(&scheduler)[1], "OFFERS m-S0 cpus:1;mem:100");
 }
 
+#[test]
+fn a_port_goes_to_one_task_of_a_group() {
+    let rows = [("[1-2]", "[3-4]", true), ("[1-2]", "[2-3]", false)];
+    for (one, other, fits) in rows {
+        let mut cluster = Cluster::new();
+        agent(&mut cluster, "cpus:4;mem:1000;disk:100;ports:[1-9]");
+        let scheduler = framework(&mut cluster, "a");
+        let offer = cluster.offer(&scheduler);
+        let member = |id, ports| task_json(id, "m-S0", &format!("cpus:1;ports:{ports}"));
+        let operations = [group(
+            &executor(DEFAULT),
+            &[member("t", one), member("u", other)],
+        )];
+        accept(&mut cluster, &scheduler, &[&offer], &operations);
+        let lines = cluster.lines(&scheduler);
+        let told = "UPDATE t TASK_ERROR REASON_TASK_GROUP_INVALID: Task group uses more resources";
+        assert_eq!(
+            !fits,
+            lines[0].starts_with(told),
+            "{one} {other}: {lines:?}"
+        );
+    }
+}
+
 /// One row a rule: a group that is wrong, or has one wrong task, and what each of its tasks hears. Nothing is started.
 #[test]
 fn groups_that_are_refused() {
