@@ -100,6 +100,24 @@ impl Amounts {
             })
     }
 
+    /// Takes out the items of ranges and sets that `other` has.
+    pub(super) fn subtract_items(&mut self, other: &Amounts) {
+        if !self.ports.is_empty() {
+            self.ports.subtract(&other.ports);
+        }
+        if let (Some(_), Some(theirs)) = (&self.rare, &other.rare) {
+            self.edit(|rare| {
+                for (name, ranges) in &theirs.ranges {
+                    entry(&mut rare.ranges, name).subtract(ranges);
+                }
+                for (name, set) in &theirs.sets {
+                    let own = &mut entry(&mut rare.sets, name).0;
+                    own.retain(|item| !set.0.contains(item));
+                }
+            });
+        }
+    }
+
     /// Takes `other` out, which must be contained.
     pub(super) fn subtract(&mut self, other: &Amounts) {
         self.scalars -= &other.scalars;

@@ -248,6 +248,11 @@ impl Kind {
             })
     }
 
+    /// Whether the two differ in their allocation at most.
+    pub(super) fn is_alike(&self, other: &Kind) -> bool {
+        self.traits == other.traits
+    }
+
     /// Changes the rare properties and restores the invariant of `traits`.
     pub(super) fn edit(&mut self, change: impl FnOnce(&mut Traits)) {
         let mut traits = self.traits.take().unwrap_or_default();

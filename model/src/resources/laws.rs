@@ -181,6 +181,15 @@ proptest! {
     }
 
     #[test]
+    fn what_shares_no_item_can_be_added_and_taken(a in bag(), b in bag(), to in 0usize..3) {
+        let mut rest = b.clone();
+        rest.subtract_items(&a.allocated_to(&role(to)));
+        prop_assert_eq!(rest.quantities(), b.quantities());
+        prop_assert!(b.contains(&rest));
+        prop_assert_eq!((a.clone() + &rest).checked_sub(&rest), Some(a));
+    }
+
+    #[test]
     fn allocation_and_reservation_can_be_undone(a in bag(), to in 0usize..3) {
         let allocated = a.allocated_to(&role(to));
         prop_assert_eq!(allocated.unallocated(), a.clone());

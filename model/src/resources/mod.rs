@@ -268,6 +268,19 @@ impl Resources {
         Ok(out)
     }
 
+    /// Takes out the ports, and the items of other ranges and of sets, that `other` has of the same kind, allocations aside: what there is
+    /// once and cannot be used twice. Whatever is counted stays.
+    pub fn subtract_items(&mut self, other: &Resources) {
+        for lot in &mut self.lots {
+            for theirs in &other.lots {
+                if !lot.kind.is_whole() && lot.kind.is_alike(&theirs.kind) {
+                    lot.amounts.subtract_items(&theirs.amounts);
+                }
+            }
+        }
+        self.lots.retain(|lot| !lot.is_empty());
+    }
+
     /// Allocates everything to `role`, whatever it was allocated to.
     pub fn allocate(&mut self, role: &Role) {
         self.reallocate(Some(role));

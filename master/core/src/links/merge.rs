@@ -243,7 +243,9 @@ impl Master {
             if !listed.insert(key.clone()) || self.agents[agent].executors.contains_key(&key) {
                 continue;
             }
-            let (role, resources) = held(&info.resources);
+            let (role, mut resources) = held(&info.resources);
+            // A port that is used already counts once, for who has it: what is freed twice would be offered while it is used.
+            resources.subtract_items(&self.agents[agent].allocated);
             self.hold(agent, framework, &role, &resources);
             let executor = Executor {
                 info: Arc::new(info),
@@ -352,6 +354,7 @@ impl Master {
         if state.is_terminal() {
             resources = Resources::new();
         }
+        resources.subtract_items(&self.agents[agent].allocated);
         self.hold(agent, framework, &role, &resources);
         let was_lost = self.frameworks[framework].unreachable.shift_remove(&id);
         if was_lost.is_some() {
