@@ -644,7 +644,7 @@ impl Agent {
         }
     }
 
-    fn shutdown(&mut self, reason: String, out: &mut Vec<Output>) {
+    pub(crate) fn shutdown(&mut self, reason: String, out: &mut Vec<Output>) {
         if self.ending.is_none() {
             self.ending = Some(reason);
             let executors: Vec<_> = self.containers.values().cloned().collect();

@@ -60,8 +60,13 @@ impl Agent {
             let used: Vec<_> = used.chain([executor.resources.as_slice()]).collect();
             self.unwilling(&framework, &used)
                 .or_else(|| self.wrong_group(&framework, &executor, &tasks))
+                .or_else(|| {
+                    let executor = &executor.executor_id;
+                    self.ended_before(&framework, executor, run.launch_executor)
+                })
         };
         if let Some((state, reason, message)) = refusal {
+            self.executor_not_started(&framework, &executor.executor_id, out);
             for (key, info) in tasks {
                 self.refuse_task(&key, info, state, reason, message.as_str(), out);
             }

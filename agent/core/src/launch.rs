@@ -6,7 +6,9 @@ use std::time::Duration;
 use tepui_model::{ContainerId, ExecutorId, FrameworkId, TaskId, TaskState};
 use tepui_proto::mesos::v1::framework_info::capability::Type as Capability;
 use tepui_proto::mesos::v1::task_status::{Reason, Source};
-use tepui_proto::mesos::v1::{ExecutorInfo, KillPolicy, Resource, TaskInfo};
+use tepui_proto::mesos::v1::{
+    ExecutorId as ExecutorIdOnWire, ExecutorInfo, KillPolicy, Resource, TaskInfo,
+};
 
 use crate::agent::{Agent, Timer};
 use crate::change::Phase;
@@ -31,6 +33,7 @@ impl Agent {
         &mut self,
         framework: &FrameworkId,
         info: TaskInfo,
+        launch_executor: Option<bool>,
         out: &mut Vec<Output>,
     ) {
         let Ok(task) = TaskId::new(&info.task_id.value) else {
@@ -56,7 +59,15 @@ impl Agent {
             (info.executor.is_some() == info.command.is_some())
                 .then(|| (TaskState::Error, Reason::TaskInvalid, message.to_owned()))
         });
+        let executor = info.executor.as_ref().map(|it| it.executor_id.clone());
+        let refusal = refusal.or_else(|| {
+            let executor = executor.as_ref()?;
+            self.ended_before(framework, executor, launch_executor)
+        });
         if let Some((state, reason, message)) = refusal {
+            if let Some(executor) = executor {
+                self.executor_not_started(framework, &executor, out);
+            }
             self.refuse_task(&key, info, state, reason, message, out);
         } else if info.command.is_some() {
             self.run_command(&key, info, out);
@@ -97,6 +108,19 @@ impl Agent {
         let lacking = used.iter().find_map(|resources| self.lacks(resources))?;
         let message = format!("the task uses {lacking}, which the agent does not have");
         dropped(Reason::ResourcesUnknown, message)
+    }
+
+    /// Why nothing is started for an executor that the master believes to run: it has accounted for none.
+    pub(crate) fn ended_before(
+        &self,
+        framework: &FrameworkId,
+        executor: &ExecutorIdOnWire,
+        launch_executor: Option<bool>,
+    ) -> Option<(TaskState, Reason, String)> {
+        let id = ExecutorId::new(&executor.value).ok()?;
+        let missing = launch_executor == Some(false) && self.executor(framework, &id).is_none();
+        let message = || format!("the executor '{id}' has ended before the task came");
+        missing.then(|| (TaskState::Dropped, Reason::ExecutorTerminated, message()))
     }
 
     /// A task that never gets an executor: only its terminal update is left to deliver.

@@ -13,8 +13,8 @@ use tepui_proto::mesos::v1::{FrameworkInfo, MasterInfo};
 use tepui_proto::tepui::v1::agent_message::Message;
 use tepui_proto::tepui::v1::master_message::Message as FromMaster;
 use tepui_proto::tepui::v1::{
-    AgentMessage, MasterMessage, Pong, Register, RegisterMore, Registered, RunningExecutor,
-    RunningTask, TaskKey as WireKey,
+    AgentMessage, ExecutorTerminated, MasterMessage, Pong, Register, RegisterMore, Registered,
+    RunningExecutor, RunningTask, TaskKey as WireKey,
 };
 
 use crate::agent::{Agent, Framework, Timer};
@@ -51,6 +51,8 @@ pub(crate) struct Link {
     pub(crate) master: Option<MasterInfo>,
     ping_timeout: Duration,
     ping: Option<TimerId>,
+    /// Executors that have ended since the registration was sent, which lists them. As many as there were, at most.
+    ended: Vec<ExecutorTerminated>,
     /// The master has taken this agent's id away; it registers as a new one once its containers are gone.
     refused: bool,
 }
@@ -107,6 +109,7 @@ impl Agent {
     /// Nothing is sent any more; updates wait for the next registration.
     fn lost_link(&mut self, out: &mut Vec<Output>) {
         let was = std::mem::take(&mut self.link.phase);
+        self.link.ended.clear();
         let ping = self.link.ping.take();
         self.timers.cancel(ping);
         for framework in self.frameworks.values_mut() {
@@ -314,6 +317,10 @@ impl Agent {
             (Phase::Registering, FromMaster::Refused(refused)) => {
                 self.refused(&refused.reason, refused.permanent, out)
             }
+            // Its machine is down for maintenance: it ends everything and leaves, and keeps its id.
+            (Phase::Registering, FromMaster::Shutdown(shutdown)) => {
+                self.shutdown(shutdown.reason, out)
+            }
             (Phase::Registering, _) => {
                 self.close("the master spoke before it answered the registration", out)
             }
@@ -351,6 +358,9 @@ impl Agent {
         self.link.ping_timeout = Duration::from_millis(registered.ping_timeout_ms);
         self.await_ping();
         self.show_agent(out);
+        for ended in std::mem::take(&mut self.link.ended) {
+            self.to_master(Message::ExecutorTerminated(ended), out);
+        }
         let keys: Vec<TaskKey> = self
             .frameworks
             .iter()
@@ -394,6 +404,40 @@ impl Agent {
         }
     }
 
+    /// The master need not account for this executor any more. Without a stream its absence from the next registration says so.
+    pub(crate) fn executor_terminated(
+        &mut self,
+        framework: &FrameworkId,
+        id: &ExecutorId,
+        status: i32,
+        out: &mut Vec<Output>,
+    ) {
+        let ended = ExecutorTerminated {
+            framework_id: messages::framework_id(framework),
+            executor_id: messages::executor_id(id),
+            status,
+        };
+        match self.link.phase {
+            Phase::Registered => self.to_master(Message::ExecutorTerminated(ended), out),
+            Phase::Registering => self.link.ended.push(ended),
+            Phase::Disconnected => {}
+        }
+    }
+
+    /// What was to be launched is refused: if the master has accounted for an executor that is not here, it hears that there is none.
+    pub(crate) fn executor_not_started(
+        &mut self,
+        framework: &FrameworkId,
+        executor: &mesos::ExecutorId,
+        out: &mut Vec<Output>,
+    ) {
+        if let Ok(id) = ExecutorId::new(&executor.value)
+            && self.executor(framework, &id).is_none()
+        {
+            self.executor_terminated(framework, &id, 0, out);
+        }
+    }
+
     fn obey(&mut self, message: FromMaster, out: &mut Vec<Output>) {
         match message {
             // The answers to a registration that was answered already.
@@ -402,7 +446,7 @@ impl Agent {
             FromMaster::Framework(framework) => self.framework(framework.info, out),
             FromMaster::RunTask(run) => {
                 if let Ok(framework) = FrameworkId::new(&run.framework_id.value) {
-                    self.run_task(&framework, run.task, out);
+                    self.run_task(&framework, run.task, run.launch_executor, out);
                 }
             }
             FromMaster::RunTaskGroup(run) => self.run_task_group(*run, out),
@@ -454,16 +498,7 @@ impl Agent {
                 out,
             ),
             FromMaster::Drain(drain) => self.start_drain(drain.config, out),
-            FromMaster::Shutdown(shutdown) => {
-                let now = self.now;
-                self.step(
-                    now,
-                    crate::Input::Shutdown {
-                        reason: shutdown.reason,
-                    },
-                    out,
-                );
-            }
+            FromMaster::Shutdown(shutdown) => self.shutdown(shutdown.reason, out),
         }
     }
 

@@ -24,6 +24,7 @@ async fn run(master: &Master, tasks: Vec<mesos::TaskInfo>) {
             },
             executor,
             group: mesos::TaskGroupInfo { tasks },
+            launch_executor: None,
         })))
         .await;
 }

@@ -161,6 +161,7 @@ impl Master {
                 value: "f".to_owned(),
             },
             task,
+            launch_executor: None,
         }))
         .await;
     }

@@ -17,6 +17,7 @@ use crate::network::{Host, Payload, Way};
 use crate::operators::total_of;
 use crate::random::Random;
 use crate::scenario::Sabotage;
+use crate::wishes::attributes;
 use crate::world::{Happening, Simulation, trace};
 
 /// A machine that an agent runs on.
@@ -91,6 +92,7 @@ impl Simulation {
                 hostname: format!("host{agent}"),
                 port: Some(5051),
                 resources: to_wire(&total, Encoding::Stack),
+                attributes: attributes(agent),
                 ..AgentInfo::default()
             },
             incarnation,
@@ -408,6 +410,7 @@ impl Simulation {
                 Output::Changed(change) => self.agent_shows(agent, change),
                 Output::Exit { reason } => exit = Some(reason),
                 Output::Volumes(volumes) => {
+                    self.check_unused(agent, &volumes);
                     let life = self.machines[agent].life;
                     let fails = self.trouble() && self.random.percent(10);
                     let operation = volumes.operation;

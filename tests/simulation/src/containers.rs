@@ -1,7 +1,8 @@
 //! Containers: they start, fail, run, are killed, and live on when their agent does not.
 
-use tepui_agent_core::{ContainerState, Exit, Input, Launch, Limitation};
+use tepui_agent_core::{ContainerState, Exit, Input, Launch, Limitation, Volumes};
 use tepui_model::ContainerId;
+use tepui_proto::mesos::Resource;
 
 use crate::invariants::Invariant;
 use crate::scenario::Sabotage;
@@ -14,6 +15,10 @@ const SIGTERM: i32 = 15;
 pub(crate) struct Container {
     cpus_milli: u64,
     mem_bytes: u64,
+    /// Persistent volumes that it has for itself alone, by name.
+    volumes: Vec<String>,
+    /// Those that others may have too.
+    shared: Vec<String>,
     /// Whose.
     pub(crate) framework: String,
     pub(crate) stubborn: bool,
@@ -35,6 +40,32 @@ impl Container {
     }
 }
 
+/// A persistent volume's name on its machine.
+fn name(volume: &Resource) -> String {
+    let role = volume
+        .reservations
+        .last()
+        .and_then(|last| last.role.as_deref());
+    let disk = volume.disk.as_ref();
+    let persistence = disk.and_then(|disk| disk.persistence.as_ref());
+    let id = persistence.map_or("", |persistence| persistence.id.as_str());
+    format!("{} of {}", id, role.unwrap_or_default())
+}
+
+/// The persistent volumes of a launch that are shared, or that are not.
+fn volumes(launch: &Launch, shared: bool) -> Vec<String> {
+    let resources = launch.task.iter().flat_map(|task| &task.resources);
+    resources
+        .filter(|it| it.shared.is_some() == shared)
+        .filter(|it| {
+            it.disk
+                .as_ref()
+                .is_some_and(|disk| disk.persistence.is_some())
+        })
+        .map(name)
+        .collect()
+}
+
 impl Simulation {
     pub(crate) fn launch_container(&mut self, agent: usize, launch: &Launch) {
         trace!(
@@ -50,12 +81,25 @@ impl Simulation {
                 .as_ref()
                 .map(|id| id.value.clone())
                 .unwrap_or_default(),
+            volumes: volumes(launch, false),
+            shared: volumes(launch, true),
             stubborn: self.random.percent(20),
             out_of_memory: self.random.percent(5),
             state: Stage::Preparing,
         };
         self.check_may_launch(agent);
         let machine = &mut self.machines[agent];
+        let rival = machine
+            .containers
+            .iter()
+            .filter(|(_, known)| known.lives() && !self.torn_down.contains(&known.framework))
+            .find(|(_, known)| {
+                known
+                    .volumes
+                    .iter()
+                    .any(|it| container.volumes.contains(it))
+            })
+            .map(|(rival, _)| rival.clone());
         if machine
             .containers
             .insert(launch.container.clone(), container)
@@ -68,6 +112,13 @@ impl Simulation {
                     launch.container
                 ),
             );
+        }
+        if let Some(rival) = rival {
+            let what = format!(
+                "agent {agent} gives {} a volume that {rival} has",
+                launch.container
+            );
+            self.breach(Invariant::NoOvercommit, what);
         }
         let machine = &self.machines[agent];
         let (cpus, mem) = machine
@@ -99,6 +150,24 @@ impl Simulation {
                 container: launch.container.clone(),
             },
         );
+    }
+
+    /// I1: a volume that somebody uses is not taken away.
+    pub(crate) fn check_unused(&mut self, agent: usize, volumes: &Volumes) {
+        let used = |volume: &Resource| {
+            let name = name(volume);
+            let containers = self.machines[agent].containers.values();
+            let mut live = containers
+                .filter(|known| known.lives() && !self.torn_down.contains(&known.framework));
+            live.any(|known| known.volumes.contains(&name) || known.shared.contains(&name))
+        };
+        // What grows or shrinks is made anew in the same place.
+        let made: Vec<String> = volumes.make.iter().map(name).collect();
+        let mut gone = volumes.remove.iter().filter(|it| !made.contains(&name(it)));
+        if let Some(volume) = gone.find(|volume| used(volume)) {
+            let what = format!("agent {agent} removes {}, which is used", name(volume));
+            self.breach(Invariant::NoOvercommit, what);
+        }
     }
 
     pub(crate) fn container_runs(&mut self, agent: usize, id: &ContainerId) {

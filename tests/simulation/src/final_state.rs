@@ -128,7 +128,9 @@ impl Simulation {
                 ));
             }
             for (container, known) in &machine.containers {
-                if known.lives() && !machine.executors.values().any(|own| own == container) {
+                // What runs in a group is in a container of its executor's.
+                let executor = container.parent().unwrap_or(container);
+                if known.lives() && !machine.executors.values().any(|own| own == executor) {
                     return Some(format!(
                         "{i5}: container {container} runs, and agent {agent} does not know it"
                     ));

@@ -1,21 +1,19 @@
 //! Schedulers: what they want, what they were told, and how they behave, which is not always well.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use tepui_model::{TaskState, Time};
-use tepui_proto::mesos::framework_info::{Capability, capability};
 use tepui_proto::mesos::scheduler::call::{self, Type};
-use tepui_proto::mesos::scheduler::{Call, Event, event};
-use tepui_proto::mesos::{
-    AgentId, FrameworkId, FrameworkInfo, Offer, OfferId, Resource, TaskId, TaskStatus,
-};
+use tepui_proto::mesos::scheduler::{Call, Event, OfferConstraints, event};
+use tepui_proto::mesos::{AgentId, FrameworkId, Offer, OfferId, Resource, TaskId, TaskStatus};
 
 use crate::invariants::Invariant;
 use crate::network::{Host, Payload, Way};
 use crate::operations;
 use crate::random::Random;
-use crate::scenario::Sabotage;
+use crate::scenario::{Sabotage, Scenario};
+use crate::wishes;
 use crate::world::{Happening, Simulation, trace};
 
 /// A scheduler, and what it remembers over its crashes.
@@ -27,7 +25,12 @@ pub(crate) struct Scheduler {
     pub(crate) leader: usize,
     subscribed: bool,
     pub(crate) roles: Vec<String>,
-    partition_aware: bool,
+    /// All that it has ever had: offers, tasks and reservations outlive a change.
+    pub(crate) had_roles: BTreeSet<String>,
+    pub(crate) constraints: Option<OfferConstraints>,
+    pub(crate) partition_aware: bool,
+    /// It takes shared volumes.
+    pub(crate) shares: bool,
     hoards: bool,
     pub(crate) offers: BTreeMap<String, Offer>,
     pub(crate) jobs: BTreeMap<String, Job>,
@@ -44,15 +47,13 @@ pub(crate) struct Job {
 }
 
 impl Scheduler {
-    pub(crate) fn new(index: usize, random: &mut Random) -> Self {
-        let mut roles = vec![["*", "web", "batch"][random.below(3)].to_owned()];
-        if random.percent(30) {
-            roles.push(format!("own{index}"));
-        }
-        if random.percent(20) {
-            roles.push("web/shop".to_owned());
-        }
+    pub(crate) fn new(index: usize, scenario: &Scenario, random: &mut Random) -> Self {
+        let roles = wishes::roles(index, random);
+        let constrained = random.percent(scenario.constraints_percent);
         Self {
+            had_roles: roles.iter().cloned().collect(),
+            constraints: constrained.then(|| wishes::constraints(&roles, random)),
+            shares: random.percent(60),
             id: None,
             life: 0,
             alive: false,
@@ -121,36 +122,14 @@ impl Simulation {
         if !scheduler.alive || scheduler.life != life || scheduler.wire.is_some() {
             return;
         }
-        let id = scheduler.id.clone().map(|value| FrameworkId { value });
-        let mut capabilities = vec![
-            capability::Type::MultiRole,
-            capability::Type::TaskKillingState,
-            capability::Type::ReservationRefinement,
-        ];
-        if scheduler.partition_aware {
-            capabilities.push(capability::Type::PartitionAware);
-        }
-        let info = FrameworkInfo {
-            user: "nobody".to_owned(),
-            name: format!("framework{framework}"),
-            id: id.clone(),
-            roles: scheduler.roles.clone(),
-            failover_timeout: Some(1e9),
-            checkpoint: Some(true),
-            capabilities: capabilities
-                .into_iter()
-                .map(|kind| Capability {
-                    r#type: Some(kind as i32),
-                })
-                .collect(),
-            ..FrameworkInfo::default()
-        };
+        let info = scheduler.info(framework);
         let subscribe = call::Subscribe {
-            framework_info: info,
+            framework_info: info.clone(),
+            offer_constraints: scheduler.constraints.clone(),
             ..call::Subscribe::default()
         };
         let call = Call {
-            framework_id: id,
+            framework_id: info.id,
             subscribe: Some(Box::new(subscribe)),
             ..call(Type::Subscribe)
         };
@@ -271,7 +250,7 @@ impl Simulation {
         }
     }
 
-    /// I7: all of an offer may be used in its role, which is one of the framework's.
+    /// I7: all of an offer may be used in its role, which is, or was, one of the framework's.
     fn check_offer(&mut self, framework: usize, offer: &mut Offer) {
         if self.scenario.sabotage == Some(Sabotage::MislabelsReservations) {
             for resource in &mut offer.resources {
@@ -285,7 +264,7 @@ impl Simulation {
             .as_ref()
             .and_then(|info| info.role.clone());
         let role = role.unwrap_or_default();
-        let roles = &self.schedulers[framework].roles;
+        let roles = &self.schedulers[framework].had_roles;
         let foreign = usable(&offer.resources, &role).err();
         let foreign = foreign.or((!roles.contains(&role)).then(|| format!("role {role}")));
         if let Some(what) = foreign {

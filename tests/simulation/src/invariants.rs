@@ -31,6 +31,8 @@ pub enum Invariant {
     Drained,
     /// I12: an operation ends one way, its framework hears how, and master and agent agree on what the agent has.
     Operations,
+    /// I13: an offer is made in a role that its framework has, of an agent that its constraints admit.
+    Wanted,
 }
 
 impl fmt::Display for Invariant {
@@ -48,6 +50,7 @@ impl fmt::Display for Invariant {
             Invariant::Gone => "I10 gone",
             Invariant::Drained => "I11 drained",
             Invariant::Operations => "I12 operations",
+            Invariant::Wanted => "I13 wanted",
         })
     }
 }

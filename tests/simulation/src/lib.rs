@@ -27,6 +27,7 @@ mod containers;
 mod faults;
 mod final_state;
 mod frameworks;
+mod groups;
 mod invariants;
 mod ledger;
 mod masters;
@@ -39,6 +40,7 @@ mod runner;
 mod scenario;
 mod trace;
 mod whims;
+mod wishes;
 mod world;
 
 pub use invariants::{Breach, Invariant};

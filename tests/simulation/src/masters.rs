@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tepui_master_core::{
-    AgentRemoval, AgentSnapshot, CallOrigin, Change, Config, Input, Maintenance, Master, OfferKey,
-    Output, Registry, RegistryOperation, StoreError, StreamKey, TaskKey, TaskList, TaskSnapshot,
+    AgentRemoval, AgentSnapshot, CallOrigin, Change, Config, FrameworkSnapshot, Input, Maintenance,
+    Master, OfferKey, Output, Registry, RegistryOperation, StoreError, StreamKey, TaskKey,
+    TaskList, TaskSnapshot,
 };
-use tepui_model::{AgentId, Time};
+use tepui_model::{AgentId, FrameworkId, Time};
 use tepui_proto::mesos::scheduler::{self, call::Type};
 use tepui_proto::mesos::{DrainState, TaskInfo};
 use tepui_proto::tepui::v1::master_message::Message;
@@ -32,6 +33,7 @@ pub(crate) struct MasterProcess {
     pub(crate) agents: BTreeMap<AgentId, Arc<AgentSnapshot>>,
     pub(crate) tasks: BTreeMap<TaskKey, Arc<TaskSnapshot>>,
     offers: BTreeMap<OfferKey, bool>,
+    pub(crate) frameworks: BTreeMap<FrameworkId, Arc<FrameworkSnapshot>>,
     /// Of quota, weights and maintenance: what operators see.
     pub(crate) shown: Registry,
     /// Agents that this master knows to be gone.
@@ -111,6 +113,7 @@ impl Simulation {
             agents: BTreeMap::new(),
             tasks: BTreeMap::new(),
             offers: BTreeMap::new(),
+            frameworks: BTreeMap::new(),
             shown: Registry::default(),
             gone,
         });
@@ -222,6 +225,7 @@ impl Simulation {
                 Invariant::Reservation,
                 Invariant::Gone,
                 Invariant::Drained,
+                Invariant::Wanted,
             ];
             let invariant = named
                 .into_iter()
@@ -264,6 +268,11 @@ impl Simulation {
                 trace!(self, "master {master} -> agent on {}: {message:?}", link.0);
                 if let Some(Message::RunTask(run)) = &message.message {
                     self.check_launch(master, &run.framework_id.value, &run.task);
+                }
+                if let Some(Message::RunTaskGroup(run)) = &message.message {
+                    for task in &run.group.tasks {
+                        self.check_launch(master, &run.framework_id.value, task);
+                    }
                 }
                 let epoch = self.masters[master].epoch;
                 self.send(wire(link.0), Way::Down, Payload::ToAgent { epoch, message });
@@ -394,7 +403,12 @@ impl Simulation {
             Change::TaskForgotten(key) => {
                 process.tasks.remove(&key);
             }
+            Change::FrameworkAdded(framework) | Change::FrameworkUpdated { framework, .. } => {
+                process.frameworks.insert(framework.id.clone(), framework);
+            }
             Change::OfferAdded(offer) => {
+                self.check_wanted(master, &offer);
+                let process = &mut self.masters[master];
                 if process.offers.insert(offer.key, true).is_some() {
                     self.breach(
                         Invariant::OfferOnce,
@@ -411,8 +425,6 @@ impl Simulation {
                 }
             }
             Change::AgentRecovered(_)
-            | Change::FrameworkAdded(_)
-            | Change::FrameworkUpdated { .. }
             | Change::FrameworkCompleted(_)
             | Change::FrameworkForgotten(_)
             | Change::ExecutorAdded(_)
@@ -430,7 +442,7 @@ impl Simulation {
             .schedulers
             .iter()
             .find(|known| known.id.as_deref() == Some(framework))
-            .map(|known| known.roles.clone());
+            .map(|known| known.had_roles.clone());
         for resource in &task.resources {
             let role = resource.allocation_info.as_ref();
             let role = role.and_then(|info| info.role.clone()).unwrap_or_default();

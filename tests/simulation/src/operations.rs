@@ -8,7 +8,7 @@ use tepui_proto::mesos::offer::Operation;
 use tepui_proto::mesos::offer::operation::{self, Type as Kind};
 use tepui_proto::mesos::resource::disk_info::Persistence;
 use tepui_proto::mesos::resource::reservation_info::Type as ReservationType;
-use tepui_proto::mesos::resource::{DiskInfo, ReservationInfo};
+use tepui_proto::mesos::resource::{DiskInfo, ReservationInfo, SharedInfo};
 use tepui_proto::mesos::scheduler::Call;
 use tepui_proto::mesos::scheduler::call::{self, Type, reconcile_operations};
 use tepui_proto::mesos::volume::Mode;
@@ -102,8 +102,39 @@ fn reserved(resource: &Resource, value: f64, role: &str) -> Resource {
     resource
 }
 
-fn volume(disk: &Resource, value: f64, name: &str) -> Resource {
+/// The same with another stack of reservations, for an operator.
+fn reserve_anew(resource: &Resource, value: f64, random: &mut Random) -> Operation {
+    let source = of(resource, value);
+    let mut bare = source.clone();
+    // Levels that are given up; static ones there are none.
+    let kept = random.below(bare.reservations.len() + 1);
+    bare.reservations.truncate(kept);
+    let stack = bare
+        .reservations
+        .iter()
+        .filter_map(|level| level.role.clone());
+    let last = stack.last().unwrap_or_default();
+    let mut after = match (last.as_str(), random.below(3)) {
+        ("", 0) => reserved(&bare, value, "web"),
+        ("", 1) => reserved(&bare, value, "batch"),
+        ("", _) => reserved(&reserved(&bare, value, "web"), value, "web/shop"),
+        ("web", _) => reserved(&bare, value, "web/shop"),
+        // A refinement of what has none is refused, as it must be.
+        (other, _) => reserved(&bare, value, &format!("{other}/sub")),
+    };
+    after.role = None;
+    Operation {
+        reserve: Some(operation::Reserve {
+            source: vec![source],
+            resources: vec![after],
+        }),
+        ..operation(Kind::Reserve)
+    }
+}
+
+fn volume(disk: &Resource, value: f64, name: &str, shared: bool) -> Resource {
     Resource {
+        shared: shared.then(SharedInfo::default),
         disk: Some(Box::new(DiskInfo {
             persistence: Some(Persistence {
                 id: name.to_owned(),
@@ -120,8 +151,19 @@ fn volume(disk: &Resource, value: f64, name: &str) -> Resource {
     }
 }
 
+/// Who does something, and in which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// A framework that takes shared volumes, or not.
+    Framework {
+        shares: bool,
+    },
+    Operator,
+}
+
 /// What could be done with these resources on behalf of a role; a new volume gets this name.
 pub(crate) fn choices(
+    who: Who,
     resources: &[Resource],
     role: &str,
     name: &str,
@@ -138,6 +180,10 @@ pub(crate) fn choices(
         if some <= 0.0 {
             continue;
         }
+        if who == Who::Operator && !is_volume(resource) && random.percent(50) {
+            all.push(reserve_anew(resource, some, random));
+        }
+        let shared = who != (Who::Framework { shares: false }) && random.percent(40);
         if is_plain(resource) && role != "*" {
             all.push(reserve(reserved(resource, some, role)));
         } else if is_volume(resource) {
@@ -173,7 +219,7 @@ pub(crate) fn choices(
                 ..operation(Kind::Unreserve)
             });
             if disk {
-                all.push(create(volume(resource, some, name)));
+                all.push(create(volume(resource, some, name, shared)));
             }
         }
     }
@@ -200,7 +246,9 @@ impl Simulation {
         let role = role.unwrap_or_default();
         let number = self.schedulers[framework].operations.len();
         let name = format!("f{framework}-v{number}-{}", self.schedulers[framework].life);
-        let all = choices(&offer.resources, &role, &name, &mut self.random);
+        let shares = self.schedulers[framework].shares;
+        let who = Who::Framework { shares };
+        let all = choices(who, &offer.resources, &role, &name, &mut self.random);
         let Some(first) = all.get(self.random.below(all.len())).cloned() else {
             return (plan, left);
         };
@@ -215,7 +263,8 @@ impl Simulation {
         plan.push(first);
         match made {
             Some(made) if made.name == "disk" && self.random.percent(60) => {
-                let made = volume(&made, amount(&made), &name);
+                let shared = shares && self.random.percent(40);
+                let made = volume(&made, amount(&made), &name, shared);
                 plan.push(create(made.clone()));
                 if self.random.percent(60) {
                     left.push(made);

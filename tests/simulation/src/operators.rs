@@ -227,6 +227,7 @@ impl Simulation {
         let number = self.asked.next;
         let role = ROLES[self.random.below(2)];
         let choices = operations::choices(
+            operations::Who::Operator,
             &total,
             role,
             &format!("by-operators-{number}"),

@@ -31,6 +31,12 @@ pub struct Scenario {
     pub deeds: Vec<(Deed, u32)>,
     /// Offers on which a framework reserves, makes volumes or undoes that, in percent.
     pub operations_percent: u32,
+    /// Offers on which a framework launches a task group instead of tasks, in percent.
+    pub groups_percent: u32,
+    /// Subscriptions and changes of wishes that come with offer constraints, in percent.
+    pub constraints_percent: u32,
+    /// Whims that change a framework's roles and constraints, in percent.
+    pub updates_percent: u32,
     /// A promise that the world breaks, to show that the checks find it.
     pub sabotage: Option<Sabotage>,
 }
@@ -56,6 +62,8 @@ pub enum Sabotage {
     LeavesContainers,
     /// What became of operations is lost on streams that do not break.
     LosesOperationUpdates,
+    /// Machines are others than their agents tell.
+    MovesMachines,
 }
 
 /// What operators do.
@@ -150,6 +158,9 @@ impl Scenario {
                 .map(Duration::from_millis),
             deeds: deeds.into_iter().filter(|_| random.percent(60)).collect(),
             operations_percent: [0, 10, 40][random.below(3)],
+            groups_percent: [0, 20, 70][random.below(3)],
+            constraints_percent: [0, 0, 50][random.below(3)],
+            updates_percent: [0, 5, 20][random.below(3)],
             sabotage: None,
         }
     }

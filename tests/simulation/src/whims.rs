@@ -11,7 +11,7 @@ use crate::frameworks::{Job, call};
 use crate::operations::is_plain;
 use crate::world::{Happening, Phase, Simulation};
 
-fn scalar(name: &str, value: f64) -> Resource {
+pub(crate) fn scalar(name: &str, value: f64) -> Resource {
     Resource {
         name: name.to_owned(),
         r#type: ValueType::Scalar as i32,
@@ -59,11 +59,16 @@ impl Simulation {
         }
         let (mut operations, left) = self.plan_operations(framework, &offer);
         let tasks = self.plan(framework, &offer, &left, room);
-        let launch = operation::Launch { task_infos: tasks };
-        let operation = Operation {
-            r#type: Some(operation::Type::Launch as i32),
-            launch: Some(launch),
-            ..Operation::default()
+        let role = offer.allocation_info.and_then(|info| info.role);
+        let operation = if !tasks.is_empty() && self.random.percent(self.scenario.groups_percent) {
+            self.group(framework, role.as_deref().unwrap_or("*"), tasks)
+        } else {
+            let launch = operation::Launch { task_infos: tasks };
+            Operation {
+                r#type: Some(operation::Type::Launch as i32),
+                launch: Some(launch),
+                ..Operation::default()
+            }
         };
         let filters = Some(Filters {
             refuse_seconds: Some([0.0, 1.0][self.random.below(2)]),
@@ -92,7 +97,7 @@ impl Simulation {
         room: usize,
     ) -> Vec<TaskInfo> {
         let (mut cpus, mut mem) = (amount(left, "cpus"), amount(left, "mem"));
-        // What is reserved, and volumes, go to the first task.
+        // What is reserved, and volumes, go to the first task; shared ones to several.
         let mut own: Vec<Resource> = left
             .iter()
             .filter(|resource| !is_plain(resource) && self.random.percent(70))
@@ -101,7 +106,12 @@ impl Simulation {
                 ..resource.clone()
             })
             .collect();
-        let mut tasks = Vec::new();
+        let shared: Vec<Resource> = own
+            .iter()
+            .filter(|it| it.shared.is_some())
+            .cloned()
+            .collect();
+        let mut tasks: Vec<TaskInfo> = Vec::new();
         // Now and then it wants more than there is.
         let greedy = self.random.percent(3);
         for _ in 0..(1 + self.random.below(4)).min(room) {
@@ -124,6 +134,9 @@ impl Simulation {
                     since: self.now,
                 },
             );
+            if !tasks.is_empty() && self.random.percent(50) {
+                own.extend(shared.iter().cloned());
+            }
             tasks.push(TaskInfo {
                 name: "task".to_owned(),
                 task_id: TaskId { value: id },
@@ -150,6 +163,9 @@ impl Simulation {
         }
         let pause = if self.trouble() { 4_000 } else { 20_000 };
         self.after(100, pause, Happening::Whim { framework, life });
+        if self.trouble() && self.random.percent(self.scenario.updates_percent) {
+            return self.change_wishes(framework);
+        }
         match self.phase {
             Phase::Trouble => match self.random.below(6) {
                 0 | 1 => self.kill_some(framework),

@@ -219,7 +219,7 @@ impl Simulation {
             world.after(0, 100, Happening::AgentStarts(agent));
         }
         for framework in 0..world.scenario.frameworks {
-            let scheduler = Scheduler::new(framework, &mut world.random);
+            let scheduler = Scheduler::new(framework, &world.scenario, &mut world.random);
             world.schedulers.push(scheduler);
             world.after(0, 200, Happening::FrameworkStarts(framework));
         }

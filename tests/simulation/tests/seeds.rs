@@ -45,6 +45,7 @@ fn a_world_that_breaks_its_promises_is_found_out() {
         (Sabotage::ForgetsGone, "I10 gone"),
         (Sabotage::LeavesContainers, "I11 drained"),
         (Sabotage::LosesOperationUpdates, "I12 operations"),
+        (Sabotage::MovesMachines, "I13 wanted"),
     ];
     for (sabotage, expected) in cases {
         let found = (0..300).any(|seed| {

@@ -5,8 +5,6 @@ use tepui_model::{ContainerId, ExecutorId, FrameworkId, TaskId, TaskState};
 use tepui_proto::mesos::v1::executor::{Event, event};
 use tepui_proto::mesos::v1::task_status::{Reason, Source};
 use tepui_proto::mesos::v1::{KillPolicy, TaskResourceLimitation};
-use tepui_proto::tepui::v1::agent_message::Message;
-use tepui_proto::tepui::v1::{AgentMessage, ExecutorTerminated};
 
 use super::events::{kill, shutdown, to};
 use super::{End, SHRINK_AFTER};
@@ -285,28 +283,6 @@ impl Agent {
             resources: resources.clone(),
         });
         self.take_update(key, status, false, out);
-    }
-
-    pub(crate) fn executor_terminated(
-        &self,
-        framework: &FrameworkId,
-        id: &ExecutorId,
-        status: i32,
-        out: &mut Vec<Output>,
-    ) {
-        if let Some(stream) = self.link.registered() {
-            let message = Message::ExecutorTerminated(ExecutorTerminated {
-                framework_id: messages::framework_id(framework),
-                executor_id: messages::executor_id(id),
-                status,
-            });
-            out.push(Output::ToMaster {
-                stream,
-                message: Box::new(AgentMessage {
-                    message: Some(message),
-                }),
-            });
-        }
     }
 
     pub(crate) fn remove_executor(

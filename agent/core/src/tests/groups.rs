@@ -1,9 +1,9 @@
 //! Task groups, on executors of the framework's own and on those that the agent plays.
 
-use tepui_model::TaskState::{Dropped, Failed, Killed, Running, Starting};
+use tepui_model::TaskState::{Dropped, Failed, Killed, Lost, Running, Starting};
 use tepui_proto::mesos::v1::TaskGroupInfo;
 use tepui_proto::mesos::v1::executor_info::Type as ExecutorType;
-use tepui_proto::tepui::v1::{RunTaskGroup, ShutdownExecutor, ShutdownFramework};
+use tepui_proto::tepui::v1::{RunTask, RunTaskGroup, ShutdownExecutor, ShutdownFramework};
 
 use super::*;
 use crate::ContainerState;
@@ -29,6 +29,7 @@ fn group(world: &mut World, executor: ExecutorInfo, tasks: &[&str]) {
         group: TaskGroupInfo {
             tasks: tasks.iter().map(|name| command(name)).collect(),
         },
+        launch_executor: None,
     })));
 }
 
@@ -305,4 +306,57 @@ fn draining_kills_groups_too() {
         .collect();
     assert_eq!(ends, [(Killed, Some(Reason::AgentDraining)); 3]);
     assert_eq!(world.agent.drain, None);
+}
+
+#[test]
+fn an_executor_that_ends_while_its_agent_registers_is_told_of_after() {
+    let mut world = World::new();
+    played(&mut world, "e", &["a"]);
+    world.launched(0);
+    told(&mut world);
+    world.did();
+    world.step(Input::Disconnected { stream: 1 });
+    world.step(Input::Connected { stream: 2 });
+    assert_eq!(
+        world.did(),
+        ["register id S0 tasks 1 executors 1 more false"]
+    );
+    world.exited(0, Some(0));
+    assert_eq!(world.did()[0], "forget 0");
+    world.answer_registration(2);
+    assert_eq!(world.did(), ["terminated e 0"]);
+    assert_eq!(told(&mut world), ["a Finished"]);
+}
+
+/// The master accounts for an executor with the launch that starts it. It hears if there is none, and starts none that it did not account for.
+#[test]
+fn the_master_knows_of_every_executor_that_there_is() {
+    let cases = [
+        // The framework is unknown: refused, so the executor that was accounted for is not there.
+        ("stranger", Some(true), &["terminated e 0"][..], Lost),
+        // It has ended while the launch was under way.
+        ("f", Some(false), &["terminated e 0"], Dropped),
+        ("f", Some(true), &["launch e"], Starting),
+        ("f", None, &["launch e"], Starting),
+    ];
+    for (framework, launch_executor, did, state) in cases {
+        let mut world = World::new();
+        world.master(FromMaster::RunTaskGroup(Box::new(RunTaskGroup {
+            framework_id: framework_id(framework),
+            executor: executor(ExecutorType::Default, "e"),
+            group: TaskGroupInfo {
+                tasks: vec![command("a")],
+            },
+            launch_executor,
+        })));
+        assert_eq!(world.did(), did, "{framework} {launch_executor:?}");
+        assert_eq!(world.sent[0].1, state, "{framework} {launch_executor:?}");
+        let mut world = World::new();
+        world.master(FromMaster::RunTask(RunTask {
+            framework_id: framework_id(framework),
+            task: custom("a", "e"),
+            launch_executor,
+        }));
+        assert_eq!(world.did(), did, "{framework} {launch_executor:?}");
+    }
 }

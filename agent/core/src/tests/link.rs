@@ -65,6 +65,7 @@ fn a_lower_epoch_is_not_obeyed() {
         FromMaster::RunTask(RunTask {
             framework_id: framework_id("f"),
             task: command("t"),
+            launch_executor: None,
         }),
     );
     assert_eq!(
@@ -195,6 +196,39 @@ fn draining_kills_everything_with_bounded_patience() {
     assert_eq!(world.agent.drain, None, "nothing is left to be drained");
     world.run(command("u"));
     assert_eq!(world.did().last().unwrap(), "launch u");
+}
+
+/// Its machine went down for maintenance while it was away.
+#[test]
+fn an_agent_that_may_not_return_now_ends_what_it_has_and_keeps_its_id() {
+    let mut world = World::new();
+    world.run(command("t"));
+    world.launched(0);
+    world.drain();
+    world.step(Input::Disconnected { stream: 1 });
+    let told = |world: &mut World, stream: u64| {
+        world.step(Input::Connected { stream });
+        world.did();
+        world.master(FromMaster::Shutdown(Shutdown {
+            reason: "down".to_owned(),
+        }));
+        world.step(Input::Disconnected { stream });
+    };
+    told(&mut world, 2);
+    assert_eq!(world.did(), ["destroy 0"]);
+    // It tries again while the container ends, and hears the same.
+    told(&mut world, 3);
+    assert_eq!(world.did(), [""; 0]);
+    world.exited(0, Some(9));
+    assert_eq!(world.did().last().unwrap(), "exit: down");
+    let mut world = world.restart(Vec::new());
+    world.step(Input::Connected { stream: 4 });
+    assert_eq!(
+        world.did(),
+        ["register id S0 tasks 1 executors 0 more false"]
+    );
+    world.answer_registration(4);
+    assert_eq!(outcome(&world.drain()[0]), (Killed, None));
 }
 
 #[test]

@@ -332,6 +332,10 @@ impl World {
 
     fn register(&mut self, stream: u64) {
         self.step(Input::Connected { stream });
+        self.answer_registration(stream);
+    }
+
+    fn answer_registration(&mut self, stream: u64) {
         self.master_on(
             stream,
             1,
@@ -371,6 +375,7 @@ impl World {
         self.master(FromMaster::RunTask(RunTask {
             framework_id: framework_id("f"),
             task,
+            launch_executor: None,
         }));
     }
 

@@ -319,6 +319,7 @@ fn refusals_name_their_reason() {
         framework_id: framework_id("f"),
         executor: ExecutorInfo::default(),
         group,
+        launch_executor: None,
     })));
     let told: Vec<_> = world.drain().iter().map(outcome).collect();
     let invalid = (Error, Some(Reason::TaskInvalid));

@@ -173,7 +173,7 @@ impl Agent {
     ///
     /// Panics if it is not free: I1 would be broken.
     pub(super) fn grant(&mut self, subscription: u32, resources: &Resources) -> (Quantities, bool) {
-        let taken = if self.shared.is_empty() {
+        let taken = if !has_shared(resources) {
             self.free.try_subtract(resources)
         } else {
             self.free.try_subtract(&resources.non_shared())
@@ -205,7 +205,7 @@ impl Agent {
             }
         };
         let held = &mut self.held[at].1;
-        if self.shared.is_empty() {
+        if !has_shared(resources) {
             *held += resources;
             return (resources.quantities(), false);
         }
@@ -231,7 +231,7 @@ impl Agent {
             return (Quantities::new(), false);
         };
         let held = &mut self.held[at].1;
-        let less = if self.shared.is_empty()
+        let less = if !has_shared(resources)
             && !self.overcommitted
             && held.try_subtract(resources).is_ok()
         {
@@ -301,6 +301,11 @@ impl Agent {
             _ => self.todo = Todo::All,
         }
     }
+}
+
+/// Copies of shared volumes are held, and are never free: also where the agent has told that it has none of them any more.
+fn has_shared(resources: &Resources) -> bool {
+    resources.lots().any(|lot| lot.kind().is_shared())
 }
 
 /// What a subscription held on an agent before and after an operation.

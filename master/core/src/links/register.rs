@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use tepui_model::AgentId;
 use tepui_proto::mesos::AgentInfo;
-use tepui_proto::tepui::v1::{Refused, Register, RegisterMore, Registered, master_message};
+use tepui_proto::tepui::v1::{
+    Refused, Register, RegisterMore, Registered, Shutdown, master_message,
+};
 
 use super::LinkState;
 use crate::change::{AgentRemoval, Change};
@@ -113,8 +115,7 @@ impl Master {
             return self.refuse(link, reason, false, out);
         }
         if self.machine_is_down(link) {
-            let reason = "The agent's machine is down for maintenance".to_owned();
-            return self.refuse(link, reason, false, out);
+            return self.send_away(link, out);
         }
         let Some(id) = id else {
             return self.admit_new(link, out);
@@ -305,6 +306,19 @@ impl Master {
                 self.close_link(link, "a newer stream of its agent has come".to_owned(), out);
             }
         }
+    }
+
+    /// Its machine is down: it is told to end what it has and to leave, as those that were here when the machine went down. It keeps its
+    /// id, and is let in once the machine is up and somebody starts it again.
+    fn send_away(&mut self, link: LinkKey, out: &mut Vec<Output>) {
+        let reason = "Machine is down for maintenance".to_owned();
+        let line =
+            "an agent that registers is told to shut down: its machine is down for maintenance";
+        log(LogLevel::Info, line.to_owned(), out);
+        let shutdown = master_message::Message::Shutdown(Shutdown { reason });
+        out.push(to_link(link, shutdown));
+        let why = "its machine is down for maintenance";
+        self.close_link(link, why.to_owned(), out);
     }
 
     fn refuse(

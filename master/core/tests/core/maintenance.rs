@@ -396,7 +396,7 @@ fn a_machine_that_goes_down_takes_its_agents_along() {
             cluster.tell(link, Message::Register(Box::new(register)));
             assert_eq!(
                 cluster.told(link),
-                ["Refused now: The agent's machine is down for maintenance"]
+                ["Shutdown: Machine is down for maintenance"]
             );
         }
     }

@@ -156,6 +156,7 @@ impl Master {
     ) {
         let (framework, agent) = (pool.framework, pool.agent);
         self.tell_about(framework, agent, out);
+        let launch_executor = Some(launch.executor_resources.is_some());
         if let Some(resources) = launch.executor_resources {
             self.start_executor(pool, launch.executor, resources, &executor, out);
         }
@@ -166,6 +167,7 @@ impl Master {
             framework_id: events::framework_id(&self.frameworks[framework].id),
             executor,
             group,
+            launch_executor,
         };
         self.to_agent(
             agent,

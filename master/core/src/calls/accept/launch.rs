@@ -184,6 +184,7 @@ impl Master {
         } = launch;
         let (framework, agent) = (pool.framework, pool.agent);
         self.tell_about(framework, agent, out);
+        let launch_executor = executor.as_ref().map(|(_, more)| more.is_some());
         if let (Some((id, Some(resources))), Some(info)) = (executor, info.executor.as_deref()) {
             self.start_executor(pool, id, resources, info, out);
         }
@@ -191,6 +192,7 @@ impl Master {
         let run = v1::RunTask {
             framework_id: events::framework_id(&self.frameworks[framework].id),
             task: info,
+            launch_executor,
         };
         self.to_agent(agent, master_message::Message::RunTask(run), out);
     }

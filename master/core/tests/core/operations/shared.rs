@@ -127,3 +127,30 @@ fn two_copies_in_one_pool_are_one_volume() {
         "cpus:4;mem:1000;disk:90;disk(reservations: [(DYNAMIC,r,p)]):10"
     );
 }
+
+#[test]
+fn a_volume_that_its_agent_has_lost_is_not_free_when_its_last_task_ends() {
+    let mut cluster = Cluster::new();
+    let (slave, scheduler) = with_volume(&mut cluster);
+    let offer = cluster.offer(&scheduler);
+    let uses = |id: &str| {
+        let resources = [scalar("cpus", "1", ""), shared_volume("v", "10")];
+        task(id, &slave.id, &resources)
+    };
+    let tasks = [uses("t"), uses("u")];
+    accept(&mut cluster, &scheduler, &[&offer], &[launch(&tasks)]);
+    let tasks = cluster.tasks.values().map(|task| task.to_task()).collect();
+    cluster.break_link(&slave);
+    let slave = cluster.return_agent(&slave, "cpus:4;mem:1000", tasks);
+    cluster.lines(&scheduler);
+    for id in ["t", "u"] {
+        cluster.update(&slave, &scheduler, id, TaskState::Finished, 1);
+    }
+    cluster.pass(std::time::Duration::from_secs(6));
+    let offers = cluster.offers(&scheduler);
+    assert!(!offers.is_empty());
+    for offer in offers {
+        let held = crate::cluster::offered(&offer);
+        assert!(!held.contains("SHARED"), "{held}");
+    }
+}
