@@ -109,11 +109,10 @@ fn reserve_anew(resource: &Resource, value: f64, random: &mut Random) -> Operati
     // Levels that are given up; static ones there are none.
     let kept = random.below(bare.reservations.len() + 1);
     bare.reservations.truncate(kept);
-    let stack = bare
-        .reservations
-        .iter()
-        .filter_map(|level| level.role.clone());
-    let last = stack.last().unwrap_or_default();
+    let last = bare.reservations.last();
+    let last = last
+        .and_then(|level| level.role.clone())
+        .unwrap_or_default();
     let mut after = match (last.as_str(), random.below(3)) {
         ("", 0) => reserved(&bare, value, "web"),
         ("", 1) => reserved(&bare, value, "batch"),
