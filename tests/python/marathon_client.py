@@ -111,6 +111,19 @@ def main():
     until("both", lambda: client.get_app("/clients/a").tasks_running == client.get_app("/clients/b").tasks_running == 1)
     client.kill_given_tasks([one.id for one in client.list_tasks("/clients/a")])
 
+    from marathon.models import MarathonGroup
+
+    nested = MarathonGroup(id="/clients/group", apps=[MarathonApp(id="one", cmd="exec sleep 100", cpus=0.1, mem=32)])
+    assert client.create_group(nested)["deploymentId"]
+    until("the group's app", lambda: client.get_app("/clients/group/one").tasks_running == 1)
+    until("the end of the group's deployment", lambda: not client.list_deployments())
+    client.scale_group("/clients/group", 2)
+    until("two tasks", lambda: client.get_app("/clients/group/one").tasks_running == 2)
+    until("the end of the group's scaling", lambda: not client.list_deployments())
+    assert client.get_group("/clients/group").apps[0].id == "/clients/group/one"
+    client.delete_group("/clients/group", force=True)
+    raises(NotFoundError, lambda: client.get_group("/clients/group"))
+
     refusal = raises(MarathonHttpError, lambda: client.create_app("/clients/both", MarathonApp(cmd="true", args=["true"])))
     assert refusal.status_code == 422 and "Object is not valid" in str(refusal), refusal
     raises(NotFoundError, lambda: client.get_app("/clients/none"))

@@ -46,6 +46,9 @@ pub struct Flags {
     /// Role of apps that name none.
     #[arg(long = "mesos_role", default_value = "*")]
     pub mesos_role: String,
+    /// Whether new top-level groups demand their role of new apps: off, top.
+    #[arg(long = "new_group_enforce_role", default_value = "off", ignore_case = true, value_parser = ["off", "top"])]
+    pub new_group_enforce_role: String,
     /// Which resources an app takes that does not say: any, unreserved, reserved.
     #[arg(long = "accepted_resource_roles_default_behavior", default_value = "any", value_parser = ["any", "unreserved", "reserved"])]
     pub accepted_resource_roles_default_behavior: String,
@@ -202,6 +205,7 @@ impl Flags {
             core: CoreConfig {
                 seed,
                 mesos_role: self.mesos_role,
+                new_group_enforce_role: self.new_group_enforce_role.eq_ignore_ascii_case("top"),
                 env_vars_prefix: self.env_vars_prefix,
                 executor: self.executor,
                 accepted_resource_roles_default: match self

@@ -7,6 +7,8 @@ pub struct Config {
     pub seed: u128,
     /// `--mesos_role`: role of apps that name none.
     pub mesos_role: String,
+    /// `--new_group_enforce_role`: `top` is true; whether new top-level groups demand their role of new apps.
+    pub new_group_enforce_role: bool,
     /// `--env_vars_prefix`: put before PORT* and HOST.
     pub env_vars_prefix: String,
     /// `--executor`: what an app with `executor: ""` uses; only `//cmd` is built.
@@ -70,6 +72,7 @@ impl Default for Config {
         Self {
             seed: 0,
             mesos_role: "*".to_owned(),
+            new_group_enforce_role: false,
             env_vars_prefix: String::new(),
             executor: "//cmd".to_owned(),
             accepted_resource_roles_default: AcceptedRoles::Any,

@@ -167,6 +167,52 @@ pub enum ApiCall {
         /// `embed=lastUnusedOffers`.
         last_unused_offers: bool,
     },
+    /// `POST /v2/groups` and `POST /v2/groups/{base}`.
+    CreateGroup {
+        /// From the URL; `/` without.
+        base: String,
+        /// A group update.
+        body: Bytes,
+        /// Default false.
+        force: bool,
+    },
+    /// `PUT /v2/groups` and `PUT /v2/groups/{id}`.
+    UpdateGroup {
+        /// From the URL; `/` without.
+        id: String,
+        /// A group update: of the structure, a version to go back to, or a factor to scale by.
+        body: Bytes,
+        /// Default false.
+        force: bool,
+        /// Only tell the steps.
+        dry_run: bool,
+    },
+    /// `PATCH /v2/groups/{id}`.
+    PatchGroup {
+        /// From the URL.
+        id: String,
+        /// `{"enforceRole": …}`.
+        body: Bytes,
+    },
+    /// `DELETE /v2/groups` and `DELETE /v2/groups/{id}`.
+    DeleteGroup {
+        /// From the URL; `/` without.
+        id: String,
+        /// Default false.
+        force: bool,
+    },
+    /// `GET /v2/groups/{id}/versions`.
+    GroupVersions {
+        /// From the URL; `/` without.
+        id: String,
+    },
+    /// `GET /v2/groups/{id}/versions/{version}`.
+    GroupVersion {
+        /// From the URL; `/` without.
+        id: String,
+        /// A timestamp.
+        version: String,
+    },
     /// `DELETE /v2/queue/{id}/delay`.
     ResetDelay {
         /// From the URL.

@@ -6,7 +6,7 @@
 //! Promises: the same inputs give the same outputs; every acknowledged change is durable before its reply leaves; no input panics; the
 //! work of an event does not grow with the number of apps or instances that it does not concern.
 //!
-//! Leaves out, for now: pods, changes of groups, readiness checks, containers and networks beyond the host's, volumes, secrets. Definitions
+//! Leaves out, for now: pods, readiness checks, containers and networks beyond the host's, volumes, secrets. Definitions
 //! that use them are refused by name.
 
 pub mod config;
@@ -14,7 +14,7 @@ mod core;
 pub mod definition;
 pub mod deployment;
 pub mod event;
-mod group;
+pub mod group;
 mod health;
 mod ids;
 mod input;

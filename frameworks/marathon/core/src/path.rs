@@ -82,6 +82,20 @@ impl PathId {
         }
     }
 
+    /// The outermost group at or above this path; the root's is the root.
+    #[must_use]
+    pub fn top_level(&self) -> Self {
+        self.segments()
+            .next()
+            .map_or_else(Self::root, Self::resolve)
+    }
+
+    /// True for `/a`, not for `/` and `/a/b`.
+    #[must_use]
+    pub fn is_top_level(&self) -> bool {
+        !self.is_root() && self.parent().is_root()
+    }
+
     /// True if this path lies below `group`, at any depth.
     #[must_use]
     pub fn is_below(&self, group: &Self) -> bool {

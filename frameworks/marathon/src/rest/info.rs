@@ -64,7 +64,7 @@ impl Info {
             "mesos_leader_ui_url": self.mesos_leader_ui_url,
             "mesos_role": core.mesos_role,
             "mesos_user": config.mesos_user,
-            "new_group_enforce_role": "Off",
+            "new_group_enforce_role": if core.new_group_enforce_role { "Top" } else { "Off" },
             "min_revive_offers_interval": core.min_revive_offers_interval_ms,
             "offer_matching_timeout": null,
             "on_elected_prepare_timeout": null,

@@ -15,12 +15,18 @@ pub(super) struct Metrics {
 
 #[allow(clippy::cast_precision_loss, reason = "figures for people")]
 pub(super) fn collect(leading: &Leading, http: &HttpStats, started: Instant) -> Metrics {
-    let (apps, deployments, running, staged) = {
+    let (apps, groups, deployments, running, staged) = {
         let view = leading.engine.view().read();
         let (running, staged) = view.apps().fold((0, 0), |(running, staged), app| {
             (running + app.counts.running, staged + app.counts.staged)
         });
-        (view.app_count(), view.deployment_count(), running, staged)
+        (
+            view.app_count(),
+            view.group_count(),
+            view.deployment_count(),
+            running,
+            staged,
+        )
     };
     let (readers, slow_readers, event_bytes) = leading.events.counts();
     let stats = leading.engine.stats();
@@ -28,6 +34,7 @@ pub(super) fn collect(leading: &Leading, http: &HttpStats, started: Instant) -> 
     Metrics {
         gauges: vec![
             ("marathon.apps.active.gauge", apps as f64),
+            ("marathon.groups.active.gauge", groups as f64),
             ("marathon.deployments.active.gauge", deployments as f64),
             ("marathon.instances.running.gauge", f64::from(running)),
             ("marathon.instances.staged.gauge", f64::from(staged)),

@@ -5,7 +5,7 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 use tepui_marathon_core::{
     ApiCall, Origin, Response,
-    view::{Embed, LabelSelector, Query},
+    view::{Embed, GroupEmbed, LabelSelector, Query},
 };
 
 /// What a request wants.
@@ -72,7 +72,8 @@ pub(super) fn route(parts: &Parts<'_>) -> Wanted {
                 types: parameters.all("event_type"),
             },
         ),
-        ["v2", known @ ("groups" | "pods"), ..] => Wanted::Answer(Response::message(
+        ["v2", "groups", rest @ ..] => groups(parts, rest, &parameters),
+        ["v2", known @ "pods", ..] => Wanted::Answer(Response::message(
             501,
             format!("/v2/{known} is not built yet in this version of Tepui"),
         )),
@@ -186,6 +187,47 @@ fn apps(parts: &Parts<'_>, rest: &[&str], parameters: &Parameters) -> Wanted {
         ("DELETE", id) if !id.is_empty() => Wanted::Call(ApiCall::DeleteApp {
             id: path(id),
             force: parameters.flag("force", true),
+        }),
+        _ => not_allowed(),
+    }
+}
+
+fn groups(parts: &Parts<'_>, rest: &[&str], parameters: &Parameters) -> Wanted {
+    let path = |segments: &[&str]| format!("/{}", segments.join("/"));
+    let force = parameters.flag("force", false);
+    let values = parameters.all("embed");
+    let values = || values.iter().map(String::as_str);
+    match (parts.method.as_str(), rest) {
+        ("GET", [id @ .., "apps"]) => Wanted::Query(Query::GroupApps {
+            id: path(id),
+            embed: Embed::parse(values()),
+        }),
+        ("GET", [id @ .., "versions"]) => Wanted::Call(ApiCall::GroupVersions { id: path(id) }),
+        ("GET", [id @ .., "versions", version]) => Wanted::Call(ApiCall::GroupVersion {
+            id: path(id),
+            version: (*version).to_owned(),
+        }),
+        ("GET", id) => Wanted::Query(Query::Group {
+            id: path(id),
+            embed: GroupEmbed::parse(values()),
+        }),
+        ("POST", base) => with_body(parts, |body, _| ApiCall::CreateGroup {
+            base: path(base),
+            body,
+            force,
+        }),
+        ("PUT", id) => with_body(parts, |body, _| ApiCall::UpdateGroup {
+            id: path(id),
+            body,
+            force,
+            dry_run: parameters.flag("dryRun", false),
+        }),
+        ("PATCH", id) if !id.is_empty() => {
+            with_body(parts, |body, _| ApiCall::PatchGroup { id: path(id), body })
+        }
+        ("DELETE", id) => Wanted::Call(ApiCall::DeleteGroup {
+            id: path(id),
+            force,
         }),
         _ => not_allowed(),
     }
@@ -437,7 +479,27 @@ mod tests {
             (&post, "/v2/info", "status: 405"),
             (&post, "/v2/deployments", "status: 405"),
             (&delete, "/v2/apps", "status: 405"),
-            (&get, "/v2/groups", "status: 501"),
+            (&get, "/v2/pods", "status: 501"),
+            (&get, "/v2/groups", "Group { id: \"/\""),
+            (&get, "/v2/groups/a/b", "Group { id: \"/a/b\""),
+            (&get, "/v2/groups/a/apps", "GroupApps { id: \"/a\""),
+            (&get, "/v2/groups/versions", "GroupVersions { id: \"/\""),
+            (
+                &get,
+                "/v2/groups/a/versions/2015-01-01T00:00:00.000Z",
+                "GroupVersion { id: \"/a\"",
+            ),
+            (
+                &put,
+                "/v2/groups/a?dryRun=true",
+                "UpdateGroup { id: \"/a\", body: b\"{}\", force: false, dry_run: true",
+            ),
+            (&patch, "/v2/groups", "status: 405"),
+            (
+                &delete,
+                "/v2/groups/a?force=true",
+                "DeleteGroup { id: \"/a\", force: true",
+            ),
             (&get, "/nothing", "status: 404"),
         ] {
             let found = of(method, target);

@@ -10,8 +10,8 @@ use super::{
     deploy::{Order, Versioning},
 };
 use crate::{
-    definition::{App, AppUpdate, Faults, build},
-    group::Changes,
+    definition::{App, AppUpdate, Faults, Setting, build, build_into},
+    group::{Changes, GroupChanges},
     input::{ApiCall, Origin},
     instance::{Goal, TaskView, instance_id_of},
     path::PathId,
@@ -143,12 +143,35 @@ impl Marathon {
             } => self.kill_listed(&body, KillMode { scale, wipe, force }),
             ApiCall::CancelDeployment { id, force } => Ok(self.cancel(&id, force)),
             ApiCall::Queue { last_unused_offers } => Ok(self.queue(last_unused_offers)),
+            ApiCall::CreateGroup { base, body, force } => {
+                self.create_group(&PathId::resolve(&base), &body, force)
+            }
+            ApiCall::UpdateGroup {
+                id,
+                body,
+                force,
+                dry_run,
+            } => self.update_group(&PathId::resolve(&id), &body, force, dry_run),
+            ApiCall::PatchGroup { id, body } => self.patch_group(&PathId::resolve(&id), &body),
+            ApiCall::DeleteGroup { id, force } => self.delete_group(&PathId::resolve(&id), force),
+            ApiCall::GroupVersions { id } => self.group_versions(&PathId::resolve(&id)),
+            ApiCall::GroupVersion { id, version } => {
+                self.group_version(&PathId::resolve(&id), &version)
+            }
             ApiCall::ResetDelay { id } => Ok(self.reset_delay(&PathId::resolve(&id))),
         }
     }
 
     fn existing(&self, id: &PathId) -> Result<&Arc<App>, Response> {
         self.root.get(id).ok_or_else(|| Response::no_app(id, None))
+    }
+
+    /// What the definition of an app depends on beside itself.
+    fn setting(&self, id: &PathId) -> Setting<'_> {
+        Setting {
+            enforce_role: self.root.enforces_role(id),
+            ..Setting::new(&self.config)
+        }
     }
 
     fn json(&self, body: &Bytes) -> Result<Value, Response> {
@@ -164,7 +187,7 @@ impl Marathon {
         serde_json::from_slice(body).map_err(|error| Response::invalid_json(&error.to_string()))
     }
 
-    fn object(&self, body: &Bytes) -> Result<Value, Response> {
+    pub(super) fn object(&self, body: &Bytes) -> Result<Value, Response> {
         let value = self.json(body)?;
         if value.is_object() {
             Ok(value)
@@ -181,7 +204,7 @@ impl Marathon {
     ) -> Result<Response, Response> {
         let update = AppUpdate::read(&self.object(body)?, true)?;
         let id = PathId::resolve(update.id.as_deref().unwrap_or_default());
-        let app = build(update, id.clone(), None, &self.config.mesos_role)?;
+        let app = build(update, id.clone(), None, self.setting(&id))?;
         if self.root.get(&id).is_some() {
             return Err(Response::message(
                 409,
@@ -193,6 +216,7 @@ impl Marathon {
         let changes = [(id.clone(), Some(Arc::new(app)))].into();
         let order = Order {
             changes,
+            groups: GroupChanges::new(),
             versioning: Versioning::Changed,
             force,
             group: id.parent(),
@@ -243,9 +267,9 @@ impl Marathon {
 
     /// The definition that an update leads to.
     fn updated(&self, id: &PathId, update: AppUpdate, mode: Mode) -> Result<Arc<App>, Response> {
-        let role = &self.config.mesos_role;
+        let setting = self.setting(id);
         let Some(old) = self.root.get(id) else {
-            let app = build(update, id.clone(), None, role)?;
+            let app = build(update, id.clone(), None, setting)?;
             return if mode.create {
                 Ok(Arc::new(app))
             } else {
@@ -255,7 +279,17 @@ impl Marathon {
         if !mode.partial {
             let mut update = update;
             update.role.get_or_insert_with(|| old.role.clone());
-            return Ok(Arc::new(build(update, id.clone(), None, role)?));
+            let mut faults = Faults::default();
+            let app = build_into(
+                update,
+                id.clone(),
+                None,
+                Some(&old.role),
+                setting,
+                &mut faults,
+            );
+            faults.into_result("Object is not valid")?;
+            return Ok(Arc::new(app));
         }
         if let Some(version) = &update.version {
             if update.beside_version {
@@ -276,7 +310,7 @@ impl Marathon {
                 .map(|definition| definition.app.clone())
                 .ok_or_else(|| Response::no_app(id, Some(version)));
         }
-        Ok(Arc::new(build(update, id.clone(), Some(old), role)?))
+        Ok(Arc::new(build(update, id.clone(), Some(old), setting)?))
     }
 
     fn update_apps(&mut self, body: &Bytes, force: bool, mode: Mode) -> Result<Response, Response> {
@@ -285,12 +319,9 @@ impl Marathon {
         };
         let (mut faults, mut updates) = (Faults::default(), Vec::new());
         for (at, item) in items.iter().enumerate() {
-            updates.extend(AppUpdate::read_into(
-                item,
-                &format!("({at})"),
-                false,
-                &mut faults,
-            ));
+            let mut inner = Faults::default();
+            updates.extend(AppUpdate::read_into(item, false, &mut inner));
+            faults.absorb(&format!("({at})"), inner);
         }
         faults.into_result("Invalid JSON")?;
         let mut changes = Changes::new();
@@ -317,6 +348,7 @@ impl Marathon {
     ) -> Result<Response, Response> {
         let accepted = self.deploy(Order {
             changes,
+            groups: GroupChanges::new(),
             versioning,
             force,
             group: id.parent(),

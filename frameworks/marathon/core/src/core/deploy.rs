@@ -8,9 +8,9 @@ use std::{
 use super::{Marathon, records};
 use crate::{
     definition::{App, VersionInfo},
-    deployment::{ActionKind, Deployment, plan},
+    deployment::{ActionKind, Deployment, StepView, plan},
     event::EventKind,
-    group::{Changes, Target},
+    group::{Before, Changes, Group, GroupChanges, Target},
     input::Origin,
     instance::Condition,
     output::{Mutation, Output},
@@ -34,12 +34,20 @@ pub(super) enum Versioning {
 /// A change to be deployed.
 pub(super) struct Order {
     pub(super) changes: Changes,
+    pub(super) groups: GroupChanges,
     pub(super) versioning: Versioning,
     pub(super) force: bool,
     /// The group that events name.
     pub(super) group: PathId,
     /// For `api_post_event`.
     pub(super) origin: Option<Origin>,
+}
+
+/// What an order really changes.
+struct Judged {
+    changes: Changes,
+    groups: GroupChanges,
+    deployment: Deployment,
 }
 
 /// A deployment that was accepted.
@@ -53,7 +61,11 @@ impl Marathon {
     pub(super) fn deploy(&mut self, order: Order) -> Result<Accepted, Response> {
         let version = self.next_version();
         let result = self.judge(&order, version);
-        let (changes, deployment) = match result {
+        let Judged {
+            changes,
+            groups,
+            deployment,
+        } = match result {
             Ok(judged) => judged,
             Err(response) => {
                 let reason = String::from_utf8_lossy(&response.body).into_owned();
@@ -86,8 +98,16 @@ impl Marathon {
                 app_definition,
             });
         }
+        self.remember(&changes, &groups, version);
+        let changed: BTreeSet<PathId> = changes.keys().chain(groups.keys()).cloned().collect();
+        for (id, group) in groups {
+            self.set_group(&id, group);
+        }
         for (id, app) in changes {
             self.set_app(&id, app);
+        }
+        if !changed.is_empty() {
+            self.touch_groups(&changed, version);
         }
         self.event(EventKind::GroupChangeSuccess {
             group_id: order.group,
@@ -102,11 +122,7 @@ impl Marathon {
     }
 
     /// All that can forbid an order; changes nothing. Gives the definitions that really change, and their deployment.
-    fn judge(
-        &mut self,
-        order: &Order,
-        version: Timestamp,
-    ) -> Result<(Changes, Deployment), Response> {
+    fn judge(&mut self, order: &Order, version: Timestamp) -> Result<Judged, Response> {
         let mut changes = Changes::new();
         let mut fresh = BTreeSet::new();
         for (id, app) in &order.changes {
@@ -132,9 +148,11 @@ impl Marathon {
                 changes.insert(id.clone(), Some(Arc::new(app)));
             }
         }
+        let groups = self.group_changes(&changes, &order.groups, version);
         let target = Target {
             root: &self.root,
             changes: &changes,
+            groups: &groups,
         };
         target.validate()?;
         let added = changes
@@ -163,6 +181,13 @@ impl Marathon {
                 .iter()
                 .map(|(id, app)| (id.clone(), app.as_deref().cloned()))
                 .collect(),
+            groups: groups
+                .iter()
+                .map(|(id, new)| {
+                    let old = self.root.group(id).map(|old| Group::clone(old));
+                    (id.clone(), (old, new.as_deref().cloned()))
+                })
+                .collect(),
             open: BTreeSet::new(),
         };
         let locks: BTreeSet<Arc<str>> = deployment
@@ -182,7 +207,64 @@ impl Marathon {
             );
             return Err(Response::message(403, message));
         }
-        Ok((changes, deployment))
+        Ok(Judged {
+            changes,
+            groups,
+            deployment,
+        })
+    }
+
+    /// The steps that an order would take; nothing is changed.
+    pub(super) fn rehearse(&mut self, order: &Order) -> Result<Vec<StepView>, Response> {
+        let version = self.next_version();
+        Ok(self.judge(order, version)?.deployment.steps)
+    }
+
+    /// Keeps what is about to be replaced, so that the state before can be made again.
+    fn remember(&mut self, changes: &Changes, groups: &GroupChanges, version: Timestamp) {
+        if changes.is_empty() && groups.is_empty() {
+            return;
+        }
+        let before = Before {
+            apps: changes
+                .keys()
+                .map(|id| (id.clone(), self.root.get(id).cloned()))
+                .collect(),
+            groups: groups
+                .keys()
+                .map(|id| (id.clone(), self.root.group(id).cloned()))
+                .collect(),
+        };
+        self.outbox.write(records::history(version, &before));
+        let forgotten = self.history.add(version, before, self.config.max_versions);
+        for (version, before) in forgotten {
+            self.outbox.write(Mutation::Delete {
+                key: records::history_key(version),
+            });
+            for app in before.apps.values().flatten() {
+                self.drop_past(app);
+            }
+        }
+    }
+
+    /// Deletes a definition of the past from the store when no state of the past needs it any more.
+    fn drop_past(&mut self, app: &App) {
+        if !self.history.holds(&app.id, app.version) {
+            self.outbox.write(Mutation::Delete {
+                key: records::past_key(&app.id, app.version),
+            });
+        }
+    }
+
+    /// Takes a definition out of an app's history; it stays in the store as long as a state of the past needs it.
+    fn drop_version(&mut self, id: &PathId, version: Timestamp, definition: &App) {
+        if self.history.holds(id, version) {
+            self.outbox
+                .write(records::put(records::past_key(id, version), definition));
+        }
+        self.outbox.write(Mutation::Delete {
+            key: records::version_key(id, version),
+        });
     }
 
     /// The version of a change that comes now: later than all before.
@@ -220,13 +302,12 @@ impl Marathon {
                 self.outbox.write(Mutation::Delete {
                     key: records::failure_key(id),
                 });
-                if let Some(state) = self.apps.get_mut(id) {
+                let versions = self.apps.get_mut(id).map(|state| {
                     state.last_failure = None;
-                    for version in std::mem::take(&mut state.versions).into_keys() {
-                        self.outbox.write(Mutation::Delete {
-                            key: records::version_key(id, version),
-                        });
-                    }
+                    std::mem::take(&mut state.versions)
+                });
+                for (version, definition) in versions.into_iter().flatten() {
+                    self.drop_version(id, version, &definition.app);
                 }
                 self.outbox
                     .push(Output::Change(Change::AppRemoved(id.clone())));
@@ -266,15 +347,19 @@ impl Marathon {
         };
         let current = state.app().version;
         while state.versions.len() > self.config.max_versions.max(1) {
-            let Some(oldest) = state
-                .versions
-                .keys()
-                .find(|version| **version != current)
+            let oldest = state.versions.keys().find(|version| **version != current);
+            let Some((oldest, definition)) = oldest
                 .copied()
+                .and_then(|oldest| state.versions.remove_entry(&oldest))
             else {
                 break;
             };
-            state.versions.remove(&oldest);
+            if self.history.holds(id, oldest) {
+                self.outbox.write(records::put(
+                    records::past_key(id, oldest),
+                    &*definition.app,
+                ));
+            }
             self.outbox.write(Mutation::Delete {
                 key: records::version_key(id, oldest),
             });
@@ -406,8 +491,10 @@ impl Marathon {
         let changes: BTreeMap<_, _> = undone
             .map(|(app, old)| (app.clone(), old.clone().map(Arc::new)))
             .collect();
+        let groups = self.groups_undone(&deployment, &changes);
         let order = Order {
             changes,
+            groups,
             versioning: Versioning::Keep,
             force: true,
             group: PathId::root(),

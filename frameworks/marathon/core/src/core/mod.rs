@@ -9,6 +9,7 @@ mod app_state;
 mod calls;
 mod change;
 mod deploy;
+mod groups;
 mod kills;
 mod offers;
 mod outbox;
@@ -32,7 +33,7 @@ use crate::{
     config::Config,
     deployment::Deployment,
     event::{Event, EventKind},
-    group::{RootGroup, ServicePorts},
+    group::{History, RootGroup, ServicePorts},
     ids::IdGenerator,
     input::Input,
     instance::Instance,
@@ -53,6 +54,7 @@ pub struct Marathon {
     framework_id: Option<String>,
     registered: bool,
     root: RootGroup,
+    history: History,
     service_ports: ServicePorts,
     last_version: Timestamp,
     apps: BTreeMap<PathId, AppState>,
@@ -152,6 +154,7 @@ impl Marathon {
             framework_id: None,
             registered: false,
             root: RootGroup::default(),
+            history: History::default(),
             last_version: Timestamp::default(),
             apps: BTreeMap::new(),
             instances: BTreeMap::new(),

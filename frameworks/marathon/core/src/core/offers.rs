@@ -7,7 +7,7 @@ use tepui_proto::mesos::{Offer, TaskInfo};
 
 use super::{Marathon, Timer, app_state::is_delayed};
 use crate::{
-    instance::{Condition, Task, task_info},
+    instance::{Condition, Surroundings, Task, task_info},
     matching::{OfferState, Reasons},
     output::Output,
     path::PathId,
@@ -235,7 +235,10 @@ impl Marathon {
             agent,
             task,
             taken.resources,
-            &self.config.env_vars_prefix,
+            Surroundings {
+                prefix: &self.config.env_vars_prefix,
+                enforces_role: self.root.enforces_role(id) == Some(true),
+            },
         ))
     }
 }

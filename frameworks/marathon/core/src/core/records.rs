@@ -10,13 +10,19 @@
 //! | `instance/<instance id>` | an instance |
 //! | `deployment/<id>` | a deployment under way |
 //! | `failure/<id>` | the last failed task of an app |
+//! | `group/<id>` | a group, without what lies below it |
+//! | `history/<timestamp>` | what a change of the root group replaced: versions of apps, groups as they were |
+//! | `past/<id>/<timestamp>` | a definition that no app has any more and a state of the past needs |
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::RecoverError;
 use crate::{
+    group::{Before, Group},
     output::{Mutation, Record},
     path::PathId,
     timestamp::Timestamp,
@@ -45,6 +51,41 @@ pub(super) fn deployment_key(id: &str) -> String {
 
 pub(super) fn failure_key(id: &PathId) -> String {
     format!("failure/{}", encoded(id))
+}
+
+pub(super) fn group_key(id: &PathId) -> String {
+    format!("group/{}", encoded(id))
+}
+
+pub(super) fn history_key(version: Timestamp) -> String {
+    format!("history/{version}")
+}
+
+pub(super) fn past_key(id: &PathId, version: Timestamp) -> String {
+    format!("past/{}/{version}", encoded(id))
+}
+
+/// What a change of the root group replaced: of apps only which version, since their definitions have records of their own.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct HistoryRecord {
+    pub(super) version: Timestamp,
+    pub(super) apps: BTreeMap<PathId, Option<Timestamp>>,
+    pub(super) groups: BTreeMap<PathId, Option<Group>>,
+}
+
+pub(super) fn history(version: Timestamp, before: &Before) -> Mutation {
+    let apps = before.apps.iter();
+    let groups = before.groups.iter();
+    let record = HistoryRecord {
+        version,
+        apps: apps
+            .map(|(id, app)| (id.clone(), app.as_ref().map(|app| app.version)))
+            .collect(),
+        groups: groups
+            .map(|(id, group)| (id.clone(), group.as_deref().cloned()))
+            .collect(),
+    };
+    put(history_key(version), &record)
 }
 
 /// Ids hold letters, digits, dashes, dots and slashes; a slash would end the segment of the key.

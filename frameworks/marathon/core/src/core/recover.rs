@@ -5,10 +5,14 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{AppState, Marathon, RecoverError, Timer, records};
+use super::{
+    AppState, Marathon, RecoverError, Timer,
+    records::{self, HistoryRecord},
+};
 use crate::{
     definition::App,
     deployment::Deployment,
+    group::Group,
     instance::{Condition, Goal, Instance, InstanceRecord, TaskFailure},
     output::{Output, Record},
     path::PathId,
@@ -19,6 +23,7 @@ use crate::{
 impl Marathon {
     pub(super) fn recover(&mut self, stored: Vec<Record>) -> Result<(), RecoverError> {
         let mut versions: BTreeMap<(PathId, Timestamp), Arc<App>> = BTreeMap::new();
+        let (mut past, mut history) = (versions.clone(), Vec::new());
         let (mut instances, mut failures): (Vec<InstanceRecord>, Vec<TaskFailure>) =
             (Vec::new(), Vec::new());
         for record in stored {
@@ -40,6 +45,17 @@ impl Marathon {
                     self.last_version = self.last_version.max(deployment.version);
                     self.deployments.insert(deployment.id.clone(), deployment);
                 }
+                "group" => {
+                    let group: Group = records::read(&record, data)?;
+                    self.last_version = self.last_version.max(group.version);
+                    self.root
+                        .set_group(&group.id.clone(), Some(Arc::new(group)));
+                }
+                "history" => history.push(records::read::<HistoryRecord>(&record, data)?),
+                "past" => {
+                    let app: App = records::read(&record, data)?;
+                    past.insert((app.id.clone(), app.version), Arc::new(app));
+                }
                 "failure" => failures.push(records::read(&record, data)?),
                 _ => {
                     return Err(RecoverError::Record {
@@ -50,6 +66,8 @@ impl Marathon {
             }
         }
         self.recover_apps(&versions, failures);
+        past.extend(versions.clone());
+        self.recover_groups(&past, history);
         self.recover_instances(&versions, instances);
         let ids: Vec<_> = self.deployments.keys().cloned().collect();
         for id in ids {

@@ -18,28 +18,72 @@ pub use app::{
     NetworkMode, Operator, PortDefinition, Protocol, UnreachableStrategy, UpgradeStrategy,
     VersionInfo,
 };
-pub(crate) use reader::Faults;
+pub(crate) use reader::{Faults, Object};
 pub(crate) use update::AppUpdate;
+pub(crate) use validate::group_id as validate_group_id;
 
-use crate::{path::PathId, response::Response};
+use crate::{config::Config, path::PathId, response::Response};
+
+/// What defaults and rules depend on beside the document.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setting<'a> {
+    /// `--mesos_role`.
+    pub(crate) default_role: &'a str,
+    /// `enforceRole` of the top-level group that the app lies in; none: of none.
+    pub(crate) enforce_role: Option<bool>,
+    /// `--new_group_enforce_role`.
+    pub(crate) new_group_enforce_role: bool,
+}
+
+impl<'a> Setting<'a> {
+    /// For an app whose top-level group is not there, or is none.
+    pub(crate) fn new(config: &'a Config) -> Self {
+        Self {
+            default_role: &config.mesos_role,
+            enforce_role: None,
+            new_group_enforce_role: config.new_group_enforce_role,
+        }
+    }
+
+    /// The role that the top-level group of an app demands.
+    fn enforced_role<'i>(&self, id: &'i PathId) -> Option<&'i str> {
+        group_role(id).filter(|_| self.enforce_role.unwrap_or(self.new_group_enforce_role))
+    }
+}
+
+/// The name of the top-level group that an app lies in.
+fn group_role(id: &PathId) -> Option<&str> {
+    let mut segments = id.segments();
+    let first = segments.next();
+    segments.next().and(first)
+}
 
 /// Makes the canonical app that `update` leads to. Its version is still that of `old`, or none.
 pub(crate) fn build(
     update: AppUpdate,
     id: PathId,
     old: Option<&App>,
-    default_role: &str,
+    setting: Setting<'_>,
 ) -> Result<App, Response> {
     let mut faults = Faults::default();
-    let app = normalise::apply(update, id, old, default_role, &mut faults);
-    validate::validate(
-        &app,
-        old.map(|app| app.role.as_str()),
-        default_role,
-        &mut faults,
-    );
+    let old_role = old.map(|old| old.role.as_str());
+    let app = build_into(update, id, old, old_role, setting, &mut faults);
     faults.into_result("Object is not valid")?;
     Ok(app)
+}
+
+/// As [`build`], with faults collected; `old_role` is the role that the app has so far, also if it is replaced as a whole.
+pub(crate) fn build_into(
+    update: AppUpdate,
+    id: PathId,
+    old: Option<&App>,
+    old_role: Option<&str>,
+    setting: Setting<'_>,
+    faults: &mut Faults,
+) -> App {
+    let app = normalise::apply(update, id, old, setting, faults);
+    validate::validate(&app, old_role, setting, faults);
+    app
 }
 
 /// An app of which nothing is known but its id: stands in for a definition that was deleted while its instances end.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
+    Setting,
     app::{
         App, Constraint, HealthCheck, IpProtocol, KillSelection, Network, NetworkMode, Operator,
         PortDefinition, Protocol,
@@ -21,7 +22,7 @@ pub(crate) fn apply(
     update: AppUpdate,
     id: PathId,
     old: Option<&App>,
-    default_role: &str,
+    setting: Setting<'_>,
     faults: &mut Faults,
 ) -> App {
     for (path, message) in &update.not_built {
@@ -29,7 +30,16 @@ pub(crate) fn apply(
     }
     let ports = declared_ports(update.port_definitions, update.ports, faults);
     let explicit_ports = ports.is_some() || old.is_some();
-    let mut app = old.map_or_else(|| defaults(id, default_role), App::clone);
+    let mut app = old.map_or_else(
+        || {
+            let role = setting
+                .enforced_role(&id)
+                .unwrap_or(setting.default_role)
+                .to_owned();
+            defaults(id, &role)
+        },
+        App::clone,
+    );
     set_some(&mut app.cmd, update.cmd);
     set(&mut app.args, update.args);
     set(&mut app.cpus, update.cpus);

@@ -24,6 +24,20 @@ impl Faults {
         }
     }
 
+    /// Takes faults over that were found in a part that stands at `path`.
+    pub(crate) fn absorb(&mut self, path: &str, part: Self) {
+        for detail in part.0 {
+            let inner = if detail.path == "/" {
+                ""
+            } else {
+                detail.path.as_str()
+            };
+            for error in detail.errors {
+                self.add(format!("{path}{inner}"), error);
+            }
+        }
+    }
+
     /// Nothing, or the 422 answer with all faults under `message`.
     pub(crate) fn into_result(self, message: &str) -> Result<(), Response> {
         if self.0.is_empty() {

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{App, AppUpdate, build};
-use crate::{path::PathId, response::Response};
+use super::{App, AppUpdate, Setting, build};
+use crate::{config::Config, path::PathId, response::Response};
 
 fn parse(document: &str, old: Option<&App>) -> Result<App, Response> {
     let value: Value = serde_json::from_str(document).expect(document);
@@ -12,7 +12,7 @@ fn parse(document: &str, old: Option<&App>) -> Result<App, Response> {
         || PathId::resolve(update.id.as_deref().unwrap_or_default()),
         |app| app.id.clone(),
     );
-    build(update, id, old, "*")
+    build(update, id, old, Setting::new(&Config::default()))
 }
 
 /// A canonical app for tests.

@@ -95,19 +95,14 @@ impl AppUpdate {
     /// Reads one document; `complete` demands what a definition must have.
     pub(crate) fn read(value: &Value, complete: bool) -> Result<Self, Response> {
         let mut faults = Faults::default();
-        let update = Self::read_into(value, "", complete, &mut faults);
+        let update = Self::read_into(value, complete, &mut faults);
         faults.into_result("Invalid JSON")?;
         Ok(update.unwrap_or_default())
     }
 
-    /// Reads one document that stands at `path` of a larger one.
-    pub(crate) fn read_into(
-        value: &Value,
-        path: &str,
-        complete: bool,
-        faults: &mut Faults,
-    ) -> Option<Self> {
-        let object = Object::new(value, path, faults)?;
+    /// Reads one document; paths of faults begin with it.
+    pub(crate) fn read_into(value: &Value, complete: bool, faults: &mut Faults) -> Option<Self> {
+        let object = Object::new(value, "", faults)?;
         if complete {
             object.require("id", faults);
         }

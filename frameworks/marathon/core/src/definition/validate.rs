@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{app::App, reader::Faults};
+use super::{Setting, app::App, group_role, reader::Faults};
 use crate::path::PathId;
 
 /// Each segment of a path.
@@ -15,7 +15,12 @@ const RESERVED: [&str; 3] = ["restart", "tasks", "versions"];
 const SINGLE_INSTANCE: &str = "MARATHON_SINGLE_INSTANCE_APP";
 
 /// Checks `app`; `old_role` is the role that it has so far.
-pub(crate) fn validate(app: &App, old_role: Option<&str>, default_role: &str, faults: &mut Faults) {
+pub(crate) fn validate(
+    app: &App,
+    old_role: Option<&str>,
+    setting: Setting<'_>,
+    faults: &mut Faults,
+) {
     id(&app.id, "/id", faults);
     if app.id.is_root() {
         faults.add("/", "must not be root");
@@ -26,7 +31,7 @@ pub(crate) fn validate(app: &App, old_role: Option<&str>, default_role: &str, fa
     }
     command(app, faults);
     ports(app, faults);
-    roles(app, old_role, default_role, faults);
+    roles(app, old_role, setting, faults);
     if app.env.contains_key("") {
         faults.add("/env", "must not be empty");
     }
@@ -88,6 +93,11 @@ pub(crate) fn validate(app: &App, old_role: Option<&str>, default_role: &str, fa
             "AppDefinition can contain at most one Mesos health check",
         );
     }
+}
+
+/// The rules for the id of a group.
+pub(crate) fn group_id(group: &PathId, path: &str, faults: &mut Faults) {
+    id(group, path, faults);
 }
 
 /// The rules for an id.
@@ -166,12 +176,14 @@ fn port_name(name: &str) -> bool {
     letters && !name.is_empty() && !name.starts_with('-') && !name.ends_with('-')
 }
 
-fn roles(app: &App, old_role: Option<&str>, default_role: &str, faults: &mut Faults) {
-    let mut allowed: Vec<&str> = vec![default_role];
-    let mut segments = app.id.segments();
-    if let (Some(group), Some(_)) = (segments.next(), segments.next()) {
-        allowed.push(group);
-    }
+fn roles(app: &App, old_role: Option<&str>, setting: Setting<'_>, faults: &mut Faults) {
+    let mut allowed: Vec<&str> = match setting.enforced_role(&app.id) {
+        Some(role) => vec![role],
+        None => [setting.default_role]
+            .into_iter()
+            .chain(group_role(&app.id))
+            .collect(),
+    };
     allowed.extend(old_role);
     allowed.sort_unstable();
     allowed.dedup();

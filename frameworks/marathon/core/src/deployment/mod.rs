@@ -16,7 +16,7 @@ pub(crate) use plan::plan;
 use serde::{Deserialize, Serialize};
 pub use view::{Action, ActionKind, CurrentAction, DeploymentView, PlanView, StepView};
 
-use crate::{definition::App, path::PathId, timestamp::Timestamp};
+use crate::{definition::App, group::Group, path::PathId, timestamp::Timestamp};
 
 /// A deployment under way. All of it is stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub(crate) struct Deployment {
     pub(crate) original: BTreeMap<PathId, Option<App>>,
     /// What they become.
     pub(crate) target: BTreeMap<PathId, Option<App>>,
+    /// Groups that it changes, as they were and as they become.
+    #[serde(default)]
+    pub(crate) groups: BTreeMap<PathId, (Option<Group>, Option<Group>)>,
     /// Apps of the current step whose action is not done; after a failover all actions of the step are done again.
     #[serde(skip)]
     pub(crate) open: BTreeSet<PathId>,

@@ -134,6 +134,7 @@ mod tests {
             let steps = plan(Target {
                 root: &root,
                 changes: &changes,
+                groups: &[].into(),
             });
             let steps: Vec<String> = steps
                 .iter()
@@ -158,6 +159,7 @@ mod tests {
         let target = Target {
             root: &root,
             changes: &changes,
+            groups: &[].into(),
         };
         assert!(target.depths().is_none() && target.validate().is_err());
     }

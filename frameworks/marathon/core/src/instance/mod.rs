@@ -13,7 +13,11 @@ pub use condition::{Condition, Goal};
 use serde::{Deserialize, Serialize};
 pub use view::{HealthCheckResult, IpAddress, TaskFailure, TaskView};
 
-pub(crate) use self::{condition::state_name, kill_order::kill_order, task_info::task_info};
+pub(crate) use self::{
+    condition::state_name,
+    kill_order::kill_order,
+    task_info::{Surroundings, task_info},
+};
 use crate::{definition::App, health::CheckState, path::PathId, timestamp::Timestamp};
 
 /// An instance. What is stored of it is [`InstanceRecord`].

@@ -15,13 +15,22 @@ use crate::definition::{App, HealthCheck, HealthProtocol};
 const MAX_LABEL_KEY: usize = 512 - "MARATHON_APP_LABEL_".len();
 const MAX_LABEL_VALUE: usize = 512;
 
+/// What a task is told beside its app.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Surroundings<'a> {
+    /// `--env_vars_prefix`.
+    pub(crate) prefix: &'a str,
+    /// The top-level group of the app demands its role.
+    pub(crate) enforces_role: bool,
+}
+
 /// The task to launch for `instance`, which already has its task and agent.
 pub(crate) fn task_info(
     instance: &Instance,
     agent: &Agent,
     task: &Task,
     resources: Vec<Resource>,
-    prefix: &str,
+    surroundings: Surroundings<'_>,
 ) -> TaskInfo {
     let app = &*instance.spec;
     TaskInfo {
@@ -35,7 +44,7 @@ pub(crate) fn task_info(
         resources,
         command: Some(command(
             app,
-            environment(app, &task.id, &agent.host, &task.ports, prefix),
+            environment(app, &task.id, &agent.host, &task.ports, surroundings),
         )),
         kill_policy: app
             .task_kill_grace_period_seconds
@@ -80,8 +89,14 @@ fn environment(
     task_id: &str,
     host: &str,
     ports: &[u16],
-    prefix: &str,
+    surroundings: Surroundings<'_>,
 ) -> BTreeMap<String, String> {
+    let prefix = surroundings.prefix;
+    let enforces = if surroundings.enforces_role {
+        "TRUE"
+    } else {
+        "FALSE"
+    };
     let mut env: BTreeMap<String, String> = BTreeMap::new();
     let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);
     set("MESOS_TASK_ID", task_id.to_owned());
@@ -91,7 +106,7 @@ fn environment(
     set("MARATHON_APP_RESOURCE_MEM", format!("{:?}", app.mem));
     set("MARATHON_APP_RESOURCE_DISK", format!("{:?}", app.disk));
     set("MARATHON_APP_RESOURCE_GPUS", app.gpus.to_string());
-    set("MARATHON_APP_ENFORCE_GROUP_ROLE", "FALSE".to_owned());
+    set("MARATHON_APP_ENFORCE_GROUP_ROLE", enforces.to_owned());
     let mut keys = String::new();
     for (key, value) in &app.labels {
         if key.len() < MAX_LABEL_KEY && value.len() < MAX_LABEL_VALUE {

@@ -15,15 +15,10 @@ impl Selection {
     #[must_use]
     pub fn render(self, now: Timestamp) -> Response {
         match self.0 {
-            Selected::Apps {
-                key,
-                apps,
-                tasks,
-                embed,
-            } => {
+            Selected::Apps { key, apps, embed } => {
                 let mut body = format!("{{\"{key}\":[");
                 separated(&mut body, &apps, |body, app| {
-                    write_app(body, app, tasks, embed, now)
+                    write_app(body, app, embed.of_apps(), now)
                 });
                 body.push_str("]}");
                 ok(body)
@@ -33,10 +28,10 @@ impl Selection {
                 write_app(
                     &mut body,
                     &app,
-                    true,
                     Embed {
+                        tasks: true,
                         last_task_failure: true,
-                        ..embed
+                        ..embed.of_apps()
                     },
                     now,
                 );
@@ -73,12 +68,21 @@ impl Selection {
             Selected::Versions(versions) => Response::json(200, &json!({ "versions": versions })),
             Selected::Definition(definition) => ok(definition.json().to_owned()),
             Selected::Deployments(deployments) => Response::json(200, &deployments),
+            Selected::Group(tree) => tree.render(now),
+            Selected::GroupApps { apps, embed } => {
+                let mut body = "[".to_owned();
+                separated(&mut body, &apps, |body, app| {
+                    write_app(body, app, embed, now)
+                });
+                body.push(']');
+                ok(body)
+            }
             Selected::Refused(response) => response,
         }
     }
 }
 
-fn ok(body: String) -> Response {
+pub(super) fn ok(body: String) -> Response {
     Response {
         status: 200,
         location: None,
@@ -87,25 +91,29 @@ fn ok(body: String) -> Response {
     }
 }
 
-fn write_app(body: &mut String, parts: &AppParts, tasks: bool, embed: Embed, now: Timestamp) {
+pub(super) fn write_app(body: &mut String, parts: &AppParts, embed: Embed, now: Timestamp) {
     let app = &parts.app;
     let definition = app.definition.json();
     body.push_str(definition.strip_suffix('}').unwrap_or(definition));
-    for (key, count) in [
-        ("tasksStaged", app.counts.staged),
-        ("tasksRunning", app.counts.running),
-        ("tasksHealthy", app.counts.healthy),
-        ("tasksUnhealthy", app.counts.unhealthy),
-    ] {
-        member(body, key, &count);
+    if embed.counts {
+        for (key, count) in [
+            ("tasksStaged", app.counts.staged),
+            ("tasksRunning", app.counts.running),
+            ("tasksHealthy", app.counts.healthy),
+            ("tasksUnhealthy", app.counts.unhealthy),
+        ] {
+            member(body, key, &count);
+        }
     }
-    let deployments: Vec<_> = app
-        .deployments
-        .iter()
-        .map(|id| json!({ "id": id }))
-        .collect();
-    member(body, "deployments", &deployments);
-    if tasks {
+    if embed.deployments {
+        let deployments: Vec<_> = app
+            .deployments
+            .iter()
+            .map(|id| json!({ "id": id }))
+            .collect();
+        member(body, "deployments", &deployments);
+    }
+    if embed.tasks {
         member(body, "tasks", &parts.tasks);
     }
     if embed.readiness {
@@ -126,19 +134,19 @@ fn write_app(body: &mut String, parts: &AppParts, tasks: bool, embed: Embed, now
     body.push('}');
 }
 
-fn member<T: Serialize + ?Sized>(body: &mut String, key: &str, value: &T) {
+pub(super) fn member<T: Serialize + ?Sized>(body: &mut String, key: &str, value: &T) {
     body.push_str(",\"");
     body.push_str(key);
     body.push_str("\":");
     write(body, value);
 }
 
-fn write<T: Serialize + ?Sized>(body: &mut String, value: &T) {
+pub(super) fn write<T: Serialize + ?Sized>(body: &mut String, value: &T) {
     // Only maps with keys that are not strings fail to serialise, and none of ours has any.
     body.push_str(&serde_json::to_string(value).unwrap_or_default());
 }
 
-fn separated<T>(body: &mut String, items: &[T], mut write: impl FnMut(&mut String, &T)) {
+pub(super) fn separated<T>(body: &mut String, items: &[T], mut write: impl FnMut(&mut String, &T)) {
     for (at, item) in items.iter().enumerate() {
         if at > 0 {
             body.push(',');

@@ -7,6 +7,7 @@
 //! Leaves out: `/v2/queue`, which changes with every offer and is answered by the core itself ([`ApiCall::Queue`](crate::ApiCall)).
 
 mod answer;
+mod groups;
 mod query;
 mod select;
 mod stats;
@@ -16,12 +17,15 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+pub use groups::GroupEmbed;
+pub(crate) use groups::past_group;
 pub use query::{Embed, LabelSelector, Query};
 pub use select::Selection;
 
 use crate::{
     definition::App,
     deployment::DeploymentView,
+    group::Group,
     instance::{TaskFailure, TaskView},
     path::PathId,
     timestamp::Timestamp,
@@ -38,6 +42,10 @@ pub enum Change {
     Version(Arc<Definition>),
     /// A version of an app was dropped because there are too many.
     VersionRemoved(PathId, Timestamp),
+    /// A group is there, or something below it changed.
+    Group(Arc<Group>),
+    /// A group is gone.
+    GroupRemoved(PathId),
     /// A task is there, or changed.
     Task(Arc<TaskView>),
     /// A task is gone.
@@ -108,6 +116,7 @@ pub struct TaskCounts {
 #[derive(Debug, Default)]
 pub struct View {
     apps: BTreeMap<PathId, Entry>,
+    groups: BTreeMap<PathId, Arc<Group>>,
     deployments: BTreeMap<Arc<str>, Arc<DeploymentView>>,
 }
 
@@ -160,6 +169,12 @@ impl View {
                 }
                 self.drop_if_empty(&app_id);
             }
+            Change::Group(group) => {
+                self.groups.insert(group.id.clone(), group);
+            }
+            Change::GroupRemoved(id) => {
+                self.groups.remove(&id);
+            }
             Change::Deployment(deployment) => {
                 self.deployments.insert(deployment.id.clone(), deployment);
             }
@@ -176,6 +191,12 @@ impl View {
             .values()
             .filter(|entry| entry.app.is_some())
             .count()
+    }
+
+    /// How many groups there are, the root among them, for the gauge.
+    #[must_use]
+    pub fn group_count(&self) -> usize {
+        self.groups.len()
     }
 
     /// How many deployments run, for the gauge.

@@ -1,5 +1,6 @@
 //! What can be read.
 
+use super::GroupEmbed;
 use crate::response::Response;
 
 /// A read of the REST API. Ids are as in [`ApiCall`](crate::ApiCall); a leading double slash and missing slashes are resolved.
@@ -57,6 +58,20 @@ pub enum Query {
         /// Values of `status` and `status[]`: `running` and `staging` count, any letter case; others are ignored.
         status: Vec<String>,
     },
+    /// `GET /v2/groups` and `GET /v2/groups/{id}`.
+    Group {
+        /// The group; `/` for the root.
+        id: String,
+        /// `embed`.
+        embed: GroupEmbed,
+    },
+    /// `GET /v2/groups/apps` and `GET /v2/groups/{id}/apps`.
+    GroupApps {
+        /// The group; `/` for the root.
+        id: String,
+        /// `embed`.
+        embed: Embed,
+    },
     /// `GET /v2/deployments`.
     Deployments,
 }
@@ -66,6 +81,10 @@ pub enum Query {
 pub struct Embed {
     /// `tasks`, `failures`.
     pub tasks: bool,
+    /// `counts`; apps by themselves always have them.
+    pub counts: bool,
+    /// `deployments`, and what implies it; apps by themselves always have them.
+    pub deployments: bool,
     /// `lastTaskFailure`, `failures`.
     pub last_task_failure: bool,
     /// `readiness`.
@@ -75,6 +94,15 @@ pub struct Embed {
 }
 
 impl Embed {
+    /// With what apps by themselves always have.
+    pub(super) const fn of_apps(self) -> Self {
+        Self {
+            counts: true,
+            deployments: true,
+            ..self
+        }
+    }
+
     /// Reads the values of the query parameter, with or without their prefixes. Unknown ones are ignored.
     pub fn parse<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
         let mut embed = Self::default();
@@ -84,12 +112,18 @@ impl Embed {
                 .find_map(|prefix| value.strip_prefix(prefix))
                 .unwrap_or(value);
             match name {
-                "tasks" => embed.tasks = true,
+                "tasks" => {
+                    embed.tasks = true;
+                    embed.deployments = true;
+                }
+                "counts" => embed.counts = true,
+                "deployments" => embed.deployments = true,
                 "lastTaskFailure" => embed.last_task_failure = true,
                 "readiness" => embed.readiness = true,
                 "taskStats" => embed.task_stats = true,
                 "failures" => {
                     embed.tasks = true;
+                    embed.deployments = true;
                     embed.last_task_failure = true;
                 }
                 _ => {}
@@ -289,15 +323,17 @@ mod tests {
             embed,
             Embed {
                 tasks: true,
+                deployments: true,
                 last_task_failure: true,
                 readiness: true,
-                task_stats: false
+                ..Embed::default()
             }
         );
         assert_eq!(
             Embed::parse(["failures"]),
             Embed {
                 tasks: true,
+                deployments: true,
                 last_task_failure: true,
                 ..Embed::default()
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AppView, Definition, Embed, Query, TaskView, View};
+use super::{AppView, Definition, Embed, Query, TaskView, View, groups::Tree};
 use crate::{deployment::DeploymentView, path::PathId, response::Response, timestamp::Timestamp};
 
 /// References to all that an answer needs; independent of the [`View`] from which it was taken.
@@ -15,7 +15,11 @@ pub(super) enum Selected {
     Apps {
         key: &'static str,
         apps: Vec<AppParts>,
-        tasks: bool,
+        embed: Embed,
+    },
+    Group(Tree),
+    GroupApps {
+        apps: Vec<AppParts>,
         embed: Embed,
     },
     App {
@@ -71,7 +75,6 @@ impl View {
                 Selected::Apps {
                     key: "apps",
                     apps: self.parts(apps, *embed),
-                    tasks: embed.tasks,
                     embed: *embed,
                 }
             }
@@ -80,7 +83,6 @@ impl View {
                 Selected::Apps {
                     key: "*",
                     apps: self.parts(apps.iter(), *embed),
-                    tasks: embed.tasks,
                     embed: *embed,
                 }
             }
@@ -151,6 +153,32 @@ impl View {
                         .collect(),
                 )
             }
+            Query::Group { id, embed } => {
+                let id = PathId::resolve(id);
+                let apps = self.below(id.as_str())?;
+                let wanted = |group: &PathId| *group == id || group.is_below(&id);
+                let groups = self
+                    .groups
+                    .range(id.clone()..)
+                    .take_while(|(group, _)| group.as_str().starts_with(id.as_str()))
+                    .filter(|(group, _)| wanted(group));
+                Selected::Group(Tree {
+                    groups: groups
+                        .map(|(id, group)| (id.clone(), group.clone()))
+                        .collect(),
+                    apps: if embed.apps {
+                        self.parts(apps.iter(), embed.app)
+                    } else {
+                        Vec::new()
+                    },
+                    embed: *embed,
+                    id,
+                })
+            }
+            Query::GroupApps { id, embed } => Selected::GroupApps {
+                apps: self.parts(self.below(id)?.iter(), *embed),
+                embed: *embed,
+            },
             Query::Deployments => {
                 Selected::Deployments(self.deployments.values().cloned().collect())
             }
@@ -180,7 +208,7 @@ impl View {
             .filter(|(id, _)| id.is_below(&group))
             .filter_map(|(_, entry)| entry.app.clone())
             .collect();
-        if apps.is_empty() && !group.is_root() {
+        if !self.groups.contains_key(&group) && !group.is_root() {
             return Err(Response::message(
                 404,
                 format!("Group '{group}' does not exist"),

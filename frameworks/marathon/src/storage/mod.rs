@@ -1,5 +1,10 @@
 //! The durable store as the core sees it: records in, writes out, in order.
 
+mod large;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use tepui_coordination::{SharedStore, StoreError, Transaction, store::MAX_OPERATIONS};
 use tepui_marathon_core::{Input, Mutation, Record};
 use tokio::sync::mpsc;
@@ -26,16 +31,17 @@ fn core_key(key: &str) -> Option<&str> {
 /// Reads everything that Marathon has stored. The epoch is made known first: from then on a predecessor can write no more.
 pub(crate) async fn load(store: &SharedStore, epoch: u64) -> Result<Vec<Record>, StoreError> {
     store.commit(Transaction::new(epoch)).await?;
-    let entries = store.list("").await?;
-    Ok(entries
-        .into_iter()
-        .filter_map(|(key, entry)| {
-            Some(Record {
-                key: core_key(&key)?.to_owned(),
-                value: entry.value,
-            })
+    let entries = store.list("").await?.into_iter();
+    let mut stored: BTreeMap<String, Bytes> =
+        entries.map(|(key, entry)| (key, entry.value)).collect();
+    large::finish_large(store, epoch, &mut stored).await?;
+    let record = |(key, value): (String, Bytes)| {
+        Some(Record {
+            key: core_key(&key)?.to_owned(),
+            value,
         })
-        .collect())
+    };
+    Ok(stored.into_iter().filter_map(record).collect())
 }
 
 /// Writes what the core wants written, and tells it. What waits together is committed together, without ever splitting one write.
@@ -51,10 +57,17 @@ pub(crate) async fn run(
     let mut next = writes.recv().await;
     while let Some(first) = next.take() {
         let mut sequence = first.sequence;
+        if large::is_large(&first.mutations) {
+            large::commit_large(&store, epoch, first.mutations).await?;
+            engine.input(Input::Stored { sequence }).await;
+            next = writes.recv().await;
+            continue;
+        }
         let mut transaction = Transaction::new(epoch);
         add(&mut transaction, first.mutations);
         while let Ok(write) = writes.try_recv() {
-            if transaction.operations.len() + write.mutations.len() > MAX_OPERATIONS {
+            let full = transaction.operations.len() + write.mutations.len() > MAX_OPERATIONS;
+            if full || large::is_large(&write.mutations) {
                 next = Some(write);
                 break;
             }
