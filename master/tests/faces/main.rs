@@ -4,6 +4,7 @@ mod bad_input;
 mod conformance;
 mod direct;
 mod fuzz;
+mod golden;
 mod grpc;
 mod operator;
 mod operator_rules;

@@ -27,7 +27,7 @@ const PATH: &str = "/api/v1/scheduler";
 
 /// How calls and events are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub(crate) enum Form {
     Json,
     Protobuf,
 }
@@ -75,22 +75,22 @@ fn said(answer: &Answer) -> String {
 }
 
 /// A framework that speaks one of the two forms.
-struct Talk {
+pub(crate) struct Talk {
     form: Form,
     exchange: Exchange,
     decoder: recordio::Decoder,
     stream_id: String,
-    id: String,
+    pub(crate) id: String,
 }
 
 impl Talk {
     /// Subscribes with this FrameworkInfo; user and name are added where they are missing.
-    async fn open(master: &RunningMaster, form: Form, info: Value) -> Self {
+    pub(crate) async fn open(master: &RunningMaster, form: Form, info: Value) -> Self {
         Self::with(master, form, json!({ "framework_info": described(info) })).await
     }
 
     /// Subscribes with this `subscribe`, and reads SUBSCRIBED.
-    async fn with(master: &RunningMaster, form: Form, subscribe: Value) -> Self {
+    pub(crate) async fn with(master: &RunningMaster, form: Form, subscribe: Value) -> Self {
         let mut talk = Self::raw(master, form, subscribe).await;
         let first = talk.next().await.expect("SUBSCRIBED");
         assert_eq!(first["type"], "SUBSCRIBED", "{first}");
@@ -128,7 +128,7 @@ impl Talk {
     }
 
     /// The next event, in JSON whatever the form; `None` at the end of the stream.
-    async fn next(&mut self) -> Option<Value> {
+    pub(crate) async fn next(&mut self) -> Option<Value> {
         loop {
             if let Some(record) = self.decoder.next_record().expect("RecordIO") {
                 return Some(self.form.decode(&record));
@@ -137,7 +137,7 @@ impl Talk {
         }
     }
 
-    async fn until(&mut self, kind: &str) -> Value {
+    pub(crate) async fn until(&mut self, kind: &str) -> Value {
         loop {
             let event = self.next().await;
             let event = event.unwrap_or_else(|| panic!("the stream ended before {kind}"));
@@ -148,7 +148,7 @@ impl Talk {
     }
 
     /// The offers of the next OFFERS event.
-    async fn offers(&mut self) -> Vec<Value> {
+    pub(crate) async fn offers(&mut self) -> Vec<Value> {
         let event = self.until("OFFERS").await;
         event["offers"]["offers"]
             .as_array()
@@ -165,7 +165,7 @@ impl Talk {
     }
 
     /// Sends a call; the framework's id is added.
-    async fn call(&self, master: &RunningMaster, mut call: Value) -> Answer {
+    pub(crate) async fn call(&self, master: &RunningMaster, mut call: Value) -> Answer {
         call["framework_id"] = json!({ "value": self.id });
         self.send(master, &self.form.encode(&call)).await
     }
@@ -249,8 +249,8 @@ fn line(event: &Value) -> String {
 /// An agent that does nothing by itself, and remembers what it is told.
 pub(crate) struct Agent {
     pub(crate) id: String,
-    frames: mpsc::Sender<AgentFrame>,
-    told: Streaming<tepui_proto::tepui::v1::MasterFrame>,
+    pub(crate) frames: mpsc::Sender<AgentFrame>,
+    pub(crate) told: Streaming<tepui_proto::tepui::v1::MasterFrame>,
 }
 
 impl Agent {
@@ -259,7 +259,7 @@ impl Agent {
         Self::with(master, resources, |_| {}).await
     }
 
-    async fn with(
+    pub(crate) async fn with(
         master: &RunningMaster,
         resources: &str,
         change: impl FnOnce(&mut Register),
@@ -385,7 +385,7 @@ fn capabilities() -> Vec<mesos::agent_info::Capability> {
     .collect()
 }
 
-fn frame(message: agent_message::Message) -> AgentFrame {
+pub(crate) fn frame(message: agent_message::Message) -> AgentFrame {
     AgentFrame {
         messages: vec![AgentMessage {
             message: Some(message),
