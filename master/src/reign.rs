@@ -46,6 +46,10 @@ pub(crate) struct Reign {
     pub(crate) outboxes: Arc<Outboxes>,
     pub(crate) view: Arc<View>,
     pub(crate) master: mesos::MasterInfo,
+    /// Where the registry is kept: to look at, never to write.
+    pub(crate) store: SharedStore,
+    /// Held by who reads the registry.
+    pub(crate) looking: tokio::sync::Mutex<()>,
     pub(crate) elected_at: Time,
 }
 
@@ -59,6 +63,16 @@ impl std::fmt::Debug for Reign {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "epoch {}", self.epoch())
     }
+}
+
+/// The registry as the store has it now.
+pub(crate) async fn registry_of(
+    reign: &Reign,
+    timeout: Duration,
+) -> Result<Registry, RecoveryError> {
+    // A whole registry in memory is enough.
+    let _one = reign.looking.lock().await;
+    registrar::read(&reign.store, timeout).await
 }
 
 /// Who this master is, as long as the process lives.
@@ -276,7 +290,7 @@ impl Lifecycle {
         loop {
             let timeout = self.config.registry_fetch_timeout;
             let recovery = match self.keeping.open().await {
-                Ok(store) => registrar::recover(&store, epoch, timeout)
+                Ok(store) => registrar::recover(&store, epoch, timeout, &self.metrics)
                     .await
                     .map(|registry| (store, registry)),
                 Err(error) => Err(error),
@@ -330,7 +344,7 @@ impl Lifecycle {
         let stop = CancellationToken::new();
         let (tell, stopped) = oneshot::channel();
         tokio::spawn(registrar::run(
-            store,
+            store.clone(),
             epoch_now.clone(),
             self.config.registry_store_timeout,
             writes_in,
@@ -360,6 +374,8 @@ impl Lifecycle {
             outboxes,
             view,
             master,
+            store,
+            looking: tokio::sync::Mutex::new(()),
             elected_at: self.clock.now(),
         };
         Ok(Ruling {

@@ -1,6 +1,6 @@
 //! Between the tables and the allocator: tells it what it has to know, and makes what it hands out into offers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tepui_model::resources::Name;
@@ -318,6 +318,12 @@ impl Master {
             why,
         );
         self.touch_agent(agent);
+    }
+
+    /// How many refusals of offers are in force, by role.
+    #[must_use]
+    pub fn offer_filters(&self) -> BTreeMap<Role, u64> {
+        self.allocation.allocator.offer_filters()
     }
 
     /// Offer what can be offered.

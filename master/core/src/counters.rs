@@ -230,3 +230,11 @@ pub struct FrameworkCounters {
     /// Counter: operations taken from it, by the number of their type. LAUNCH and LAUNCH_GROUP count tasks, as in Mesos.
     pub operations: [u64; 16],
 }
+
+impl FrameworkCounters {
+    /// Calls of all types.
+    #[must_use]
+    pub fn all_calls(&self) -> u64 {
+        self.calls.iter().sum()
+    }
+}

@@ -91,6 +91,8 @@ pub struct Master {
     pub(crate) timers: Timers<Timer>,
     pub(crate) allocation: Allocation,
     pub(crate) counters: Counters,
+    /// Calls of frameworks that have gone, by principal, while it has others.
+    pub(crate) past_calls: BTreeMap<String, u64>,
     pub(crate) dirty_agents: Vec<AgentIx>,
     pub(crate) dirty_frameworks: BTreeSet<FrameworkIx>,
     /// What operators decided about roles.
@@ -165,6 +167,7 @@ impl Master {
             timers: Timers::default(),
             allocation,
             counters: Counters::default(),
+            past_calls: BTreeMap::new(),
             dirty_agents: Vec::new(),
             dirty_frameworks: BTreeSet::new(),
             policy: Policy::default(),
@@ -290,6 +293,38 @@ impl Master {
         self.frameworks
             .iter()
             .map(|(_, framework)| (&framework.id, &framework.counters))
+    }
+
+    /// How many calls the frameworks of each principal have made, for principals that have one.
+    #[must_use]
+    pub fn calls_by_principal(&self) -> BTreeMap<String, u64> {
+        let mut calls = BTreeMap::new();
+        for (_, framework) in self.frameworks.iter() {
+            if let Some(principal) = &framework.info.principal {
+                *calls.entry(principal.clone()).or_default() += framework.counters.all_calls();
+            }
+        }
+        for (principal, count) in &mut calls {
+            *count += self.past_calls.get(principal).copied().unwrap_or(0);
+        }
+        calls
+    }
+
+    /// A framework has gone: its calls still count for as long as its principal has others.
+    pub(crate) fn keep_calls(&mut self, framework: &Framework) {
+        let Some(principal) = &framework.info.principal else {
+            return;
+        };
+        let mut others = self
+            .frameworks
+            .iter()
+            .map(|(_, other)| &other.info.principal);
+        if others.any(|other| other.as_ref() == Some(principal)) {
+            *self.past_calls.entry(principal.clone()).or_default() +=
+                framework.counters.all_calls();
+        } else {
+            self.past_calls.remove(principal);
+        }
     }
 
     fn tick(&mut self, out: &mut Vec<Output>) {

@@ -1,5 +1,7 @@
 //! Carrying out what a batch of steps has decided: first it is published, then answered, then sent, each peer's share in one push.
 
+use std::time::Instant;
+
 use tepui_master_core::{Input, LinkKey, LogLevel, Output, StreamKey};
 
 use super::{Driver, Line, Notice, Stopped, ToScheduler, Write, weigh};
@@ -9,7 +11,7 @@ impl Driver {
     /// Flushes the core and carries its outputs out, until peers that overflow (and are told to the core) are no more.
     pub(super) fn finish_batch(&mut self) -> Option<Stopped> {
         loop {
-            self.step(Input::Flush);
+            self.flush();
             let stopped = self.carry_out();
             // Whoever is told of something, by event or answer, can read it: what is seen is published before anything is said.
             if !self.changes.is_empty() {
@@ -26,6 +28,18 @@ impl Driver {
             for notice in overflowed {
                 self.step(notice.into());
             }
+        }
+    }
+
+    /// Lets the core do what it does once a batch, and takes the time of the allocator if it ran.
+    fn flush(&mut self) {
+        let (began, runs) = (Instant::now(), self.core.counters().allocation_runs);
+        self.step(Input::Flush);
+        if self.core.counters().allocation_runs != runs {
+            let metrics = &self.outlets.metrics;
+            let waited = began.duration_since(self.batch_began);
+            metrics.allocation_run.took(began.elapsed());
+            metrics.allocation_run_latency.took(waited);
         }
     }
 

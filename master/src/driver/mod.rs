@@ -8,7 +8,7 @@ mod carry;
 mod inbox;
 mod weigh;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use tepui_master_core::{
     CallOrigin, Change, Counters, FrameworkCounters, Input, LinkKey, LogLevel, Master, Output,
     RegistryOperation, Reply, ReplyToken, StreamKey,
 };
-use tepui_model::FrameworkId;
+use tepui_model::{FrameworkId, Role};
 use tepui_proto::mesos::scheduler;
 use tepui_proto::tepui::v1::{CallRefused, MasterMessage};
 use tokio::sync::{mpsc, oneshot};
@@ -46,6 +46,10 @@ pub(crate) enum ToScheduler {
 pub(crate) struct CoreNumbers {
     pub(crate) counters: Counters,
     pub(crate) frameworks: Vec<(FrameworkId, FrameworkCounters)>,
+    /// Refusals in force, by role.
+    pub(crate) offer_filters: BTreeMap<Role, u64>,
+    /// Calls of the frameworks of each principal.
+    pub(crate) calls_by_principal: BTreeMap<String, u64>,
 }
 
 /// A write for the registrar.
@@ -100,6 +104,8 @@ pub(crate) struct Driver {
     answers: Vec<(oneshot::Sender<Reply>, Reply)>,
     outputs: Vec<Output>,
     changes: Vec<Change>,
+    /// When the present batch was taken.
+    batch_began: Instant,
     /// It stopped before it ran.
     stopped: Option<Stopped>,
 }
@@ -120,6 +126,7 @@ impl Driver {
             answers: Vec::new(),
             outputs: Vec::new(),
             changes: Vec::new(),
+            batch_began: Instant::now(),
             stopped: None,
         }
     }
@@ -161,7 +168,7 @@ impl Driver {
             {
                 requests.push(parcel);
             }
-            let started = Instant::now();
+            self.batch_began = Instant::now();
             let inputs = requests.len() + notices.len();
             // Requests first: what a stream said before it ended counts.
             for parcel in requests.drain(..) {
@@ -180,7 +187,9 @@ impl Driver {
             if let Some(stopped) = self.finish_batch() {
                 return stopped;
             }
-            self.outlets.metrics.batch(inputs, started.elapsed());
+            self.outlets
+                .metrics
+                .batch(inputs, self.batch_began.elapsed());
         }
     }
 
@@ -305,6 +314,8 @@ impl Driver {
                 let _ = reply.send(Box::new(CoreNumbers {
                     counters: self.core.counters().clone(),
                     frameworks,
+                    offer_filters: self.core.offer_filters(),
+                    calls_by_principal: self.core.calls_by_principal(),
                 }));
             }
         }

@@ -222,6 +222,15 @@ impl Tag {
             reign.view.number()
         ))
     }
+
+    /// The tag of now of what the store has, too: it has answered so many writes.
+    pub(crate) fn of_store(reign: &Reign, writes: u64) -> Self {
+        Self(format!(
+            "W/\"{:x}-{:x}-{writes:x}\"",
+            reign.epoch(),
+            reign.view.number()
+        ))
+    }
 }
 
 /// As [`json`], for an answer that changes with the view alone: a client that has it already is told so (304) before anything is made.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use super::asked::{Asked, Response};
-use super::legacy::{files, maintenance, operations, process, writes};
+use super::legacy::{files, maintenance, operations, process, registry, writes};
 use super::{Face, legacy, logging, openapi, operator, proxy, scheduler, tepui};
 
 /// Which paths an entry is for.
@@ -543,7 +543,7 @@ pub(crate) static TABLE: &[Entry] = &[
     ),
     entry!(
         "registrar(1)/registry",
-        process::registry,
+        registry::registry,
         [get(
             "/registrar(1)/registry",
             "What the registry keeps.",

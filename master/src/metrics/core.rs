@@ -4,8 +4,11 @@ use std::borrow::Cow;
 
 use tepui_master_core::{Counters, FrameworkCounters};
 use tepui_model::{FrameworkId, TaskState};
+use tepui_proto::mesos::offer::operation;
 use tepui_proto::mesos::scheduler::{call, event};
 use tepui_proto::mesos::task_status;
+
+use crate::driver::CoreNumbers;
 
 use super::names::{Kind, Labelled, Numbers};
 
@@ -210,6 +213,31 @@ pub(super) fn of_core(core: &Counters, numbers: &mut Numbers) {
     }
 }
 
+/// What is counted by role and by principal.
+pub(super) fn of_roles_and_principals(core: &CoreNumbers, numbers: &mut Numbers) {
+    for (role, active) in &core.offer_filters {
+        numbers.labelled(Labelled {
+            name: format!("allocator/mesos/offer_filters/roles/{role}/active"),
+            kind: Kind::Gauge,
+            value: *active as f64,
+            family: "allocator_mesos_offer_filters_roles_active".to_owned(),
+            labels: vec![("role", role.to_string())],
+        });
+    }
+    for (principal, calls) in &core.calls_by_principal {
+        // Whatever is received is processed at once: no rate is limited.
+        for what in ["messages_received", "messages_processed"] {
+            numbers.labelled(Labelled {
+                name: format!("frameworks/{principal}/{what}"),
+                kind: Kind::Counter,
+                value: *calls as f64,
+                family: format!("frameworks_{what}"),
+                labels: vec![("principal", principal.clone())],
+            });
+        }
+    }
+}
+
 /// The numbers of one framework.
 pub(super) fn of_framework(
     id: &FrameworkId,
@@ -278,6 +306,21 @@ pub(super) fn of_framework(
         "offers/rescinded".into(),
         counters.offers.rescinded,
     );
+    let operations = &counters.operations;
+    push(Kind::Counter, "operations".into(), operations.iter().sum());
+    for (at, count) in operations
+        .iter()
+        .enumerate()
+        .filter(|(_, count)| **count > 0)
+    {
+        let kind = i32::try_from(at)
+            .ok()
+            .and_then(|at| operation::Type::try_from(at).ok());
+        if let Some(kind) = kind {
+            let name = kind.as_str_name().to_lowercase();
+            push(Kind::Counter, format!("operations/{name}").into(), *count);
+        }
+    }
     for (list, kind, counts) in [
         ("active", Kind::Gauge, &counters.tasks_active),
         ("terminal", Kind::Counter, &counters.tasks_terminal),

@@ -2,13 +2,17 @@
 
 mod core;
 mod names;
+mod registry;
 mod system;
+mod timer;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 pub(crate) use names::{Kind, Labelled, Sources, prometheus, snapshot};
+pub(crate) use registry::RegistrySize;
 pub(crate) use system::numbers as machine;
+pub(crate) use timer::Timer;
 
 /// Counters and gauges of the shell, changed from any thread.
 #[derive(Debug, Default)]
@@ -24,8 +28,15 @@ pub(crate) struct Metrics {
     pub(crate) outboxes_bytes: AtomicUsize,
     pub(crate) connections_stalled: AtomicU64,
     pub(crate) log_lines_lost: AtomicU64,
-    pub(crate) store_writes: AtomicU64,
-    pub(crate) store_nanos: AtomicU64,
+    /// A transaction of the registry, from the registrar's hand to the store's answer.
+    pub(crate) state_store: Timer,
+    /// The registry read by a new leader.
+    pub(crate) state_fetch: Timer,
+    pub(crate) registry_size: RegistrySize,
+    /// A run of the allocator, offers made of it included.
+    pub(crate) allocation_run: Timer,
+    /// From the first input of a batch until the allocator runs on what they changed.
+    pub(crate) allocation_run_latency: Timer,
     pub(crate) connections: AtomicUsize,
     pub(crate) connections_refused: AtomicU64,
     pub(crate) http_requests: AtomicU64,
@@ -71,13 +82,6 @@ impl Metrics {
     /// The log did not keep up with the core.
     pub(crate) fn log_line_lost(&self) {
         self.log_lines_lost.fetch_add(1, Relaxed);
-    }
-
-    /// The store has answered a transaction.
-    pub(crate) fn stored(&self, took: Duration) {
-        self.store_writes.fetch_add(1, Relaxed);
-        self.store_nanos
-            .fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 
     /// A request was answered.

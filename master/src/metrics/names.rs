@@ -12,7 +12,7 @@ use std::time::Duration;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tepui_model::FrameworkId;
 
-use super::{Metrics, core, system};
+use super::{Metrics, Timer, core, system};
 use crate::driver::CoreNumbers;
 use crate::view::Totals;
 
@@ -110,6 +110,17 @@ impl Numbers {
         self.push(Kind::Counter, name, value as f64);
     }
 
+    /// The latest, how many there were, and the statistics of those of late.
+    pub(super) fn timer(&mut self, name: &str, timer: &Timer) {
+        if let Some(latest) = timer.latest_ms() {
+            self.gauge(name.to_owned(), latest);
+        }
+        self.counter(format!("{name}/count"), timer.count());
+        for (statistic, value) in timer.statistics_ms() {
+            self.gauge(format!("{name}/{statistic}"), value);
+        }
+    }
+
     pub(super) fn gauge(&mut self, name: impl Into<Cow<'static, str>>, value: f64) {
         self.push(Kind::Gauge, name, value);
     }
@@ -197,6 +208,7 @@ fn collect(sources: &Sources, shell: &Metrics) -> Numbers {
     numbers.gauge("master/uptime_secs", sources.uptime.as_secs_f64());
     if let Some(core) = &sources.numbers {
         core::of_core(&core.counters, &mut numbers);
+        core::of_roles_and_principals(core, &mut numbers);
         if sources.per_framework {
             for (id, counters) in &core.frameworks {
                 if let Some(name) = sources.names.get(id) {
@@ -269,10 +281,21 @@ fn of_shell(sources: &Sources, shell: &Metrics, numbers: &mut Numbers) {
         if sources.epoch.is_some() { 1.0 } else { 0.0 },
     );
     numbers.gauge("registrar/log/ensemble_size", 1.0);
-    let writes = shell.store_writes.load(Relaxed);
-    let mean_ms = shell.store_nanos.load(Relaxed) as f64 / 1e6 / writes.max(1) as f64;
-    numbers.gauge("registrar/state_store_ms", mean_ms);
-    numbers.counter("registrar/state_store_ms/count", writes);
+    numbers.gauge(
+        "registrar/registry_size_bytes",
+        shell.registry_size.bytes() as f64,
+    );
+    for (name, timer) in [
+        ("registrar/state_fetch_ms", &shell.state_fetch),
+        ("registrar/state_store_ms", &shell.state_store),
+        ("allocator/mesos/allocation_run_ms", &shell.allocation_run),
+        (
+            "allocator/mesos/allocation_run_latency_ms",
+            &shell.allocation_run_latency,
+        ),
+    ] {
+        numbers.timer(name, timer);
+    }
     numbers.gauge("tepui/epoch", sources.epoch.unwrap_or_default() as f64);
     numbers.gauge("tepui/inbox_bytes", sources.inbox.1 as f64);
     numbers.counter("tepui/step_batches", shell.batches.load(Relaxed));

@@ -60,21 +60,44 @@ pub(crate) async fn recover(
     store: &SharedStore,
     epoch: u64,
     timeout: Duration,
+    metrics: &Metrics,
 ) -> Result<Registry, RecoveryError> {
+    let started = Instant::now();
     let reading = async {
         store.commit(Transaction::new(epoch)).await?;
-        let mut registry = Registry::default();
-        for collection in entries::COLLECTIONS {
-            for (key, entry) in store.list(collection).await? {
-                entries::read(&mut registry, &key, entry.value)
-                    .map_err(|why| RecoveryError::Entry { key, why })?;
-            }
-        }
-        Ok(registry)
+        metrics.registry_size.clear();
+        every_entry(store, |key, value| metrics.registry_size.read(key, value)).await
     };
-    tokio::time::timeout(timeout, reading)
+    let registry = tokio::time::timeout(timeout, reading)
+        .await
+        .unwrap_or(Err(RecoveryError::Timeout(timeout)))?;
+    metrics.state_fetch.took(started.elapsed());
+    Ok(registry)
+}
+
+/// Reads the whole registry as the store has it now, for who wants to look at it.
+pub(crate) async fn read(
+    store: &SharedStore,
+    timeout: Duration,
+) -> Result<Registry, RecoveryError> {
+    tokio::time::timeout(timeout, every_entry(store, |_, _| {}))
         .await
         .unwrap_or(Err(RecoveryError::Timeout(timeout)))
+}
+
+async fn every_entry(
+    store: &SharedStore,
+    seen: impl Fn(&str, &[u8]),
+) -> Result<Registry, RecoveryError> {
+    let mut registry = Registry::default();
+    for collection in entries::COLLECTIONS {
+        for (key, entry) in store.list(collection).await? {
+            seen(&key, &entry.value);
+            entries::read(&mut registry, &key, entry.value)
+                .map_err(|why| RecoveryError::Entry { key, why })?;
+        }
+    }
+    Ok(registry)
 }
 
 /// Writes are joined up to about this many bytes.
@@ -113,8 +136,12 @@ pub(crate) async fn run(
                     let (store, metrics) = (&store, &metrics);
                     commits.push_back(async move {
                         let started = Instant::now();
+                        let resized = metrics.registry_size.resized(&transaction);
                         let result = commit(store, transaction, timeout).await;
-                        metrics.stored(started.elapsed());
+                        metrics.state_store.took(started.elapsed());
+                        if result.is_ok() {
+                            metrics.registry_size.committed(resized);
+                        }
                         (sequences, result)
                     });
                 }

@@ -267,7 +267,9 @@ async fn every_kind_of_entry_comes_back() {
             expected.apply(operation);
         }
         write(&store, operations).await;
-        let found = recover(&store, 2, TIMEOUT).await.unwrap();
+        let found = recover(&store, 2, TIMEOUT, &Metrics::default())
+            .await
+            .unwrap();
         assert_eq!(found, expected, "{what}");
     }
 }
@@ -296,7 +298,9 @@ async fn entries_of_the_older_format_are_read() {
             "what a newer version keeps is left alone",
         );
     store.commit(entries).await.unwrap();
-    let found = recover(&store, 2, TIMEOUT).await.unwrap();
+    let found = recover(&store, 2, TIMEOUT, &Metrics::default())
+        .await
+        .unwrap();
     let expected = Registry {
         agents: vec![AdmittedAgent {
             deactivated: true,
@@ -343,7 +347,9 @@ async fn many(store: &SharedStore) -> (Duration, Duration) {
     };
     let written = write(store, (0..AGENTS).map(admit).collect()).await;
     let started = Instant::now();
-    let found = recover(store, 2, TIMEOUT).await.unwrap();
+    let found = recover(store, 2, TIMEOUT, &Metrics::default())
+        .await
+        .unwrap();
     assert_eq!(found.agents.len(), 50_000);
     (written, started.elapsed())
 }

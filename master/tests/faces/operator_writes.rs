@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use tepui_master::RunningMaster;
 
-use crate::support::{Exchange, FakeAgent, PATIENCE, get, master};
+use crate::support::{Exchange, FakeAgent, PATIENCE, Subscription, get, master};
 
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -177,4 +177,72 @@ async fn a_machine_goes_down_and_comes_up_by_schedule() {
         }
     }
     shows(&master, "/maintenance/schedule", "", json!({})).await;
+}
+
+/// The framework of one principal, which declines what it is offered; what it does is counted by role and by principal.
+#[tokio::test]
+async fn refusals_and_calls_are_counted_by_role_and_principal() {
+    let master = master().await;
+    let agent = FakeAgent::start(&master, 4.0, "host", 5051).await;
+    let subscribe = json!({"type": "SUBSCRIBE", "subscribe": {"framework_info": {"user": "root", "name": "n",
+        "principal": "pat", "role": "web"}}});
+    let mut framework = Subscription::with(&master, &subscribe.to_string()).await;
+    let offers = framework.until("OFFERS").await;
+    let offer = &offers["offers"]["offers"][0]["id"]["value"];
+    let metric = |name: &str| format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+    let filters = metric("allocator/mesos/offer_filters/roles/web/active");
+    let calls = metric("frameworks/pat/messages_received");
+    let path = "/metrics/snapshot";
+    shows(&master, path, &filters, json!(0.0)).await;
+    shows(&master, path, &calls, json!(1.0)).await;
+    let decline = format!(
+        r#""type":"DECLINE","decline":{{"offer_ids":[{{"value":{offer}}}],"filters":{{"refuse_seconds":1000}}}}"#
+    );
+    assert_eq!(framework.call(&master, &decline).await.status, 202);
+    shows(&master, path, &filters, json!(1.0)).await;
+    shows(&master, path, &calls, json!(2.0)).await;
+    let processed = metric("frameworks/pat/messages_processed");
+    shows(&master, path, &processed, json!(2.0)).await;
+    assert_eq!(
+        framework.call(&master, r#""type":"REVIVE""#).await.status,
+        202
+    );
+    shows(&master, path, &filters, json!(0.0)).await;
+    // Declined again, and the agent goes for ever.
+    let offers = framework.until("OFFERS").await;
+    let offer = &offers["offers"]["offers"][0]["id"]["value"];
+    let decline = format!(
+        r#""type":"DECLINE","decline":{{"offer_ids":[{{"value":{offer}}}],"filters":{{"refuse_seconds":1000}}}}"#
+    );
+    assert_eq!(framework.call(&master, &decline).await.status, 202);
+    shows(&master, path, &filters, json!(1.0)).await;
+    let size = get(&master, path).await.json()["registrar/registry_size_bytes"].as_f64();
+    assert!(size > Some(50.0), "an agent is in it: {size:?}");
+    let gone =
+        json!({"type": "MARK_AGENT_GONE", "mark_agent_gone": {"agent_id": {"value": agent.id}}});
+    let (status, text) = send(&master, "POST", "/api/v1", JSON, &gone.to_string()).await;
+    assert_eq!(status, 200, "{text}");
+    shows(&master, path, &filters, json!(0.0)).await;
+    let metrics = get(&master, path).await.json();
+    assert!(metrics["registrar/registry_size_bytes"].as_f64() < size);
+    for timer in [
+        "registrar/state_store_ms",
+        "allocator/mesos/allocation_run_ms",
+        "allocator/mesos/allocation_run_latency_ms",
+    ] {
+        let value = |statistic: &str| metrics[&format!("{timer}{statistic}")].as_f64();
+        assert!(value("/count") >= Some(1.0), "{timer}");
+        assert!(
+            value("").is_some()
+                && value("/min") <= value("/p50")
+                && value("/p9999") <= value("/max"),
+            "{timer}"
+        );
+    }
+    // The principal's last framework takes its numbers with it.
+    assert_eq!(
+        framework.call(&master, r#""type":"TEARDOWN""#).await.status,
+        202
+    );
+    shows(&master, path, &calls, Value::Null).await;
 }

@@ -1,7 +1,7 @@
 //! The allocator's door: what the master tells it and what it answers.
 
 use super::constraints::{AgentAttributes, RoleConstraints};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tepui_model::resources::{Name, Scalar};
@@ -326,4 +326,7 @@ pub trait Allocator {
 
     /// How many refusals are remembered, for a metric.
     fn refusals(&self) -> usize;
+
+    /// How many refusals are in force, by the role that refused.
+    fn offer_filters(&self) -> BTreeMap<Role, u64>;
 }

@@ -4,8 +4,9 @@ use super::agent::Agent;
 use super::api::Recovery;
 use super::drf::HierarchicalDrf;
 use super::quota;
-use super::refusals::Refusal;
+use super::refusals::{Refusal, Refusals};
 use super::wheel::{Due, Wheel};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tepui_model::{Quantities, Resources, Role, Time};
@@ -98,6 +99,7 @@ impl HierarchicalDrf {
         let agent_books = &mut self.agents[agent];
         let gains = agent_books.gains;
         let before = agent_books.refusals.len();
+        let own_before = agent_books.refusals.of(subscription, epoch);
         let refused = Arc::new(resources.unallocated().non_shared());
         let refusal = Refusal {
             subscription,
@@ -108,6 +110,9 @@ impl HierarchicalDrf {
         };
         agent_books.refusals.add(now, gains, refusal);
         self.refusals = self.refusals + agent_books.refusals.len() - before;
+        let own = agent_books.refusals.of(subscription, epoch);
+        let count = &mut self.tree.subscription_mut(subscription).refusals;
+        *count = *count + own - own_before;
         self.wheel.add(
             expiry,
             Due {
@@ -118,6 +123,24 @@ impl HierarchicalDrf {
         if self.wheel.len() > 2 * self.refusals + VOID_DUES_MAX {
             self.rebuild_wheel();
         }
+    }
+
+    /// An agent's refusals are forgotten, all of them.
+    pub(super) fn uncount(&mut self, forgotten: &Refusals) {
+        self.refusals -= forgotten.len();
+        for (subscription, epoch) in forgotten.makers() {
+            self.tree.uncount_refusals(subscription, epoch, 1);
+        }
+    }
+
+    /// How many refusals are in force, by role.
+    pub(super) fn filters_by_role(&self) -> BTreeMap<Role, u64> {
+        let mut by_role = BTreeMap::new();
+        for subscription in self.tree.all_subscriptions() {
+            *by_role.entry(subscription.role.clone()).or_default() +=
+                u64::from(subscription.refusals);
+        }
+        by_role
     }
 
     /// Drops the calendar's void entries.

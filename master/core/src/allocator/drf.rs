@@ -13,7 +13,7 @@ use super::tree::Tree;
 use super::visit::Visit;
 use super::wheel::Wheel;
 use smallvec::SmallVec;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tepui_model::{FrameworkId, Quantities, Resources, Role, Time};
 
 /// A framework: its subscriptions by role, also of roles it has left while it holds something there.
@@ -183,7 +183,8 @@ impl Allocator for HierarchicalDrf {
         let Some(index) = self.resolve_agent(agent) else {
             return;
         };
-        self.refusals -= std::mem::take(&mut self.agents[index].refusals).len();
+        let forgotten = std::mem::take(&mut self.agents[index].refusals);
+        self.uncount(&forgotten);
         self.unsettle(index, Agent::try_all);
     }
 
@@ -204,7 +205,7 @@ impl Allocator for HierarchicalDrf {
         self.deactivate_agent(agent);
         if let Some(agent) = self.agents.remove(index) {
             self.change_total(agent.total(), &Resources::new());
-            self.refusals -= agent.refusals.len();
+            self.uncount(&agent.refusals);
             if agent.todo != Todo::Nothing {
                 self.queue.retain(|queued| *queued != index);
             }
@@ -450,5 +451,9 @@ impl Allocator for HierarchicalDrf {
 
     fn refusals(&self) -> usize {
         self.refusals
+    }
+
+    fn offer_filters(&self) -> BTreeMap<Role, u64> {
+        self.filters_by_role()
     }
 }

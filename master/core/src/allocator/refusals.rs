@@ -41,6 +41,20 @@ impl Refusals {
         self.list.len()
     }
 
+    /// Those of a subscription that were made in this epoch.
+    pub(super) fn of(&self, subscription: u32, epoch: u32) -> u32 {
+        let span = &self.list[self.span(subscription)];
+        let ours = span.iter().filter(|refusal| refusal.epoch == epoch);
+        u32::try_from(ours.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Who made them, one by one.
+    pub(super) fn makers(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.list
+            .iter()
+            .map(|refusal| (refusal.subscription, refusal.epoch))
+    }
+
     fn span(&self, subscription: u32) -> std::ops::Range<usize> {
         let start = self
             .list

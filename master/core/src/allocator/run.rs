@@ -4,6 +4,7 @@ use super::agent::{Agent, Todo};
 use super::api::Allocation;
 use super::drf::HierarchicalDrf;
 use super::quota;
+use super::refusals::Refusals;
 use super::visit::{self, Rules, Visit};
 use super::wheel::Due;
 use tepui_model::{Quantities, Time};
@@ -71,8 +72,19 @@ impl HierarchicalDrf {
                     continue;
                 };
                 let before = books.refusals.len();
+                let epoch = self
+                    .tree
+                    .get_subscription(subscription)
+                    .map(|one| one.epoch);
+                let own =
+                    |refusals: &Refusals| epoch.map_or(0, |epoch| refusals.of(subscription, epoch));
+                let own_before = own(&books.refusals);
                 books.refusals.expire(subscription, now);
                 self.refusals -= before - books.refusals.len();
+                let over = own_before - own(&books.refusals);
+                if let Some(epoch) = epoch {
+                    self.tree.uncount_refusals(subscription, epoch, over);
+                }
                 if self
                     .tree
                     .get_subscription(subscription)

@@ -54,6 +54,8 @@ pub(super) struct Subscription {
     pub(super) constraints: Option<u32>,
     /// Raised to void all its refusals.
     pub(super) epoch: u32,
+    /// How many refusals of this epoch are remembered.
+    pub(super) refusals: u32,
     /// Whether the framework still lists the role.
     pub(super) subscribed: bool,
     pub(super) suppressed: bool,
@@ -198,6 +200,7 @@ impl Tree {
             min_allocatable: None,
             constraints: None,
             epoch,
+            refusals: 0,
             subscribed: false,
             suppressed: false,
             agents: 0,
@@ -232,9 +235,26 @@ impl Tree {
         self.epochs
     }
 
+    /// So many refusals of a subscription's epoch are forgotten; those of earlier ones do not count any more.
+    pub(super) fn uncount_refusals(&mut self, index: u32, epoch: u32, count: u32) {
+        if let Some(subscription) = self.subscriptions.get_mut(index)
+            && subscription.epoch == epoch
+        {
+            subscription.refusals = subscription.refusals.saturating_sub(count);
+        }
+    }
+
+    /// Every one, in no order.
+    pub(super) fn all_subscriptions(&self) -> impl Iterator<Item = &Subscription> {
+        self.subscriptions
+            .indices()
+            .filter_map(|index| self.subscriptions.get(index))
+    }
+
     /// Voids all refusals of a subscription.
     pub(super) fn forget_refusals(&mut self, index: u32) {
         self.subscriptions[index].epoch = self.next_epoch();
+        self.subscriptions[index].refusals = 0;
     }
 
     /// Puts a subscription into the orders or takes it out.

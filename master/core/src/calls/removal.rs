@@ -96,6 +96,7 @@ impl Master {
         self.dirty_frameworks.remove(&framework);
         self.framework_ids.remove(&id);
         let removed = self.frameworks.remove(framework);
+        self.keep_calls(&removed);
         out.push(Output::Change(Change::FrameworkCompleted(
             removed.snapshot(Some(self.now)),
         )));

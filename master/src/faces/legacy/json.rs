@@ -35,6 +35,11 @@ pub(crate) fn members(out: &mut Vec<u8>, fill: impl FnOnce(&mut Object<'_>)) {
     fill(&mut Object { out, first: true });
 }
 
+/// Appends members after others.
+pub(crate) fn members_after(out: &mut Vec<u8>, fill: impl FnOnce(&mut Object<'_>)) {
+    fill(&mut Object { out, first: false });
+}
+
 /// Appends a list.
 pub(crate) fn list<T>(
     items: impl IntoIterator<Item = T>,

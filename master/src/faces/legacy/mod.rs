@@ -8,6 +8,7 @@ pub(crate) mod json;
 pub(crate) mod maintenance;
 pub(crate) mod operations;
 pub(crate) mod process;
+pub(crate) mod registry;
 pub(crate) mod resources;
 mod roles;
 pub(crate) mod shapes;
@@ -259,6 +260,9 @@ fn framework_parts(master: &str, framework: &Framework) -> (Vec<u8>, Vec<u8>) {
     after.extend_from_slice(b",\"executors\":");
     json::list(framework.executors.values(), &mut after, |executor, out| {
         shapes::executor(executor, out)
+    });
+    json::members_after(&mut after, |object| {
+        shapes::framework_end(&framework.shown.object, object);
     });
     after.push(b'}');
     (before, after)

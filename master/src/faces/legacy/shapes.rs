@@ -322,7 +322,11 @@ pub(crate) fn framework_members(
     } else {
         object.string("role", info.role.as_deref().unwrap_or(STAR));
     }
-    labels(object, info.labels.as_ref());
+}
+
+/// The members of a FW behind its lists.
+pub(crate) fn framework_end(framework: &FrameworkSnapshot, object: &mut Object<'_>) {
+    labels(object, framework.info.labels.as_ref());
     if let Some(constraints) = &framework.offer_constraints {
         object.with("offer_constraints", |out| message(&**constraints, out));
     }

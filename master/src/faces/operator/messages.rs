@@ -1,8 +1,8 @@
 //! What the view holds, as messages of the v1 operator API.
 
-use tepui_master_core::{AgentSnapshot, FrameworkSnapshot};
-use tepui_model::Time;
+use tepui_master_core::{AgentSnapshot, FrameworkSnapshot, Quota};
 use tepui_model::resources::Scalar;
+use tepui_model::{Role, Time};
 use tepui_proto::mesos::master::response::{self, get_agents, get_executors, get_frameworks};
 use tepui_proto::mesos::quota::{QuotaConfig, QuotaInfo, QuotaStatus};
 use tepui_proto::mesos::{self, TimeInfo};
@@ -270,9 +270,6 @@ pub(super) fn operations(state: &State) -> response::GetOperations {
 
 /// GET_QUOTA: what each role has, and the guarantees once more as they were told before limits had been thought of.
 pub(crate) fn quota(state: &State) -> QuotaStatus {
-    let scalar = |amount: Scalar| mesos::value::Scalar {
-        value: amount.as_f64(),
-    };
     let mut status = QuotaStatus::default();
     for (role, quota) in state.quotas.iter() {
         let guarantee: Vec<mesos::Resource> = quota
@@ -285,27 +282,37 @@ pub(crate) fn quota(state: &State) -> QuotaStatus {
                 ..mesos::Resource::default()
             })
             .collect();
-        let role = role.as_str().to_owned();
         if !guarantee.is_empty() {
             status.infos.push(QuotaInfo {
-                role: Some(role.clone()),
+                role: Some(role.as_str().to_owned()),
                 guarantee,
                 ..QuotaInfo::default()
             });
         }
-        status.configs.push(QuotaConfig {
-            role,
-            guarantees: quota
-                .guarantees
-                .iter()
-                .map(|(name, amount)| (name.as_str().to_owned(), scalar(amount)))
-                .collect(),
-            limits: quota
-                .limits
-                .iter()
-                .map(|(name, amount)| (name.as_str().to_owned(), scalar(*amount)))
-                .collect(),
-        });
+        status.configs.push(quota_config(role, quota));
     }
     status
+}
+
+/// The quota of one role.
+pub(crate) fn quota_config(role: &Role, quota: &Quota) -> QuotaConfig {
+    QuotaConfig {
+        role: role.as_str().to_owned(),
+        guarantees: quota
+            .guarantees
+            .iter()
+            .map(|(name, amount)| (name.as_str().to_owned(), scalar(amount)))
+            .collect(),
+        limits: quota
+            .limits
+            .iter()
+            .map(|(name, amount)| (name.as_str().to_owned(), scalar(*amount)))
+            .collect(),
+    }
+}
+
+fn scalar(amount: Scalar) -> mesos::value::Scalar {
+    mesos::value::Scalar {
+        value: amount.as_f64(),
+    }
 }
