@@ -8,6 +8,7 @@ use std::time::Duration;
 use tepui_coordination::{Location, LocationError, ZooKeeperOptions};
 use tepui_proto::mesos::v1::{Attribute, DomainInfo, Resource};
 
+use crate::fetcher::FetcherConfig;
 use crate::flags::Flags;
 use crate::provision::config::ImagesConfig;
 use crate::resources::{FlagValueError, complete, parse_attributes, parse_resources};
@@ -69,6 +70,8 @@ pub struct Config {
     pub disk_watch_interval: Duration,
     /// How images are kept and had.
     pub images: ImagesConfig,
+    /// How URIs of commands are fetched.
+    pub fetcher: FetcherConfig,
     /// What `/flags` shows.
     pub flags: BTreeMap<String, String>,
 }
@@ -122,6 +125,22 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(number * factor).ok()
 }
 
+/// Reads a size as Mesos writes it: `2GB`, `512MB`, `4KB`, `100B`, in steps of 1024.
+pub(crate) fn parse_bytes(text: &str) -> Option<u64> {
+    const UNITS: [(&str, u64); 5] = [
+        ("B", 1),
+        ("KB", 1 << 10),
+        ("MB", 1 << 20),
+        ("GB", 1 << 30),
+        ("TB", 1 << 40),
+    ];
+    let text = text.trim();
+    let at = text.find(|c: char| c.is_ascii_alphabetic())?;
+    let (number, unit) = text.split_at(at);
+    let factor = UNITS.iter().find(|(name, _)| *name == unit)?.1;
+    number.trim().parse::<u64>().ok()?.checked_mul(factor)
+}
+
 /// Writes a duration as Mesos does: in the largest unit in which it is whole.
 pub(crate) fn format_duration(duration: Duration) -> String {
     let nanos = duration.as_nanos();
@@ -159,6 +178,7 @@ impl Config {
             advertise_port: None,
             hostname: "127.0.0.1".to_owned(),
             resources: complete(Vec::new(), &work_dir),
+            fetcher: FetcherConfig::new(&work_dir),
             work_dir,
             attributes: Vec::new(),
             domain: None,
@@ -278,6 +298,7 @@ impl Config {
                 )
             })?,
         };
+        let fetcher = fetcher(flags, &work_dir)?;
         let hostname = flags
             .hostname
             .clone()
@@ -325,6 +346,7 @@ impl Config {
             disk_watch_interval: time("disk_watch_interval", &flags.disk_watch_interval)?
                 .max(Duration::from_secs(1)),
             images: ImagesConfig::from_flags(&flags.images, &work_dir)?,
+            fetcher,
             flags: shown(flags),
             ..Self::new(master, work_dir)
         })
@@ -374,6 +396,26 @@ fn domain(text: &str) -> Result<DomainInfo, ConfigError> {
     };
     tepui_proto::json::from_slice(content.trim().as_bytes())
         .map_err(|error| wrong(&format!("not a DomainInfo in JSON: {error}")))
+}
+
+fn fetcher(flags: &Flags, work_dir: &std::path::Path) -> Result<FetcherConfig, ConfigError> {
+    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    let defaults = FetcherConfig::new(work_dir);
+    Ok(FetcherConfig {
+        cache_dir: flags
+            .fetcher_cache_dir
+            .as_ref()
+            .map_or(defaults.cache_dir, absolute),
+        cache_bytes: size("fetcher_cache_size", &flags.fetcher_cache_size)?,
+        stall_timeout: time("fetcher_stall_timeout", &flags.fetcher_stall_timeout)?
+            .max(Duration::from_secs(1)),
+        max_bytes: size("fetcher_max_size", &flags.fetcher_max_size)?,
+        frameworks_home: flags.frameworks_home.as_ref().map(absolute),
+    })
+}
+
+fn size(flag: &'static str, text: &str) -> Result<u64, ConfigError> {
+    parse_bytes(text).ok_or_else(|| invalid(flag, text, "not a size such as 512MB or 2GB"))
 }
 
 fn time(flag: &'static str, text: &str) -> Result<Duration, ConfigError> {
@@ -495,6 +537,14 @@ fn shown(flags: &Flags) -> BTreeMap<String, String> {
         "disk_watch_interval",
         Some(flags.disk_watch_interval.clone()),
     );
+    show("frameworks_home", path(&flags.frameworks_home));
+    show("fetcher_cache_dir", path(&flags.fetcher_cache_dir));
+    show("fetcher_cache_size", Some(flags.fetcher_cache_size.clone()));
+    show(
+        "fetcher_stall_timeout",
+        Some(flags.fetcher_stall_timeout.clone()),
+    );
+    show("fetcher_max_size", Some(flags.fetcher_max_size.clone()));
     show("zk_session_timeout", Some(flags.zk_session_timeout.clone()));
     for (name, value) in flags.images.shown() {
         show(name, Some(value));
@@ -541,7 +591,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_obeyed_is_one_sentence() {
-        let cases: [(&[&str], &str); 6] = [
+        let cases: [(&[&str], &str); 7] = [
+            (
+                &["--master=h:1", "--fetcher_cache_size=much"],
+                "--fetcher_cache_size=much: not a size",
+            ),
             (&[], "--master is required"),
             (
                 &["--master=h:1", "--recovery_timeout=5"],
@@ -564,6 +618,16 @@ mod tests {
         for (args, expected) in cases {
             let error = config(args).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn sizes_read_as_in_mesos() {
+        for (text, bytes) in [("100B", 100), ("2GB", 2 << 30), ("4 KB", 4096)] {
+            assert_eq!(parse_bytes(text), Some(bytes));
+        }
+        for bad in ["", "5", "GB", "-1MB", "1.5MB", "5 gb", "99999999999TB"] {
+            assert_eq!(parse_bytes(bad), None, "{bad}");
         }
     }
 

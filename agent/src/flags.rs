@@ -93,6 +93,21 @@ pub struct Flags {
     /// How often old sandboxes are looked for
     #[arg(long, alias = "disk-watch-interval", default_value = "1mins")]
     pub disk_watch_interval: String,
+    /// Where relative paths among a command's URIs begin
+    #[arg(long, alias = "frameworks-home")]
+    pub frameworks_home: Option<PathBuf>,
+    /// Where fetched files are kept for others; each agent has a part of its own [default: fetch/ below --work_dir]
+    #[arg(long, alias = "fetcher-cache-dir")]
+    pub fetcher_cache_dir: Option<PathBuf>,
+    /// How much fetched is kept for others; what was not used for the longest time goes first
+    #[arg(long, alias = "fetcher-cache-size", default_value = "2GB")]
+    pub fetcher_cache_size: String,
+    /// The longest silence within a download
+    #[arg(long, alias = "fetcher-stall-timeout", default_value = "1mins")]
+    pub fetcher_stall_timeout: String,
+    /// The largest file that is fetched, and the most that one archive may unpack to
+    #[arg(long, alias = "fetcher-max-size", default_value = "20GB")]
+    pub fetcher_max_size: String,
     /// After this long without ZooKeeper a session is over
     #[arg(long, alias = "zk-session-timeout", default_value = "4secs")]
     pub zk_session_timeout: String,

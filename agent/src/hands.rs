@@ -16,6 +16,7 @@ use crate::containerizer::{
     At, BindMount, ContainerEvent, ContainerId, Containerizer, Exit, ExitReason, KillScope, Source,
 };
 use crate::executors::Inputs;
+use crate::provision::Pulled;
 use crate::provision::plan::{self, Plan, Planned, What};
 use crate::provision::volumes::Around;
 use crate::resources::scalar;
@@ -234,8 +235,8 @@ impl Hands {
         };
         let pulled = tokio::select! {
             biased;
-            () = cancelled => return Err("the launch was ended while its image was being pulled".to_owned()),
-            pulled = self.surroundings.provisioner.pull(&plan) => pulled.map_err(failed)?,
+            () = cancelled => return Err("the launch was ended while its image was being pulled or its URIs were being fetched".to_owned()),
+            prepared = self.prepare(launch, &plan, &sandbox, user) => prepared.map_err(failed)?,
         };
         let id = launch.container.to_string();
         let mounted = self
@@ -254,6 +255,24 @@ impl Hands {
             .launch(spec)
             .await
             .map_err(|error| format!("Failed to launch the container: {error}"))
+    }
+
+    /// What may take long, and ends when the future is dropped: the container's image is pulled, then its command's URIs are fetched.
+    async fn prepare(
+        &self,
+        launch: &Launch,
+        plan: &Plan,
+        sandbox: &Path,
+        user: Option<&str>,
+    ) -> Result<Pulled, String> {
+        let pulled = self.surroundings.provisioner.pull(plan).await?;
+        let uris = launch.command().map_or(&[][..], |command| &command.uris);
+        let fetched = self.surroundings.fetcher.fetch(uris, sandbox, user).await;
+        fetched.map_err(|error| {
+            let container = launch.container.value();
+            format!("Failed to fetch all URIs for container '{container}': {error}")
+        })?;
+        Ok(pulled)
     }
 
     /// What the container wants, from its ContainerInfo.

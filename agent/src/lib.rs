@@ -2,7 +2,7 @@
 //!
 //! [`tepui_agent_core`] decides; this crate does. Its rooms: [`containerizer`] runs containers, [`supervisor`] is the small process that
 //! outlives the agent beside each of them; the rest is private to the daemon: the journal (what outlives the process), the link to the
-//! master, the driver (the one thread that runs the core), the hands (containers), images and volumes (`provision`), probes (checks), sandboxes, and the faces on the one
+//! master, the driver (the one thread that runs the core), the hands (containers), images and volumes (`provision`), what URIs ask for (`fetcher`), probes (checks), sandboxes, and the faces on the one
 //! port.
 
 pub mod containerizer;
@@ -13,6 +13,7 @@ mod config;
 mod driver;
 mod executors;
 mod faces;
+mod fetcher;
 mod flags;
 mod hands;
 mod journal;
@@ -26,6 +27,7 @@ mod spec;
 mod volumes;
 
 pub use config::{Config, ConfigError, parse_duration};
+pub use fetcher::FetcherConfig;
 pub use flags::Flags;
 pub use journal::JournalError;
 pub use provision::config::{ImageGc, ImagesConfig};

@@ -22,6 +22,7 @@ use crate::containerizer::{
 use crate::driver::{Driver, Ended, INPUTS};
 use crate::executors::Executors;
 use crate::faces::Face;
+use crate::fetcher::Fetcher;
 use crate::hands::{Hands, core_exit, relay};
 use crate::journal::{Journal, JournalError};
 use crate::link::Outbox;
@@ -120,6 +121,7 @@ impl Agent {
         let containerizer = Arc::new(containerizer);
         let known = Core::containers_of(&past.records);
         let facts = facts(&containerizer, &known).await?;
+        let fetcher = Fetcher::new(&config);
         let provisioner = start_provisioner(&config, &containerizer, &facts).await?;
 
         let ip = config.advertise_ip.unwrap_or_else(|| {
@@ -153,6 +155,7 @@ impl Agent {
                 endpoint: endpoint.clone(),
                 volumes: volumes.clone(),
                 provisioner: provisioner.clone(),
+                fetcher: fetcher.clone(),
             },
             Arc::clone(&agent),
             inputs.clone(),
@@ -169,6 +172,7 @@ impl Agent {
             executors: executors.clone(),
             containerizer,
             provisioner: provisioner.clone(),
+            fetcher,
         });
         let driver = Driver {
             core,

@@ -13,6 +13,7 @@ use crate::config::{Config, format_duration};
 use crate::containerizer::{
     Command, ContainerId, LaunchSpec, Limits, Rlimit, RlimitKind, RootFilesystem,
 };
+use crate::fetcher::Fetcher;
 use crate::provision::plan::{Settings, network_files};
 use crate::provision::{Provisioned, Provisioner, merge, resolve_secret};
 use crate::volumes::VolumesRoom;
@@ -28,6 +29,7 @@ pub(crate) struct Surroundings {
     pub(crate) endpoint: String,
     pub(crate) volumes: VolumesRoom,
     pub(crate) provisioner: Provisioner,
+    pub(crate) fetcher: Fetcher,
 }
 
 impl Surroundings {
@@ -52,7 +54,7 @@ impl Surroundings {
     ) -> Result<LaunchSpec, String> {
         let command = launch.command().ok_or("the executor has no command")?;
         let container = launch.container_info();
-        if let Some(missing) = unsupported(command, container) {
+        if let Some(missing) = unsupported(container) {
             return Err(format!("this agent cannot {missing} yet"));
         }
         let id =
@@ -293,10 +295,7 @@ fn allocation_role(resources: &[Resource]) -> Option<&str> {
 }
 
 /// What is asked for and not built yet.
-fn unsupported(command: &CommandInfo, container: Option<&ContainerInfo>) -> Option<&'static str> {
-    if !command.uris.is_empty() {
-        return Some("fetch URIs");
-    }
+fn unsupported(container: Option<&ContainerInfo>) -> Option<&'static str> {
     let container = container?;
     if container
         .network_infos

@@ -170,6 +170,7 @@ const LICENCES: &[&str] = &[
     "BSL-1.0",
     "MIT-0",
     "CC0-1.0",
+    "bzip2-1.0.6",
     "Apache-2.0 WITH LLVM-exception",
 ];
 

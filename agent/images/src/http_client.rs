@@ -1,4 +1,4 @@
-//! The HTTP client under the registry: TLS, redirects, patience. It knows nothing of images.
+//! The HTTP client under the registry, and under whatever else an agent fetches: TLS, redirects, patience. It knows nothing of images.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -24,7 +24,7 @@ const MAX_REDIRECTS: usize = 5;
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(crate) struct Unreachable(pub(crate) String);
+pub struct Unreachable(pub String);
 
 impl fmt::Display for Unreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,7 +33,7 @@ impl fmt::Display for Unreachable {
 }
 
 /// An error with all its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -50,7 +50,7 @@ type Inner = Hyper<HttpsConnector<HttpConnector>, Empty<Bytes>>;
 
 /// Connections are kept and shared. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Client {
+pub struct Client {
     inner: Inner,
 }
 
@@ -71,7 +71,7 @@ fn connector() -> Result<HttpsConnector<HttpConnector>, Unreachable> {
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
         tracing::warn!(
-            "this machine has no certificates of authorities (Debian: ca-certificates): registries over https will not be trusted"
+            "this machine has no certificates of authorities (Debian: ca-certificates): servers over https will not be trusted"
         );
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -85,7 +85,10 @@ fn connector() -> Result<HttpsConnector<HttpConnector>, Unreachable> {
 }
 
 /// The one client of this process.
-pub(crate) fn client() -> Result<Client, Unreachable> {
+///
+/// # Errors
+/// TLS cannot be set up.
+pub fn client() -> Result<Client, Unreachable> {
     static CLIENT: OnceLock<Client> = OnceLock::new();
     if let Some(client) = CLIENT.get() {
         return Ok(client.clone());
@@ -98,8 +101,11 @@ pub(crate) fn client() -> Result<Client, Unreachable> {
 }
 
 impl Client {
-    /// GET, following redirects. Credentials go to the first host only.
-    pub(crate) async fn get(
+    /// GET, following redirects. Credentials go to the first host only. The answer may have any status but a redirection's.
+    ///
+    /// # Errors
+    /// Nobody answers in time, the answer is not HTTP, or its redirects lead nowhere.
+    pub async fn get(
         &self,
         url: &str,
         headers: &HeaderMap,
@@ -153,10 +159,21 @@ fn resolve(base: &Uri, location: &str) -> Option<Uri> {
 
 /// The next piece of a body; `None` at its end.
 pub(crate) async fn next(body: &mut Incoming) -> Result<Option<Bytes>, Unreachable> {
+    next_within(body, STALL_PATIENCE).await
+}
+
+/// The next piece of a body, if it comes within `patience`; `None` at its end.
+///
+/// # Errors
+/// Nothing came, or the connection was cut.
+pub async fn next_within(
+    body: &mut Incoming,
+    patience: Duration,
+) -> Result<Option<Bytes>, Unreachable> {
     loop {
-        let frame = tokio::time::timeout(STALL_PATIENCE, body.frame())
+        let frame = tokio::time::timeout(patience, body.frame())
             .await
-            .map_err(|_| Unreachable(format!("nothing came for {STALL_PATIENCE:?}")))?;
+            .map_err(|_| Unreachable(format!("nothing came for {patience:?}")))?;
         match frame {
             None => return Ok(None),
             Some(Err(error)) => return Err(Unreachable(chain(&error))),

@@ -20,7 +20,7 @@ mod credentials;
 mod digest;
 mod error;
 mod flights;
-mod http_client;
+pub mod http_client;
 mod layout;
 mod manifest;
 mod reference;

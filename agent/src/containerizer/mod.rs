@@ -25,7 +25,7 @@ mod exec;
 mod launcher;
 mod recovery;
 mod spec;
-mod user;
+pub(crate) mod user;
 mod watch;
 
 pub use capabilities::Capabilities;

@@ -8,7 +8,7 @@ use super::error::ContainerizerError;
 use crate::supervisor::message::Credentials;
 
 /// The ids of `user`; `None` for the agent's own. Asks the machine's user database, off the runtime's threads: it may be remote.
-pub(super) async fn resolve(
+pub(crate) async fn resolve(
     user: Option<String>,
 ) -> Result<Option<Credentials>, ContainerizerError> {
     let Some(user) = user else { return Ok(None) };

@@ -91,6 +91,9 @@ pub(super) fn values(face: &Face) -> BTreeMap<String, f64> {
     set("slave/recovery_errors", 0.0);
     set("slave/container_launch_errors", counts.launch_errors as f64);
     drop(view);
+    for (name, value) in face.fetcher.metrics() {
+        set(name, value);
+    }
     system(&mut set);
     all
 }
@@ -121,6 +124,7 @@ fn is_counter(name: &str) -> bool {
         "slave/tasks_killing",
     ];
     (name.starts_with("slave/tasks_") && !GAUGES.contains(&name))
+        || name.starts_with("containerizer/fetcher/task_")
         || name.ends_with("_errors")
         || matches!(
             name,
@@ -138,9 +142,10 @@ pub(super) fn prometheus(face: &Face) -> Response {
             "gauge"
         };
         let suffix = if is_counter(&name) { "_total" } else { "" };
-        let name =
-            name.replacen("slave/", "tepui_agent_", 1)
-                .replacen("system/", "tepui_system_", 1);
+        let name = name
+            .replacen("slave/", "tepui_agent_", 1)
+            .replacen("system/", "tepui_system_", 1)
+            .replacen("containerizer/fetcher/", "tepui_agent_fetcher_", 1);
         // Writing to a String cannot fail.
         let _ = writeln!(out, "# TYPE {name}{suffix} {kind}\n{name}{suffix} {value}");
     }

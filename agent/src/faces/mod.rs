@@ -74,6 +74,7 @@ pub(crate) struct Face {
     pub(crate) executors: Executors,
     pub(crate) containerizer: Arc<Containerizer>,
     pub(crate) provisioner: Provisioner,
+    pub(crate) fetcher: crate::fetcher::Fetcher,
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

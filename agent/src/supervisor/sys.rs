@@ -409,3 +409,21 @@ pub(crate) fn loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Makes the calling thread, and no other, reach files as this user would, until the thread ends. Needs root.
+pub(crate) fn act_as(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Errno> {
+    // SAFETY: the raw call, unlike the C library's function, changes the calling thread alone; pointer and count are of one slice, whose
+    // elements are what the kernel takes for a gid_t.
+    Errno::result(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })?;
+    let (uid, gid) = (
+        nix::unistd::Uid::from_raw(uid),
+        nix::unistd::Gid::from_raw(gid),
+    );
+    nix::unistd::setfsgid(gid);
+    nix::unistd::setfsuid(uid);
+    // They tell nothing of a failure; asked for again, they tell what is.
+    if nix::unistd::setfsgid(gid) != gid || nix::unistd::setfsuid(uid) != uid {
+        return Err(Errno::EPERM);
+    }
+    Ok(())
+}
