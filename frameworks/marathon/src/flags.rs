@@ -46,6 +46,12 @@ pub struct Flags {
     /// Role of apps that name none.
     #[arg(long = "mesos_role", default_value = "*")]
     pub mesos_role: String,
+    /// Name of container networks that have none.
+    #[arg(long = "default_network_name")]
+    pub default_network_name: Option<String>,
+    /// CNI network of container/bridge.
+    #[arg(long = "mesos_bridge_name", default_value = "mesos-bridge")]
+    pub mesos_bridge_name: String,
     /// Whether new top-level groups demand their role of new apps: off, top.
     #[arg(long = "new_group_enforce_role", default_value = "off", ignore_case = true, value_parser = ["off", "top"])]
     pub new_group_enforce_role: String,
@@ -206,6 +212,8 @@ impl Flags {
                 seed,
                 mesos_role: self.mesos_role,
                 new_group_enforce_role: self.new_group_enforce_role.eq_ignore_ascii_case("top"),
+                default_network_name: self.default_network_name,
+                mesos_bridge_name: self.mesos_bridge_name,
                 env_vars_prefix: self.env_vars_prefix,
                 executor: self.executor,
                 accepted_resource_roles_default: match self

@@ -9,6 +9,10 @@ pub struct Config {
     pub mesos_role: String,
     /// `--new_group_enforce_role`: `top` is true; whether new top-level groups demand their role of new apps.
     pub new_group_enforce_role: bool,
+    /// `--default_network_name`: of container networks that have none.
+    pub default_network_name: Option<String>,
+    /// `--mesos_bridge_name`: the CNI network of `container/bridge`.
+    pub mesos_bridge_name: String,
     /// `--env_vars_prefix`: put before PORT* and HOST.
     pub env_vars_prefix: String,
     /// `--executor`: what an app with `executor: ""` uses; only `//cmd` is built.
@@ -73,6 +77,8 @@ impl Default for Config {
             seed: 0,
             mesos_role: "*".to_owned(),
             new_group_enforce_role: false,
+            default_network_name: None,
+            mesos_bridge_name: "mesos-bridge".to_owned(),
             env_vars_prefix: String::new(),
             executor: "//cmd".to_owned(),
             accepted_resource_roles_default: AcceptedRoles::Any,

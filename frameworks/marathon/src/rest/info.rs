@@ -40,7 +40,7 @@ impl Info {
             "access_control_allow_origin": config.access_control_allow_origin,
             "checkpoint": true,
             "decline_offer_duration": core.decline_offer_ms,
-            "default_network_name": null,
+            "default_network_name": core.default_network_name,
             "env_vars_prefix": (!core.env_vars_prefix.is_empty()).then_some(&core.env_vars_prefix),
             "executor": core.executor,
             "failover_timeout": config.failover_timeout_seconds,
@@ -56,7 +56,7 @@ impl Info {
             "local_port_min": core.local_port_min,
             "master": config.master,
             "max_instances_per_offer": core.max_instances_per_offer,
-            "mesos_bridge_name": "mesos-bridge",
+            "mesos_bridge_name": core.mesos_bridge_name,
         });
         let mut second = json!({
             "mesos_heartbeat_failure_threshold": null,

@@ -237,6 +237,7 @@ impl Marathon {
             taken.resources,
             Surroundings {
                 prefix: &self.config.env_vars_prefix,
+                bridge_name: &self.config.mesos_bridge_name,
                 enforces_role: self.root.enforces_role(id) == Some(true),
             },
         ))

@@ -29,7 +29,7 @@ impl Marathon {
         let mut probes = Vec::new();
         for (at, check) in instance.spec.health_checks.iter().enumerate() {
             let id = CheckId(self.next_check);
-            if let Some(probe) = probe(id, check, &task.id, &agent.host, &task.ports) {
+            if let Some(probe) = probe(id, check, &instance.spec, &agent.host, task) {
                 self.next_check += 1;
                 self.checks.insert(id, (key, at));
                 instance.checks[at].probe = Some(id);

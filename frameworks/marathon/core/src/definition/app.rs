@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::container::{Artifact, Container, Network};
 use crate::{path::PathId, timestamp::Timestamp};
 
 /// A validated, normalised app definition.
@@ -52,10 +53,17 @@ pub struct App {
     /// What must be deployed before it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub dependencies: BTreeSet<PathId>,
-    /// Networks; only `host` until the others are built.
+    /// What it runs in; none: in the sandbox alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
+    /// What is put into the sandbox before it starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fetch: Vec<Artifact>,
+    /// Networks.
     pub networks: Vec<Network>,
-    /// Ports of an app on the host's network.
-    pub port_definitions: Vec<PortDefinition>,
+    /// Ports of an app on the host's network; none on others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_definitions: Option<Vec<PortDefinition>>,
     /// Whether `port_definitions` name host ports.
     pub require_ports: bool,
     /// Health checks.
@@ -91,22 +99,6 @@ pub struct VersionInfo {
     pub last_scaling_at: Timestamp,
     /// When anything else last changed, or the app was restarted.
     pub last_config_change_at: Timestamp,
-}
-
-/// A network of an app.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Network {
-    /// Its kind.
-    pub mode: NetworkMode,
-}
-
-/// Kinds of networks that are built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NetworkMode {
-    /// The agent's own.
-    Host,
 }
 
 /// A port of an app on the host's network.

@@ -6,7 +6,12 @@
 //! Leaves out: rules over several apps (`group`), and the versions of an app (`core`).
 
 mod app;
+mod container;
 mod normalise;
+mod place;
+#[cfg(test)]
+mod place_tests;
+mod ports;
 mod reader;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -14,10 +19,14 @@ mod update;
 mod validate;
 
 pub use app::{
-    App, CheckCommand, Constraint, HealthCheck, HealthProtocol, IpProtocol, KillSelection, Network,
-    NetworkMode, Operator, PortDefinition, Protocol, UnreachableStrategy, UpgradeStrategy,
-    VersionInfo,
+    App, CheckCommand, Constraint, HealthCheck, HealthProtocol, IpProtocol, KillSelection,
+    Operator, PortDefinition, Protocol, UnreachableStrategy, UpgradeStrategy, VersionInfo,
 };
+pub use container::{
+    Artifact, Container, ContainerKind, DockerImage, HostVolume, Network, NetworkMode, Parameter,
+    PortMapping, VolumeMode,
+};
+pub(crate) use ports::{PortDemand, PortSlot};
 pub(crate) use reader::{Faults, Object};
 pub(crate) use update::AppUpdate;
 pub(crate) use validate::group_id as validate_group_id;
@@ -33,6 +42,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) enforce_role: Option<bool>,
     /// `--new_group_enforce_role`.
     pub(crate) new_group_enforce_role: bool,
+    /// `--default_network_name`.
+    pub(crate) default_network_name: Option<&'a str>,
 }
 
 impl<'a> Setting<'a> {
@@ -42,6 +53,7 @@ impl<'a> Setting<'a> {
             default_role: &config.mesos_role,
             enforce_role: None,
             new_group_enforce_role: config.new_group_enforce_role,
+            default_network_name: config.default_network_name.as_deref(),
         }
     }
 

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use super::{
     Setting,
     app::{
-        App, Constraint, HealthCheck, IpProtocol, KillSelection, Network, NetworkMode, Operator,
-        PortDefinition, Protocol,
+        App, Constraint, HealthCheck, IpProtocol, KillSelection, Operator, PortDefinition, Protocol,
     },
+    container::{self, Artifact},
+    place,
     reader::Faults,
     update::{AppUpdate, HealthUpdate, PortUpdate, UnreachableUpdate},
 };
@@ -29,7 +30,16 @@ pub(crate) fn apply(
         faults.add(path.trim_end_matches('/'), message);
     }
     let ports = declared_ports(update.port_definitions, update.ports, faults);
-    let explicit_ports = ports.is_some() || old.is_some();
+    let mapped = update.container.as_ref().is_some_and(|update| {
+        update.container.port_mappings.is_some() || update.docker_mappings.is_some()
+    });
+    let explicit_ports = ports.is_some() || mapped || old.is_some();
+    let place = place::Update {
+        container: update.container,
+        networks: update.networks,
+        ports,
+    };
+    let fetch = fetch(update.fetch, update.uris, faults);
     let mut app = old.map_or_else(
         || {
             let role = setting
@@ -67,8 +77,9 @@ pub(crate) fn apply(
             .dependencies
             .map(|all| all.iter().map(|path| PathId::resolve(path)).collect()),
     );
-    set(&mut app.port_definitions, ports);
+    set(&mut app.fetch, fetch);
     set(&mut app.require_ports, update.require_ports);
+    place::apply(&mut app, place, setting, faults);
     set(
         &mut app.health_checks,
         update
@@ -130,15 +141,10 @@ pub(super) fn defaults(id: PathId, default_role: &str) -> App {
         accepted_resource_roles: None,
         role: default_role.to_owned(),
         dependencies: BTreeSet::new(),
-        networks: vec![Network {
-            mode: NetworkMode::Host,
-        }],
-        port_definitions: vec![PortDefinition {
-            port: 0,
-            protocol: Protocol::Tcp,
-            name: Some("default".to_owned()),
-            labels: [].into(),
-        }],
+        networks: place::host(),
+        container: None,
+        fetch: Vec::new(),
+        port_definitions: None,
         require_ports: false,
         health_checks: Vec::new(),
         backoff_seconds: 1,
@@ -157,6 +163,23 @@ pub(super) fn defaults(id: PathId, default_role: &str) -> App {
         version: Timestamp::default(),
         version_info: None,
     }
+}
+
+/// `fetch`, or `uris` in its form.
+fn fetch(
+    fetch: Option<Vec<Artifact>>,
+    uris: Option<Vec<String>>,
+    faults: &mut Faults,
+) -> Option<Vec<Artifact>> {
+    let there = |list: Option<usize>| list.is_some_and(|length| length > 0);
+    let (files, names) = (fetch.as_ref().map(Vec::len), uris.as_ref().map(Vec::len));
+    if there(files) && there(names) {
+        faults.add("/uris", "may not be set in conjunction with fetch");
+    }
+    if there(files) {
+        return fetch;
+    }
+    uris.map(container::from_uris).or(fetch)
 }
 
 /// `portDefinitions`, or `ports` in their form.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{App, AppUpdate, Setting, build};
 use crate::{config::Config, path::PathId, response::Response};
 
-fn parse(document: &str, old: Option<&App>) -> Result<App, Response> {
+pub(super) fn parse(document: &str, old: Option<&App>) -> Result<App, Response> {
     let value: Value = serde_json::from_str(document).expect(document);
     let update = AppUpdate::read(&value, old.is_none())?;
     let id = old.map_or_else(
@@ -457,24 +457,23 @@ fn refused_documents_and_the_exact_answer() {
             "Host networks may not have names or labels",
         ),
         (
-            r#"{"container":{"docker":{"image":"x"}}}"#,
+            r#"{"container":{"docker":{"image":"x"},"linuxInfo":{}}}"#,
             invalid,
-            "/container",
-            &unsupported("container"),
+            "/container/linuxInfo",
+            &unsupported("linuxInfo"),
         ),
         (
-            r#"{"networks":[{"name":"x"}]}"#,
+            r#"{"container":{"volumes":[{"containerPath":"x","mode":"RW","persistent":{"size":1}}]}}"#,
             invalid,
-            "/networks(0)/mode",
-            &unsupported("a network mode other than host"),
+            "/container/volumes(0)/persistent",
+            &unsupported("a persistent volume"),
         ),
         (
-            r#"{"fetch":[{"uri":"x"}]}"#,
+            r#"{"fetch":[{"uri":"a b"}]}"#,
             invalid,
-            "/fetch",
-            &unsupported("fetch"),
+            "/fetch(0)/uri",
+            "URI has invalid syntax.",
         ),
-        (r#"{"uris":["x"]}"#, invalid, "/uris", &unsupported("uris")),
         (
             r#"{"readinessChecks":[{}]}"#,
             invalid,
@@ -547,14 +546,10 @@ fn refused_documents_and_the_exact_answer() {
 
 #[test]
 fn all_faults_of_a_document_are_told_at_once() {
-    let refusal = parse(
-        r#"{"id":"/A","cmd":"x","container":{"type":"MESOS"}}"#,
-        None,
-    )
-    .expect_err("three faults");
+    let refusal = parse(r#"{"id":"/A","cmd":"x","tty":true}"#, None).expect_err("three faults");
     let body: Value = serde_json::from_slice(&refusal.body).expect("JSON");
     let want = json!({ "message": "Object is not valid", "details": [
-        { "path": "/container", "errors": ["container is not supported by this release of Tepui"] },
+        { "path": "/tty", "errors": ["tty is not supported by this release of Tepui"] },
         { "path": "/id", "errors": [SEGMENT] },
         { "path": "/cmd", "errors": ["must not be an empty string"] },
     ]});

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::container::{self, Artifact, ContainerUpdate, Network};
 use super::{
     app::{CheckCommand, HealthProtocol, KillSelection, Protocol, UpgradeStrategy},
     reader::{Faults, Object, integer},
@@ -28,6 +29,10 @@ pub(crate) struct AppUpdate {
     pub(crate) accepted_resource_roles: Option<Vec<String>>,
     pub(crate) role: Option<String>,
     pub(crate) dependencies: Option<Vec<String>>,
+    pub(crate) container: Option<ContainerUpdate>,
+    pub(crate) networks: Option<Vec<Network>>,
+    pub(crate) fetch: Option<Vec<Artifact>>,
+    pub(crate) uris: Option<Vec<String>>,
     pub(crate) port_definitions: Option<Vec<PortUpdate>>,
     pub(crate) ports: Option<Vec<u16>>,
     pub(crate) require_ports: Option<bool>,
@@ -81,7 +86,7 @@ pub(crate) enum UnreachableUpdate {
     },
 }
 
-const PROTOCOLS: [(&str, Protocol); 3] = [
+pub(super) const PROTOCOLS: [(&str, Protocol); 3] = [
     ("tcp", Protocol::Tcp),
     ("udp", Protocol::Udp),
     ("udp,tcp", Protocol::Both),
@@ -131,6 +136,12 @@ impl AppUpdate {
             accepted_resource_roles: object.texts("acceptedResourceRoles", faults),
             role: object.text("role", faults),
             dependencies: object.texts("dependencies", faults),
+            container: object
+                .get("container")
+                .and_then(|value| container::read(value, object.path("container"), faults)),
+            networks: container::networks(&object, faults),
+            fetch: container::fetch(&object, faults),
+            uris: object.texts("uris", faults),
             port_definitions: object.array("portDefinitions", faults).map(|items| {
                 items
                     .into_iter()
@@ -178,11 +189,8 @@ impl AppUpdate {
             _ => false,
         };
         for key in [
-            "container",
             "check",
             "readinessChecks",
-            "fetch",
-            "uris",
             "ipAddress",
             "executorResources",
             "residency",
@@ -212,30 +220,6 @@ impl AppUpdate {
             self.not_built
                 .push((object.path("executor"), not_built("executor")));
         }
-        for (path, network) in object.array("networks", faults).unwrap_or_default() {
-            let Some(network) = Object::new(network, path, faults) else {
-                continue;
-            };
-            let modes = [
-                ("host", true),
-                ("container", false),
-                ("container/bridge", false),
-            ];
-            let host = network.choice("mode", &modes, faults);
-            let named = network.get("name").is_some()
-                || network.get("labels").is_some_and(|labels| !empty(labels));
-            if host == Some(true) && named {
-                self.not_built.push((
-                    network.path(""),
-                    "Host networks may not have names or labels".to_owned(),
-                ));
-            } else if host != Some(true) {
-                self.not_built.push((
-                    network.path("mode"),
-                    not_built("a network mode other than host"),
-                ));
-            }
-        }
         for (at, check) in self.health_checks.iter().flatten().enumerate() {
             if matches!(
                 check.protocol,
@@ -258,12 +242,12 @@ impl AppUpdate {
 }
 
 /// The message for a field that Marathon knows and this release does not build.
-fn not_built(what: &str) -> String {
+pub(super) fn not_built(what: &str) -> String {
     format!("{what} is not supported by this release of Tepui")
 }
 
 /// The message for what hides behind a feature of Marathon. The lonely parenthesis is Marathon's.
-fn feature(name: &str) -> String {
+pub(super) fn feature(name: &str) -> String {
     format!("Feature {name} is not enabled. Enable with --enable_features {name})")
 }
 

@@ -31,6 +31,7 @@ pub(crate) fn validate(
     }
     command(app, faults);
     ports(app, faults);
+    super::place::validate(app, faults);
     roles(app, old_role, setting, faults);
     if app.env.contains_key("") {
         faults.add("/env", "must not be empty");
@@ -74,7 +75,7 @@ pub(crate) fn validate(
     for (at, check) in app.health_checks.iter().enumerate() {
         let addressed = check.port_index.unwrap_or(0) as usize;
         let needs_port = check.protocol != super::HealthProtocol::Command && check.port.is_none();
-        if needs_port && addressed >= app.port_definitions.len() {
+        if needs_port && addressed >= app.ports().len() {
             let message = "Health check port indices must address an element of the ports array or container port mappings.";
             faults.add(format!("/healthChecks({at})"), message);
         }
@@ -138,7 +139,8 @@ fn valid_segment(segment: &str) -> bool {
 }
 
 fn command(app: &App, faults: &mut Faults) {
-    if app.cmd.is_some() != app.args.is_empty() {
+    let (shell, args) = (app.cmd.is_some(), !app.args.is_empty());
+    if (shell && args) || !(shell || args || app.container.is_some()) {
         faults.add(
             "/",
             "AppDefinition must either contain one of 'cmd' or 'args', and/or a 'container'.",
@@ -152,7 +154,7 @@ fn command(app: &App, faults: &mut Faults) {
 
 fn ports(app: &App, faults: &mut Faults) {
     let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
-    for (at, port) in app.port_definitions.iter().enumerate() {
+    for (at, port) in app.port_definitions.iter().flatten().enumerate() {
         if let Some(name) = &port.name {
             if !port_name(name) {
                 let message =
@@ -169,7 +171,7 @@ fn ports(app: &App, faults: &mut Faults) {
     }
 }
 
-fn port_name(name: &str) -> bool {
+pub(super) fn port_name(name: &str) -> bool {
     let letters = name
         .bytes()
         .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');

@@ -26,27 +26,23 @@ impl ServicePorts {
 
     /// Notes the ports of a definition that came to be.
     pub(crate) fn take(&mut self, app: &App) {
-        for definition in app
-            .port_definitions
-            .iter()
-            .filter(|definition| definition.port != 0)
-        {
-            *self.used.entry(definition.port).or_default() += 1;
-            self.free.remove(&definition.port);
+        for port in app.service_ports().into_iter().filter(|port| *port != 0) {
+            *self.used.entry(port).or_default() += 1;
+            self.free.remove(&port);
         }
     }
 
     /// Notes that a definition is no more.
     pub(crate) fn give_back(&mut self, app: &App) {
-        for definition in &app.port_definitions {
-            let Some(count) = self.used.get_mut(&definition.port) else {
+        for port in app.service_ports() {
+            let Some(count) = self.used.get_mut(&port) else {
                 continue;
             };
             *count -= 1;
             if *count == 0 {
-                self.used.remove(&definition.port);
-                if (self.min..=self.max).contains(&definition.port) {
-                    self.free.insert(definition.port);
+                self.used.remove(&port);
+                if (self.min..=self.max).contains(&port) {
+                    self.free.insert(port);
                 }
             }
         }
@@ -60,22 +56,11 @@ impl ServicePorts {
         old: Option<&App>,
         fresh: &mut BTreeSet<u16>,
     ) -> bool {
-        let wanted: BTreeSet<u16> = app
-            .port_definitions
-            .iter()
-            .map(|definition| definition.port)
-            .collect();
+        let wanted: BTreeSet<u16> = app.service_ports().into_iter().collect();
         let range = self.min..=self.max;
-        let reusable = old
-            .into_iter()
-            .flat_map(|app| &app.port_definitions)
-            .map(|definition| definition.port);
+        let reusable = old.into_iter().flat_map(App::service_ports);
         let mut reusable = reusable.filter(|port| range.contains(port) && !wanted.contains(port));
-        for definition in app
-            .port_definitions
-            .iter_mut()
-            .filter(|definition| definition.port == 0)
-        {
+        for service_port in app.service_ports_mut().filter(|port| **port == 0) {
             let lowest = || {
                 self.free
                     .iter()
@@ -86,7 +71,7 @@ impl ServicePorts {
                 return false;
             };
             fresh.insert(port);
-            definition.port = port;
+            *service_port = port;
         }
         true
     }

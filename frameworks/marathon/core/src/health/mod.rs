@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use crate::{
-    definition::{HealthCheck, HealthProtocol},
-    instance::HealthCheckResult,
+    definition::{App, HealthCheck, HealthProtocol, NetworkMode, PortSlot},
+    instance::{HealthCheckResult, Task},
     output::{CheckId, Probe, ProbeTarget},
     timestamp::Timestamp,
 };
@@ -110,12 +110,31 @@ pub(crate) fn aggregate(checks: &[CheckState]) -> Option<bool> {
     }
 }
 
-/// The port that a check addresses.
-pub(crate) fn port(check: &HealthCheck, ports: &[u16]) -> Option<u16> {
+/// The port that a check addresses within the task's own network.
+pub(crate) fn port(check: &HealthCheck, app: &App, ports: &[u16]) -> Option<u16> {
+    let index = check.port_index.unwrap_or(0) as usize;
+    let inside = |slot: &PortSlot<'_>| slot.container_port.filter(|port| *port != 0);
     check
         .port
         .filter(|port| *port != 0)
-        .or_else(|| ports.get(check.port_index.unwrap_or(0) as usize).copied())
+        .or_else(|| app.ports().get(index).and_then(inside))
+        .or_else(|| app.host_ports(ports).get(index).copied().flatten())
+}
+
+/// Where a check of Marathon's own reaches a task: the agent's address if a port of it leads there, the task's otherwise.
+fn endpoint(check: &HealthCheck, app: &App, host: &str, task: &Task) -> Option<(String, u16)> {
+    let index = check.port_index.unwrap_or(0) as usize;
+    let outside = app.host_ports(&task.ports).get(index).copied().flatten();
+    let own = app
+        .networks
+        .iter()
+        .any(|network| network.mode == NetworkMode::Container);
+    if own && outside.is_none() {
+        let address = task.addresses.first()?.ip_address.clone();
+        return Some((address, port(check, app, &task.ports)?));
+    }
+    let named = check.port.filter(|port| *port != 0);
+    Some((host.to_owned(), named.or(outside)?))
 }
 
 /// The path of an HTTP check, with its leading slash.
@@ -132,10 +151,11 @@ pub(crate) fn path(check: &HealthCheck) -> String {
 pub(crate) fn probe(
     id: CheckId,
     check: &HealthCheck,
-    task_id: &str,
+    app: &App,
     host: &str,
-    ports: &[u16],
+    task: &Task,
 ) -> Option<Probe> {
+    let (host, port) = endpoint(check, app, host, task)?;
     let http = |tls| ProbeTarget::Http {
         tls,
         path: path(check),
@@ -150,10 +170,10 @@ pub(crate) fn probe(
     let interval_ms = u64::from(check.interval_seconds) * 1000;
     Some(Probe {
         check: id,
-        task_id: task_id.to_owned(),
+        task_id: task.id.to_string(),
         target,
-        host: host.to_owned(),
-        port: port(check, ports)?,
+        host,
+        port,
         first_after_ms: interval_ms.min(5000),
         interval_ms,
         timeout_ms: u64::from(check.timeout_seconds) * 1000,

@@ -3,6 +3,7 @@
 //! An instance is kept when its task ends: it gets another one, with a higher incarnation. `goal` says what is wanted, `condition` what is.
 
 mod condition;
+mod container_info;
 mod kill_order;
 mod task_info;
 mod view;

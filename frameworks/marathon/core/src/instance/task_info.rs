@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use tepui_proto::mesos::{
     AgentId, CommandInfo, DiscoveryInfo, DurationInfo, Environment, HealthCheck as MesosCheck,
-    KillPolicy, Label, Labels, Port, Ports, Resource, TaskId, TaskInfo, discovery_info::Visibility,
-    environment::Variable, health_check,
+    KillPolicy, Label, Labels, Port, Ports, Resource, TaskId, TaskInfo, command_info,
+    discovery_info::Visibility, environment::Variable, health_check,
 };
 
 use super::{Agent, Instance, Task};
-use crate::definition::{App, HealthCheck, HealthProtocol};
+use crate::definition::{App, Artifact, Container, ContainerKind, HealthCheck, HealthProtocol};
 
 /// Names and values of labels beyond these lengths are left out of the environment.
 const MAX_LABEL_KEY: usize = 512 - "MARATHON_APP_LABEL_".len();
@@ -22,6 +22,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) prefix: &'a str,
     /// The top-level group of the app demands its role.
     pub(crate) enforces_role: bool,
+    /// `--mesos_bridge_name`.
+    pub(crate) bridge_name: &'a str,
 }
 
 /// The task to launch for `instance`, which already has its task and agent.
@@ -54,13 +56,15 @@ pub(crate) fn task_info(
                         .unwrap_or(i64::MAX),
                 }),
             }),
+        container: super::container_info::container_info(app, task, surroundings.bridge_name)
+            .map(Box::new),
         labels: (!app.labels.is_empty()).then(|| labels(&app.labels)),
         discovery: Some(Box::new(discovery(app, &task.ports))),
         health_check: app
             .health_checks
             .iter()
             .find(|check| check.protocol.is_mesos())
-            .map(|check| Box::new(mesos_check(check, &task.ports))),
+            .map(|check| Box::new(mesos_check(check, app, &task.ports))),
         ..TaskInfo::default()
     }
 }
@@ -75,11 +79,24 @@ fn command(app: &App, environment: BTreeMap<String, String>) -> CommandInfo {
         environment: Some(Environment {
             variables: environment.into_iter().map(variable).collect(),
         }),
-        shell: Some(app.args.is_empty()),
-        value: app.cmd.clone().or_else(|| app.args.first().cloned()),
+        shell: Some(app.cmd.is_some()),
+        value: app.cmd.clone().or_else(|| {
+            let first = app.args.first().cloned();
+            first.filter(|_| app.container.is_none())
+        }),
+        uris: app.fetch.iter().map(uri).collect(),
         arguments: app.args.clone(),
         user: app.user.clone(),
-        ..CommandInfo::default()
+    }
+}
+
+fn uri(artifact: &Artifact) -> command_info::Uri {
+    command_info::Uri {
+        value: artifact.uri.clone(),
+        executable: Some(artifact.executable),
+        extract: Some(artifact.extract),
+        cache: Some(artifact.cache),
+        output_file: artifact.dest_path.clone(),
     }
 }
 
@@ -102,6 +119,14 @@ fn environment(
     set("MESOS_TASK_ID", task_id.to_owned());
     set("MARATHON_APP_ID", app.id.to_string());
     set("MARATHON_APP_VERSION", app.version.to_string());
+    if let Some(Container {
+        kind: ContainerKind::Docker,
+        docker: Some(docker),
+        ..
+    }) = &app.container
+    {
+        set("MARATHON_APP_DOCKER_IMAGE", docker.image.clone());
+    }
     set("MARATHON_APP_RESOURCE_CPUS", format!("{:?}", app.cpus));
     set("MARATHON_APP_RESOURCE_MEM", format!("{:?}", app.mem));
     set("MARATHON_APP_RESOURCE_DISK", format!("{:?}", app.disk));
@@ -120,20 +145,17 @@ fn environment(
     }
     set("MARATHON_APP_LABELS", keys);
     set(&format!("{prefix}HOST"), host.to_owned());
-    for (at, (definition, port)) in app.port_definitions.iter().zip(ports).enumerate() {
+    for (at, port) in ports.iter().enumerate() {
         set(&format!("{prefix}PORT{at}"), port.to_string());
-        set(
-            &format!(
-                "{prefix}PORT_{}",
-                if definition.port == 0 {
-                    *port
-                } else {
-                    definition.port
-                }
-            ),
-            port.to_string(),
-        );
-        if let Some(name) = &definition.name {
+    }
+    for (slot, outside) in app.ports().iter().zip(app.host_ports(ports)) {
+        let declared = slot.container_port.unwrap_or(slot.service_port);
+        let Some(port) = outside.or(Some(declared).filter(|port| *port != 0)) else {
+            continue;
+        };
+        let number = if declared == 0 { port } else { declared };
+        set(&format!("{prefix}PORT_{number}"), port.to_string());
+        if let Some(name) = slot.name {
             set(
                 &format!("{prefix}PORT_{}", name.to_uppercase()),
                 port.to_string(),
@@ -186,19 +208,37 @@ fn labels(labels: &BTreeMap<String, String>) -> Labels {
 }
 
 fn discovery(app: &App, ports: &[u16]) -> DiscoveryInfo {
-    let ports = app
-        .port_definitions
-        .iter()
-        .zip(ports)
-        .flat_map(|(definition, port)| {
-            definition.protocol.each().iter().map(|protocol| Port {
-                number: u32::from(*port),
-                name: definition.name.clone(),
-                protocol: Some((*protocol).to_owned()),
-                labels: (!definition.labels.is_empty()).then(|| labels(&definition.labels)),
-                ..Port::default()
-            })
-        });
+    let slots = app.ports();
+    let allocated = app.host_ports(ports);
+    let ports = slots.iter().zip(allocated).flat_map(|(slot, outside)| {
+        let number = outside.or(slot.container_port).unwrap_or_default();
+        let mut own = slot.labels.clone();
+        if slot.container_port.is_some() {
+            let scope = if outside.is_some() {
+                "host"
+            } else {
+                "container"
+            };
+            own.insert("network-scope".to_owned(), scope.to_owned());
+            let named = slot.network_names.first().map(String::as_str);
+            let name = named.or(app
+                .networks
+                .first()
+                .and_then(|network| network.name.as_deref()));
+            if let Some(name) = name.filter(|_| outside.is_none()) {
+                own.insert("network-name".to_owned(), name.to_owned());
+            }
+        }
+        let own = (!own.is_empty()).then(|| labels(&own));
+        let port = move |protocol: &&'static str| Port {
+            number: u32::from(number),
+            name: slot.name.map(str::to_owned),
+            protocol: Some((*protocol).to_owned()),
+            labels: own.clone(),
+            ..Port::default()
+        };
+        slot.protocol.each().iter().map(port).collect::<Vec<_>>()
+    });
     DiscoveryInfo {
         visibility: Visibility::Framework.into(),
         name: Some(app.id.reversed()),
@@ -209,8 +249,8 @@ fn discovery(app: &App, ports: &[u16]) -> DiscoveryInfo {
     }
 }
 
-fn mesos_check(check: &HealthCheck, ports: &[u16]) -> MesosCheck {
-    let port = u32::from(crate::health::port(check, ports).unwrap_or_default());
+fn mesos_check(check: &HealthCheck, app: &App, ports: &[u16]) -> MesosCheck {
+    let port = u32::from(crate::health::port(check, app, ports).unwrap_or_default());
     let http = |scheme: &str| health_check::HttpCheckInfo {
         scheme: Some(scheme.to_owned()),
         port,

@@ -21,7 +21,7 @@ use tepui_proto::mesos::{Attribute, Offer, Resource};
 
 use crate::{
     config::{AcceptedRoles, Config},
-    definition::App,
+    definition::{App, PortDemand},
     instance::Agent,
 };
 
@@ -133,17 +133,9 @@ impl OfferState {
                 });
             }
         }
-        let ports = if app.require_ports {
-            let fixed: Vec<u16> = app
-                .port_definitions
-                .iter()
-                .map(|definition| definition.port)
-                .collect();
-            self.pool.has_ports(&fixed, accepted).then_some(fixed)
-        } else {
-            self.pool
-                .free_ports(app.port_definitions.len(), random, accepted)
-        };
+        let slots = app.ports();
+        let demands: Vec<PortDemand> = slots.iter().map(|slot| slot.demand).collect();
+        let ports = self.pool.find_ports(&demands, random, accepted);
         let Some(ports) = ports else {
             reasons.add(Reason::InsufficientPorts);
             return Err(reasons);

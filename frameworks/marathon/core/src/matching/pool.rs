@@ -6,6 +6,8 @@
 use tepui_model::resources::{Ranges, Scalar};
 use tepui_proto::mesos::{Resource, value};
 
+use crate::definition::PortDemand;
+
 /// One offered resource and how much of it is left.
 #[derive(Debug)]
 struct Lot {
@@ -105,10 +107,37 @@ impl Pool {
             .all(|port| self.ranges(accepted).any(|left| left.has(u64::from(*port))))
     }
 
-    /// Any ports: from a random one on in ascending order, round the end. None if there are too few.
+    /// A host port for each demand that wants one, in their order. None if some is not there.
+    pub(crate) fn find_ports(
+        &self,
+        demands: &[PortDemand],
+        random: u64,
+        accepted: impl Fn(&str) -> bool + Copy,
+    ) -> Option<Vec<u16>> {
+        let fixed = |demand: &PortDemand| match demand {
+            PortDemand::Fixed(port) => Some(*port),
+            PortDemand::Any | PortDemand::None => None,
+        };
+        let named: Vec<u16> = demands.iter().filter_map(fixed).collect();
+        if !self.has_ports(&named, accepted) {
+            return None;
+        }
+        let any = |demand: &&PortDemand| **demand == PortDemand::Any;
+        let count = demands.iter().filter(any).count();
+        let mut free = self
+            .free_ports(count, &named, random, accepted)?
+            .into_iter();
+        let wanted = demands.iter().filter(|demand| **demand != PortDemand::None);
+        wanted
+            .map(|demand| fixed(demand).or_else(|| free.next()))
+            .collect()
+    }
+
+    /// Any ports but `taken`: from a random one on in ascending order, round the end. None if there are too few.
     pub(crate) fn free_ports(
         &self,
         count: usize,
+        taken: &[u16],
         random: u64,
         accepted: impl Fn(&str) -> bool + Copy,
     ) -> Option<Vec<u16>> {
@@ -131,9 +160,12 @@ impl Pool {
             None
         };
         let start = random % total;
-        (0..count as u64)
-            .map(|step| at((start + step) % total))
-            .collect()
+        let found: Vec<u16> = (0..total)
+            .map_while(|step| at((start + step) % total))
+            .filter(|port| !taken.contains(port))
+            .take(count)
+            .collect();
+        (found.len() == count).then_some(found)
     }
 
     /// Cuts these ports out; they must be there.

@@ -46,12 +46,7 @@ impl Selection {
                     |body, (task, definition)| match definition {
                         None => write(body, &**task),
                         Some(definition) => {
-                            let service_ports = definition
-                                .app
-                                .port_definitions
-                                .iter()
-                                .map(|port| port.port)
-                                .collect();
+                            let service_ports = definition.app.service_ports();
                             write(
                                 body,
                                 &TaskView {
