@@ -24,7 +24,7 @@ pub(crate) struct Framework {
     pub(crate) tasks: BTreeMap<TaskKey, Arc<Shown<TaskSnapshot>>>,
     pub(crate) unreachable_tasks: BTreeMap<TaskKey, Arc<Shown<TaskSnapshot>>>,
     pub(crate) completed_tasks: BTreeMap<TaskKey, Arc<Shown<TaskSnapshot>>>,
-    pub(crate) executors: BTreeMap<(AgentId, ExecutorId), Arc<ExecutorSnapshot>>,
+    pub(crate) executors: BTreeMap<(AgentId, ExecutorId), Arc<Shown<ExecutorSnapshot>>>,
     pub(crate) offers: BTreeMap<OfferKey, Arc<OfferSnapshot>>,
     /// What was made of all this for readers since it last changed.
     made: Made,
@@ -75,7 +75,7 @@ impl Framework {
                 }
             }
             for executor in self.executors.values() {
-                for resource in &executor.info.resources {
+                for resource in &executor.object.info.resources {
                     used.add(resource);
                 }
             }
@@ -132,11 +132,11 @@ pub(crate) struct State {
     /// The number of the last published list that is in here.
     pub(crate) number: u64,
     pub(crate) agents: BTreeMap<AgentId, Arc<ShownAgent>>,
-    pub(crate) recovered_agents: BTreeMap<AgentId, Arc<mesos::AgentInfo>>,
+    pub(crate) recovered_agents: BTreeMap<AgentId, Arc<Shown<mesos::AgentInfo>>>,
     pub(crate) frameworks: BTreeMap<FrameworkId, Framework>,
     pub(crate) completed_frameworks: BTreeMap<FrameworkId, Framework>,
     pub(crate) inverse_offers: BTreeMap<OfferKey, Arc<InverseOfferSnapshot>>,
-    pub(crate) operations: BTreeMap<OperationKey, Arc<OperationSnapshot>>,
+    pub(crate) operations: BTreeMap<OperationKey, Arc<Shown<OperationSnapshot>>>,
     /// How many operations there were.
     pub(crate) operation_counts: OperationCounts,
     /// Only those that were set.
@@ -216,7 +216,7 @@ impl State {
         match change {
             Change::AgentRecovered(info) => {
                 if let Some(id) = info.id.as_ref().and_then(|id| AgentId::new(&id.value).ok()) {
-                    self.recovered_agents.insert(id, info);
+                    self.recovered_agents.insert(id, Shown::new(info));
                 }
             }
             Change::AgentAdded(agent) | Change::AgentUpdated(agent) => {
@@ -281,7 +281,7 @@ impl State {
                 {
                     framework
                         .executors
-                        .insert((executor.agent.clone(), id), executor);
+                        .insert((executor.agent.clone(), id), Shown::new(executor));
                 }
             }
             Change::ExecutorRemoved {
@@ -321,9 +321,9 @@ impl State {
                     &operation.operation,
                     self.operations
                         .get(&operation.key)
-                        .map(|known| &known.operation),
+                        .map(|known| &known.object.operation),
                 );
-                self.operations.insert(operation.key, operation);
+                self.operations.insert(operation.key, Shown::new(operation));
             }
             Change::OperationForgotten(key) => {
                 self.operations.remove(&key);

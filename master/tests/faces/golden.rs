@@ -4,13 +4,14 @@
 
 use std::path::Path;
 
+use prost::Message;
 use serde_json::{Value, json};
 use tepui_master::RunningMaster;
 use tepui_proto::mesos::{self, TaskState, TaskStatus};
 use tepui_proto::tepui::v1::{Pong, Register, RunTask, TaskUpdate, agent_message, master_message};
 
 use crate::conformance::{Agent, Form, Talk, frame};
-use crate::support::{Exchange, PATIENCE, get, master_with};
+use crate::support::{Exchange, PATIENCE, get, master_with, post};
 
 /// What stands where a time was: still a number, and of the same type.
 const TIME: f64 = 1.0;
@@ -589,7 +590,39 @@ async fn older_endpoints_answer_as_they_always_did() {
         }
     }
     assert!(different.is_empty(), "{}", different.join("\n"));
+    both_forms_say_the_same(&master).await;
     master.shutdown().await;
+}
+
+/// What is kept in JSON beside the objects, against what is made into protobuf for each request.
+async fn both_forms_say_the_same(master: &RunningMaster) {
+    for kind in [
+        "GET_STATE",
+        "GET_EXECUTORS",
+        "GET_OPERATIONS",
+        "GET_AGENTS",
+        "GET_FRAMEWORKS",
+        "GET_TASKS",
+    ] {
+        let ask = async |accept: &str| {
+            let headers = format!("\r\ncontent-type: application/json\r\naccept: {accept}");
+            let body = json!({ "type": kind }).to_string();
+            let answer = post(master, "/api/v1", &headers, body.as_bytes()).await;
+            assert_eq!(answer.status, 200, "{kind}: {}", answer.text());
+            answer
+        };
+        // Mesos' JSON has bare infinities, so that it is read as a message, too.
+        let text = ask("application/json").await;
+        let in_json: mesos::master::Response = tepui_proto::json::from_slice(&text.body)
+            .unwrap_or_else(|error| panic!("{kind}: {error}"));
+        let binary = ask("application/x-protobuf").await;
+        let message = mesos::master::Response::decode(&binary.body[..]).expect("a Response");
+        // What has its default value is written out in JSON, and left out in protobuf: both are written the same way.
+        let written = |message| String::from_utf8(tepui_proto::json::to_vec(message));
+        assert_eq!(written(&in_json), written(&message), "{kind}");
+        let nothing = format!("\"{}\":{{}}", kind.to_lowercase());
+        assert!(!text.text().contains(&nothing), "{kind} tells of something");
+    }
 }
 
 /// Where two texts part, with a little of what is around.

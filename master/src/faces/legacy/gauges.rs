@@ -24,10 +24,10 @@ fn operations(state: &State) -> Vec<Labelled> {
     let mut by_type_and_state = BTreeMap::<(String, String), (Kind, f64)>::new();
     let lower = |name: &str| name.trim_start_matches("OPERATION_").to_lowercase();
     for known in state.operations.values() {
-        let state = known.operation.latest_status.state();
+        let state = known.object.operation.latest_status.state();
         if is_passing(state) {
             let key = (
-                lower(known.operation.info.r#type().as_str_name()),
+                lower(known.object.operation.info.r#type().as_str_name()),
                 lower(state.as_str_name()),
             );
             by_type_and_state.entry(key).or_insert((Kind::Gauge, 0.0)).1 += 1.0;

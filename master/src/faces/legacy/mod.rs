@@ -122,7 +122,7 @@ pub(super) async fn state(face: Arc<Face>, asked: Asked) -> Response {
             json::list(
                 state.recovered_agents.values(),
                 pieces.text(),
-                |info, out| shapes::recovered_agent(info, out),
+                |info, out| shapes::recovered_agent(&info.object, out),
             );
             frameworks_members(&reign, state, |_| true, b',', pieces);
             pieces
@@ -259,7 +259,7 @@ fn framework_parts(master: &str, framework: &Framework) -> (Vec<u8>, Vec<u8>) {
     });
     after.extend_from_slice(b",\"executors\":");
     json::list(framework.executors.values(), &mut after, |executor, out| {
-        shapes::executor(executor, out)
+        shapes::executor(&executor.object, out)
     });
     json::members_after(&mut after, |object| {
         shapes::framework_end(&framework.shown.object, object);
@@ -293,7 +293,7 @@ pub(super) async fn slaves(face: Arc<Face>, asked: Asked) -> Response {
                     .iter()
                     .filter(|(id, _)| is_wanted(id.as_str()));
                 object.list("recovered_slaves", recovered, |(_, info), out| {
-                    shapes::recovered_agent(info, out)
+                    shapes::recovered_agent(&info.object, out)
                 });
             });
         });

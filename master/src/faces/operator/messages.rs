@@ -1,6 +1,6 @@
 //! What the view holds, as messages of the v1 operator API.
 
-use tepui_master_core::{AgentSnapshot, FrameworkSnapshot, Quota};
+use tepui_master_core::{AgentSnapshot, ExecutorSnapshot, FrameworkSnapshot, Quota};
 use tepui_model::resources::Scalar;
 use tepui_model::{Role, Time};
 use tepui_proto::mesos::master::response::{self, get_agents, get_executors, get_frameworks};
@@ -48,7 +48,7 @@ pub(super) fn agents(state: &State) -> response::GetAgents {
         recovered_agents: state
             .recovered_agents
             .values()
-            .map(|info| (**info).clone())
+            .map(|shown| (*shown.object).clone())
             .collect(),
     }
 }
@@ -107,7 +107,7 @@ pub(super) fn framework(
     let of_executors = framework
         .executors
         .values()
-        .flat_map(|executor| executor.info.resources.iter());
+        .flat_map(|executor| executor.object.info.resources.iter());
     get_frameworks::Framework {
         allocated_resources: summed(of_tasks.chain(of_executors)),
         offered_resources: offers
@@ -149,18 +149,23 @@ pub(super) fn frameworks(master: &str, state: &State) -> response::GetFrameworks
     }
 }
 
+/// One executor.
+pub(super) fn executor(executor: &ExecutorSnapshot) -> get_executors::Executor {
+    get_executors::Executor {
+        executor_info: (*executor.info).clone(),
+        agent_id: mesos::AgentId {
+            value: executor.agent.as_str().to_owned(),
+        },
+    }
+}
+
 /// GET_EXECUTORS
 pub(super) fn executors(state: &State) -> response::GetExecutors {
     let executors = state
         .frameworks
         .values()
         .flat_map(|framework| framework.executors.values())
-        .map(|executor| get_executors::Executor {
-            executor_info: (*executor.info).clone(),
-            agent_id: mesos::AgentId {
-                value: executor.agent.as_str().to_owned(),
-            },
-        });
+        .map(|shown| executor(&shown.object));
     response::GetExecutors {
         executors: executors.collect(),
         orphan_executors: Vec::new(),
@@ -263,7 +268,7 @@ pub(super) fn operations(state: &State) -> response::GetOperations {
         operations: state
             .operations
             .values()
-            .map(|known| known.operation.clone())
+            .map(|known| known.object.operation.clone())
             .collect(),
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use tepui_http::negotiate::{Format, accepts_gzip};
-use tepui_master_core::AgentSnapshot;
+use tepui_master_core::{AgentSnapshot, ExecutorSnapshot, OperationSnapshot};
 use tepui_proto::mesos::master::{Call, Response as Message, call, response};
 use tepui_proto::mesos::{Flag, Metric, VersionInfo};
 
@@ -169,6 +169,18 @@ async fn answer(
             plain(Message {
                 get_master: Some(get_master),
                 ..of(response::Type::GetMaster)
+            })
+        }
+        T::GetExecutors if format == Format::Json => {
+            let kind = response::Type::GetExecutors;
+            in_json(asked, kind, "get_executors", |pieces| {
+                reign.view.read(|state| executors_json(state, pieces));
+            })
+        }
+        T::GetOperations if format == Format::Json => {
+            let kind = response::Type::GetOperations;
+            in_json(asked, kind, "get_operations", |pieces| {
+                reign.view.read(|state| operations_json(state, pieces));
             })
         }
         T::GetExecutors => {
@@ -361,7 +373,7 @@ fn agents_json(state: &State, pieces: &mut Pieces) {
     let recovered = state
         .recovered_agents
         .values()
-        .map(|info| Piece::Bytes(tepui_proto::json::to_vec(&**info).into()));
+        .map(|info| Piece::Bytes(info.v1(tepui_proto::json::write).clone()));
     lists(
         pieces,
         [
@@ -369,6 +381,28 @@ fn agents_json(state: &State, pieces: &mut Pieces) {
             ("recovered_agents", &mut { recovered }),
         ],
     );
+}
+
+/// Appends a GetExecutors.
+fn executors_json(state: &State, pieces: &mut Pieces) {
+    let write = |executor: &ExecutorSnapshot, out: &mut Vec<u8>| {
+        tepui_proto::json::write(&messages::executor(executor), out);
+    };
+    let all = state.frameworks.values();
+    let mut all = all
+        .flat_map(|framework| framework.executors.values())
+        .map(|executor| Piece::Bytes(executor.v1(write).clone()));
+    lists(pieces, [("executors", &mut all)]);
+}
+
+/// Appends a GetOperations.
+fn operations_json(state: &State, pieces: &mut Pieces) {
+    let write = |known: &OperationSnapshot, out: &mut Vec<u8>| {
+        tepui_proto::json::write(&known.operation, out);
+    };
+    let all = state.operations.values();
+    let mut all = all.map(|known| Piece::Bytes(known.v1(write).clone()));
+    lists(pieces, [("operations", &mut all)]);
 }
 
 /// Appends a GetFrameworks.
@@ -395,10 +429,9 @@ fn frameworks_json(master: &str, state: &State, pieces: &mut Pieces) {
 fn state_json(master: &str, state: &State, pieces: &mut Pieces) {
     pieces.text().extend_from_slice(b"{\"get_tasks\":");
     tasks_json(state, pieces);
-    let text = pieces.text();
-    text.extend_from_slice(b",\"get_executors\":");
-    tepui_proto::json::write(&messages::executors(state), text);
-    text.extend_from_slice(b",\"get_frameworks\":");
+    pieces.text().extend_from_slice(b",\"get_executors\":");
+    executors_json(state, pieces);
+    pieces.text().extend_from_slice(b",\"get_frameworks\":");
     frameworks_json(master, state, pieces);
     pieces.text().extend_from_slice(b",\"get_agents\":");
     agents_json(state, pieces);

@@ -89,6 +89,15 @@ impl Target {
     /// What operators see, without what comes and goes by itself.
     async fn state(&self) -> Value {
         let mut state = get(&self.master, "/state").await.json();
+        let agents = state["slaves"].as_array().into_iter().flatten();
+        if agents
+            .into_iter()
+            .any(|agent| agent["drain_info"]["state"] == "DRAINING")
+        {
+            // That it has drained, or is gone then, is written by itself, and begun before its drain was answered.
+            self.written().await;
+            state = get(&self.master, "/state").await.json();
+        }
         // Frameworks that have hung up go when their time is up.
         state["completed_frameworks"].take();
         if let Some(frameworks) = state["frameworks"].as_array_mut() {
@@ -104,6 +113,21 @@ impl Target {
             agent["offered_resources_full"].take();
         }
         state
+    }
+
+    /// Waits until the registry has answered all writes.
+    async fn written(&self) {
+        let quiet = async {
+            loop {
+                let metrics = get(&self.master, "/metrics/snapshot").await.json();
+                if metrics["registrar/queued_operations"].as_f64() == Some(0.0) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let written = tokio::time::timeout(PATIENCE, quiet).await;
+        assert!(written.is_ok(), "writes to the registry do not end");
     }
 
     /// An offer that the framework holds, if it does.
