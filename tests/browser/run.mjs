@@ -263,6 +263,28 @@ const cases = {
     await until("Marathon has forgotten it", async () => (await fetch(`${MARATHON}/apps${APP}`)).status === 404);
     await page.context().close();
   },
+
+  "an agent is deactivated and drained by buttons, and comes back": async () => {
+    const { slaves } = await json(`${BASE}/slaves`);
+    const id = slaves[0].id;
+    const page = await open({}, `${BASE}/#/agents/${id}`);
+    const dialog = page.getByRole("dialog");
+    const button = (where, name) => where.getByRole("button", { name, exact: true });
+    const ordered = async (name, shown) => {
+      await button(page, name).click();
+      if (name === "Drain") await dialog.getByRole("spinbutton").fill("1");
+      await button(dialog, name).click();
+      await dialog.waitFor({ state: "detached" });
+      await page.getByText(shown, { exact: true }).waitFor();
+    };
+    await ordered("Deactivate", "Deactivated");
+    await ordered("Reactivate", "Active");
+    await ordered("Drain", "Drained");
+    const told = await json(`${BASE}/slaves?slave_id=${id}`);
+    assert.equal(told.slaves[0].drain_info.config.max_grace_period.nanoseconds, 60e9);
+    await ordered("Reactivate", "Active");
+    await page.context().close();
+  },
 };
 
 let failed = 0;

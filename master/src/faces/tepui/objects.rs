@@ -20,7 +20,8 @@ fn amounts(object: &mut Object<'_>, key: &str, resources: &Resources) {
     );
 }
 
-/// `{id, hostname, port, active, connected, deactivated, version, registered, total, used, offered, attributes}`
+/// `{id, hostname, port, active, connected, deactivated, drain?: {state, since, grace?, mark_gone}, version, registered, total, used, offered,
+/// attributes}`; times and the bound on grace periods in seconds.
 pub(super) fn agent(agent: &AgentSnapshot, out: &mut Vec<u8>) {
     json::object(out, |object| {
         object.string("id", agent.id.as_str());
@@ -29,6 +30,18 @@ pub(super) fn agent(agent: &AgentSnapshot, out: &mut Vec<u8>) {
         object.boolean("active", agent.active());
         object.boolean("connected", agent.connected);
         object.boolean("deactivated", agent.deactivated);
+        if let Some(drain) = &agent.drain {
+            object.object("drain", |object| {
+                object.string("state", drain.state().as_str_name());
+                if let Some(since) = agent.drain_started_at {
+                    object.double("since", since.as_secs_f64());
+                }
+                if let Some(grace) = &drain.config.max_grace_period {
+                    object.double("grace", grace.nanoseconds as f64 / 1e9);
+                }
+                object.boolean("mark_gone", drain.config.mark_gone.unwrap_or_default());
+            });
+        }
         object.string("version", &agent.version);
         object.double(
             "registered",

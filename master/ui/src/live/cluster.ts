@@ -13,6 +13,8 @@ export interface Agent {
   active: boolean;
   connected: boolean;
   deactivated: boolean;
+  /** By an operator's order; `since` and `grace`, the bound on grace periods, in seconds. */
+  drain?: { state: "DRAINING" | "DRAINED"; since?: number; grace?: number; mark_gone: boolean };
   version: string;
   registered: number;
   total: Amounts;

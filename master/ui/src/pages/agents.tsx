@@ -1,18 +1,21 @@
 // Agents: who they are, how full they are, what runs on them.
 
+import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { ask } from "../api";
+import { ask, send } from "../api";
 import { mebibytes } from "../format";
 import { cluster, clusterTopic } from "../live";
 import type { Agent } from "../live/cluster";
 import { useTopics } from "../live/store";
-import { Ago, amountsText, Badge, Empty, Facts, Head, Id, MiniBar, ResourceBars } from "../parts/small";
+import { Ago, amountsText, Badge, Dialog, Empty, Facts, Head, Id, MiniBar, ResourceBars } from "../parts/small";
 import { Table } from "../parts/table";
 import { TaskList, compareTasks } from "../parts/tasklist";
 import { link } from "../router";
 import { OfferTable } from "./offers";
 
 export function AgentState({ agent }: { agent: Agent }) {
+  if (agent.drain?.state === "DRAINING") return <Badge tone="warn">Draining</Badge>;
+  if (agent.drain) return <Badge tone="idle">Drained</Badge>;
   if (agent.deactivated) return <Badge tone="idle">Deactivated</Badge>;
   if (!agent.connected) return <Badge tone="warn">Disconnected</Badge>;
   return agent.active ? <Badge tone="good">Active</Badge> : <Badge tone="warn">Inactive</Badge>;
@@ -50,6 +53,7 @@ export function AgentPage({ id }: { id: string }) {
   useTopics(clusterTopic);
   const agent = cluster.now.agents.get(id);
   const [more, setMore] = useState<Reserved | null>(null);
+  const [ordering, setOrdering] = useState<Order | null>(null);
   const there = agent !== undefined;
   const total = agent?.total.join();
   useEffect(() => {
@@ -70,7 +74,17 @@ export function AgentPage({ id }: { id: string }) {
   const reservations = Object.entries(more?.reserved_resources ?? {});
   return (
     <>
-      <Head title={`${agent.hostname}:${agent.port}`} above={["Agents", link("agents")]} note={<AgentState agent={agent} />} />
+      <Head title={`${agent.hostname}:${agent.port}`} above={["Agents", link("agents")]} note={<AgentState agent={agent} />}>
+        {agent.deactivated ? (
+          <button type="button" onClick={() => setOrdering("reactivate")}>Reactivate</button>
+        ) : (
+          <>
+            <button type="button" onClick={() => setOrdering("deactivate")}>Deactivate</button>
+            <button type="button" class="danger" onClick={() => setOrdering("drain")}>Drain</button>
+          </>
+        )}
+      </Head>
+      {agent.drain && <p class="notice">{drainText(agent.drain)}</p>}
       <div class="columns">
         <section class="card">
           <h2>Resources</h2>
@@ -100,7 +114,62 @@ export function AgentPage({ id }: { id: string }) {
         <h2>Tasks <span class="dim">{tasks.length.toLocaleString("en")}</span></h2>
         {tasks.length === 0 ? <Empty>No task runs here or has run here lately.</Empty> : <TaskList tasks={tasks} order="newest" brief="agent" />}
       </section>
+      {ordering && <Orders agent={agent} order={ordering} onClose={() => setOrdering(null)} />}
     </>
+  );
+}
+
+type Order = "drain" | "deactivate" | "reactivate";
+
+function drainText(drain: NonNullable<Agent["drain"]>): ComponentChildren {
+  const then = drain.mark_gone ? " Then it is marked gone for ever." : "";
+  if (drain.state === "DRAINED") return <>Nothing runs here any more: the agent has drained. It gets no offers until it is reactivated.</>;
+  if (drain.grace === undefined || drain.since === undefined) {
+    return <>Its tasks are being killed with the grace that each of them asks for; it gets no offers.{then}</>;
+  }
+  const until = new Date((drain.since + drain.grace) * 1000).toLocaleTimeString();
+  return <>Its tasks are being killed; the grace of the last of them ends about {until}. It gets no offers.{then}</>;
+}
+
+const ORDERS = {
+  drain: { title: "Drain this agent?", what: "It gets no offers any more, and its tasks are killed. Frameworks may start them again on other agents.", call: "DRAIN_AGENT" },
+  deactivate: { title: "Deactivate this agent?", what: "It gets no offers any more; what runs on it goes on.", call: "DEACTIVATE_AGENT" },
+  reactivate: { title: "Reactivate this agent?", what: "Its resources are offered again.", call: "REACTIVATE_AGENT" },
+} as const;
+
+function Orders({ agent, order, onClose }: { agent: Agent; order: Order; onClose: () => void }) {
+  const [problem, setProblem] = useState("");
+  const [busy, setBusy] = useState(false);
+  const [minutes, setMinutes] = useState("");
+  const { title, what, call } = ORDERS[order];
+  const give = async (): Promise<void> => {
+    setBusy(true);
+    const body: Record<string, unknown> = { agent_id: { value: agent.id } };
+    if (order === "drain" && minutes.trim() !== "") body.max_grace_period = { seconds: Math.round(Number(minutes) * 60) };
+    try {
+      await send("POST", "api/v1", JSON.stringify({ type: call, [call.toLowerCase()]: body }));
+      onClose();
+    } catch (error) {
+      setProblem((error as Error).message);
+      setBusy(false);
+    }
+  };
+  return (
+    <Dialog title={title} onClose={onClose}>
+      <p><b>{agent.hostname}:{agent.port}</b></p>
+      <p>{what}</p>
+      {order === "drain" && (
+        <label class="field">
+          At most so many minutes of grace for a task (empty: as long as it asks for)
+          <input type="number" min="0" step="any" value={minutes} onInput={(event) => setMinutes(event.currentTarget.value)} />
+        </label>
+      )}
+      {problem && <p class="problem" role="alert">{problem}</p>}
+      <div class="dialog-actions">
+        <button type="button" onClick={onClose}>Cancel</button>
+        <button type="button" class={order === "drain" ? "danger" : "primary"} disabled={busy} onClick={() => void give()}>{order === "drain" ? "Drain" : order === "deactivate" ? "Deactivate" : "Reactivate"}</button>
+      </div>
+    </Dialog>
   );
 }
 

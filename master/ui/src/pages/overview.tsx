@@ -98,7 +98,7 @@ function Attention() {
   const lines: { key: string; what: ComponentChildren }[] = [];
   for (const agent of cluster.now.agents.values()) {
     if (agent.active) continue;
-    const why = agent.deactivated ? "is deactivated" : agent.connected ? "is not active" : "is disconnected";
+    const why = agent.drain ? (agent.drain.state === "DRAINED" ? "has drained" : "is draining") : agent.deactivated ? "is deactivated" : agent.connected ? "is not active" : "is disconnected";
     lines.push({ key: agent.id, what: <><Dot tone="warn" /><span>Agent <a href={link("agents", agent.id)}>{agent.hostname}</a> {why}</span></> });
   }
   for (const framework of cluster.now.frameworks.values()) {
