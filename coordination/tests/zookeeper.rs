@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tepui_coordination::{
-    Candidate, Connection, Detector, Election, LeaderInfo, Leadership, Store, StoreError,
+    Candidate, Connection, Detector, Election, Expect, LeaderInfo, Leadership, Store, StoreError,
     Transaction, ZooKeeper, ZooKeeperOptions, ZooKeeperStore,
 };
 use tepui_tests::zookeeper::Ensemble;
@@ -201,7 +201,7 @@ async fn fifty_thousand_entries_load_fast() {
     for batch in (0..50_000).collect::<Vec<u32>>().chunks(5000) {
         let commits = batch.chunks(100).map(|some| {
             store.commit(some.iter().fold(Transaction::new(1), |t, n| {
-                t.put(format!("agents/S{n}"), value.clone())
+                t.put_if(format!("agents/S{n}"), value.clone(), Expect::Absent)
             }))
         });
         for outcome in futures::future::join_all(commits).await {

@@ -9,6 +9,7 @@
 
 mod layout;
 mod read;
+mod seen;
 mod write;
 
 use std::sync::Arc;

@@ -127,7 +127,10 @@ mod tests {
             .put_if("a/both", "x", Expect::Absent)
             .delete("a/both");
         let missing = |cautious| seen.missing(asked.operations.iter(), cautious);
-        assert_eq!(missing(false), ["a/any", "a/both", "a/checked", "a/deleted"]);
+        assert_eq!(
+            missing(false),
+            ["a/any", "a/both", "a/checked", "a/deleted"]
+        );
         let all = ["a/any", "a/both", "a/checked", "a/deleted", "a/new"];
         assert_eq!(missing(true), all);
     }

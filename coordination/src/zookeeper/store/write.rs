@@ -1,6 +1,9 @@
 //! Writing: one batch after the other, each as one multi-operation.
+//!
+//! A writer remembers what it has read and written (`seen`), so that a batch usually takes one request, and reads nothing. That is as safe
+//! as reading: every writer changes the head, and the multi-operation demands the head that the memory belongs to.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +12,7 @@ use tokio::sync::Mutex;
 use zookeeper_client::{Client, CreateMode, Error as ZkError, MultiWriteError};
 
 use super::layout::{Content, HeadNode, ValueNode, decode_name};
+use super::seen::{Kept, Seen};
 use super::{Attempt, Keeper};
 use crate::store::{Batch, Effect, Plan, StoreError, Submission, Version, plan};
 use crate::zookeeper::Fault;
@@ -27,7 +31,12 @@ pub(super) struct Writer {
     batch: Batch,
     /// Directories that are known to exist. Bounded by 256 a collection, and large values' keys.
     known: Mutex<HashSet<String>>,
+    /// What this writer knows of the store; nothing while it is not sure.
+    seen: Mutex<Option<Seen>>,
 }
+
+/// What submitters are told, and whether the leader is a new one.
+type Told = Result<(Vec<Result<Version, StoreError>>, bool), StoreError>;
 
 /// An attempt whose answer may have been lost.
 struct Sent {
@@ -42,6 +51,7 @@ impl Writer {
             keeper,
             batch,
             known: Mutex::default(),
+            seen: Mutex::default(),
         }
     }
 
@@ -89,94 +99,121 @@ impl Writer {
         Ok(outcomes)
     }
 
-    /// Reads, decides and writes once. The inner result is for the submitters, whatever the connection does.
-    #[allow(clippy::type_complexity)]
+    /// Decides and writes once. The inner result is for the submitters, whatever the connection does.
     async fn attempt(
         &self,
         client: &Client,
         submissions: &[Submission],
         sent: &Mutex<Vec<Sent>>,
-    ) -> Result<Attempt<Result<(Vec<Result<Version, StoreError>>, bool), StoreError>>, Fault> {
+    ) -> Result<Attempt<Told>, Fault> {
+        // It is put back when it has proved true.
+        let remembered = self.seen.lock().await.take();
+        if let Some(seen) = remembered.filter(|_| sent.try_lock().is_ok_and(|sent| sent.is_empty()))
+            && let Some(told) = self.decide(client, submissions, sent, seen, false).await?
+        {
+            return Ok(told);
+        }
         let keeper = &*self.keeper;
-        let keys: BTreeSet<&str> = submissions
-            .iter()
-            .flat_map(|s| &s.transaction.operations)
-            .map(|operation| operation.key())
-            .collect();
-        let paths: Vec<(&str, String)> = keys
-            .into_iter()
-            .map(|key| (key, keeper.layout.node(key)))
-            .collect();
-        // The head is asked for first: what is then read is at least as new, and if it is newer the write will fail.
+        // The head is read first: what is then read is at least as new, and if it is newer the write will fail.
         let head_path = keeper.layout.head();
         let synced = client.sync(&head_path);
         let head = client.get_data(&head_path);
-        let asked: Vec<_> = paths
-            .iter()
-            .map(|(key, path)| (*key, client.get_data(path)))
-            .collect();
         keeper.zookeeper.bounded(synced).await?;
         let (content, stat) = keeper.zookeeper.bounded(head).await?;
         let head = match HeadNode::decode(&content, &keeper.layout.root) {
             Ok(head) => head,
             Err(error) => return Ok(Attempt::Done(Err(error))),
         };
-        let mut sent = sent.lock().await;
-        if let Some(heard) = sent.iter().position(|sent| sent.id == head.last) {
+        let mut earlier = sent.lock().await;
+        if let Some(heard) = earlier.iter().position(|sent| sent.id == head.last) {
             let Sent {
                 outcomes,
                 takes_over,
                 ..
-            } = sent.swap_remove(heard);
+            } = earlier.swap_remove(heard);
             return Ok(Attempt::Done(Ok((outcomes, takes_over))));
         }
-        let mut current = BTreeMap::new();
-        for (key, answer) in asked {
-            match keeper.zookeeper.bounded(answer).await {
-                Ok((content, _)) => {
-                    let Some(node) = ValueNode::decode(content) else {
-                        let error = keeper
-                            .failed(format!("the node of '{key}' was not written by a store"));
-                        return Ok(Attempt::Done(Err(error)));
-                    };
-                    current.insert(key, node);
-                }
-                Err(Fault::Refused(ZkError::NoNode)) => {}
-                Err(fault) => return Err(fault),
+        drop(earlier);
+        let seen = Seen::new(head.head(), stat.version);
+        let told = self.decide(client, submissions, sent, seen, true).await?;
+        Ok(told.unwrap_or(Attempt::Done(Ok((Vec::new(), false)))))
+    }
+
+    /// Decides on what is known, after reading what is missing of it, and writes. `None` if nothing would be written because of what is
+    /// only remembered: refusals are told of what is so now.
+    async fn decide(
+        &self,
+        client: &Client,
+        submissions: &[Submission],
+        sent: &Mutex<Vec<Sent>>,
+        mut seen: Seen,
+        fresh: bool,
+    ) -> Result<Option<Attempt<Told>>, Fault> {
+        let keeper = &*self.keeper;
+        let operations = submissions.iter().flat_map(|it| &it.transaction.operations);
+        let missing = seen.missing(operations, fresh);
+        if !missing.is_empty() {
+            let synced = client.sync(&keeper.layout.root);
+            let paths: Vec<(String, String)> = missing
+                .into_iter()
+                .map(|key| (key.to_owned(), keeper.layout.node(key)))
+                .collect();
+            let asked: Vec<_> = paths
+                .iter()
+                .map(|(key, path)| (key, client.get_data(path)))
+                .collect();
+            keeper.zookeeper.bounded(synced).await?;
+            for (key, answer) in asked {
+                let kept = match keeper.zookeeper.bounded(answer).await {
+                    Ok((content, _)) => {
+                        let Some(node) = ValueNode::decode(content) else {
+                            let error = keeper
+                                .failed(format!("the node of '{key}' was not written by a store"));
+                            return Ok(Some(Attempt::Done(Err(error))));
+                        };
+                        Some(Kept::from(node))
+                    }
+                    Err(Fault::Refused(ZkError::NoNode)) => None,
+                    Err(fault) => return Err(fault),
+                };
+                seen.note(key.clone(), kept);
             }
         }
         let plan = plan(
-            head.head(),
+            seen.head,
             submissions.iter().map(|s| &s.transaction),
-            |key| current.get(key).map(|node| node.version),
+            |key| seen.get(key).map(|kept| kept.version),
         );
         if !plan.writes() {
-            return Ok(Attempt::Done(Ok((plan.outcomes, false))));
+            let told = Attempt::Done(Ok((plan.outcomes, false)));
+            return Ok(fresh.then_some(told));
         }
-        let takes_over = plan.head.epoch > head.head().epoch;
+        let takes_over = plan.head.epoch > seen.head.epoch;
         let id = uuid::Uuid::new_v4().simple().to_string();
-        sent.push(Sent {
+        sent.lock().await.push(Sent {
             id: id.clone(),
             outcomes: plan.outcomes.clone(),
             takes_over,
         });
-        match self
-            .commit(client, &plan, &id, stat.version, &current)
-            .await?
-        {
-            Attempt::Done(()) => Ok(Attempt::Done(Ok((plan.outcomes, takes_over)))),
-            Attempt::Again(fault) => Ok(Attempt::Again(fault)),
-        }
+        let written = self.commit(client, &plan, &id, &seen).await?;
+        Ok(Some(match written {
+            Attempt::Done(written) => {
+                seen.advance(plan.head, written);
+                *self.seen.lock().await = Some(seen);
+                Attempt::Done(Ok((plan.outcomes, takes_over)))
+            }
+            Attempt::Again(fault) => Attempt::Again(fault),
+        }))
     }
 
+    /// Writes a plan if the store is as it was seen. What the keys are then.
     async fn commit(
         &self,
         client: &Client,
         plan: &Plan,
         id: &str,
-        head_version: i32,
-        current: &BTreeMap<&str, ValueNode>,
-    ) -> Result<Attempt<()>, Fault> {
+        seen: &Seen,
+    ) -> Result<Attempt<Vec<(String, Option<Kept>)>>, Fault> {
         let keeper = &*self.keeper;
         let options = keeper.zookeeper.private_node(CreateMode::Persistent);
         let chunked = chunked(&plan.effects);
@@ -184,11 +221,12 @@ impl Writer {
         writer.add_set_data(
             &keeper.layout.head(),
             &HeadNode::new(plan.head, id).encode(),
-            Some(head_version),
+            Some(seen.head_version),
         )?;
+        let mut written = Vec::with_capacity(plan.effects.len());
         for (key, effect) in &plan.effects {
             let path = keeper.layout.node(key);
-            let before = current.get(key.as_str());
+            let before = seen.get(key);
             match effect {
                 Effect::Put { value, version } => {
                     self.make_directory(client, keeper.layout.bucket(key))
@@ -201,21 +239,22 @@ impl Writer {
                     let node = ValueNode {
                         version: *version,
                         content,
-                    }
-                    .encode();
+                    };
+                    let encoded = node.encode();
                     match before {
-                        Some(_) => writer.add_set_data(&path, &node, None)?,
-                        None => writer.add_create(&path, &node, &options)?,
+                        Some(_) => writer.add_set_data(&path, &encoded, None)?,
+                        None => writer.add_create(&path, &encoded, &options)?,
                     }
+                    written.push((key.clone(), Some(Kept::from(node))));
                 }
-                Effect::Delete if before.is_some() => writer.add_delete(&path, None)?,
-                Effect::Delete => {}
+                Effect::Delete => {
+                    if before.is_some() {
+                        writer.add_delete(&path, None)?;
+                    }
+                    written.push((key.clone(), None));
+                }
             }
-            if let Some(ValueNode {
-                content: Content::Chunks { id, count },
-                ..
-            }) = before
-            {
+            if let Some((id, count)) = before.and_then(|before| before.chunks.as_deref()) {
                 for number in 0..*count {
                     writer.add_delete(&keeper.layout.chunk(key, id, number), None)?;
                 }
@@ -224,7 +263,7 @@ impl Writer {
         match tokio::time::timeout(keeper.zookeeper.options().session_timeout, writer.commit())
             .await
         {
-            Ok(Ok(_)) => Ok(Attempt::Done(())),
+            Ok(Ok(_)) => Ok(Attempt::Done(written)),
             Ok(Err(MultiWriteError::RequestFailed { source })) => Err(Fault::Refused(source)),
             // Somebody else has written, or removed a directory: what was read no longer holds.
             Ok(Err(MultiWriteError::OperationFailed { source, .. })) => {
