@@ -191,7 +191,13 @@ impl Master {
             }
         }
         // Oldest first, as they are forgotten.
+        // Being gone is for ever, whatever else an older version may have left in the store.
+        for (id, _) in &registry.gone {
+            master.recovered.swap_remove(id);
+        }
+        let gone: BTreeSet<&AgentId> = registry.gone.iter().map(|(id, _)| id).collect();
         let mut unreachable = registry.unreachable;
+        unreachable.retain(|agent| !gone.contains(&agent.id));
         unreachable.sort_by_key(|agent| agent.since);
         for agent in unreachable {
             master.unreachable.insert(agent.id.clone(), agent);

@@ -21,7 +21,7 @@ use crate::stores::Waiting;
 /// Where an agent is known from, with what has to be stored of it.
 enum Known {
     Here(mesos::AgentInfo),
-    Unreachable(Time),
+    Unreachable(Time, Box<str>),
 }
 
 impl Master {
@@ -116,7 +116,8 @@ impl Master {
         } else if let Some(agent) = self.recovered.get(id) {
             (Known::Here(agent.info.clone()), agent.orders())
         } else if let Some(agent) = self.unreachable.get(id) {
-            (Known::Unreachable(agent.since), agent.orders())
+            let known = Known::Unreachable(agent.since, agent.hostname.clone());
+            (known, agent.orders())
         } else {
             let why = format!("No agent found with specified ID {id}");
             return Err(refused(400, why));
@@ -147,8 +148,8 @@ impl Master {
             Known::Here(info) => {
                 RegistryOperation::Admit(Box::new(AdmittedAgent::new(info, orders.clone())))
             }
-            Known::Unreachable(since) => RegistryOperation::MarkUnreachable(Box::new(
-                UnreachableAgent::new(id.clone(), since, orders.clone()),
+            Known::Unreachable(since, hostname) => RegistryOperation::MarkUnreachable(Box::new(
+                UnreachableAgent::new(id.clone(), since, hostname, orders.clone()),
             )),
         };
         let waiting = Waiting::Orders {
@@ -185,7 +186,8 @@ impl Master {
         } else if let Some(agent) = self.recovered.get_mut(id) {
             *agent = AdmittedAgent::new(std::mem::take(&mut agent.info), orders);
         } else if let Some(agent) = self.unreachable.get_mut(id) {
-            *agent = UnreachableAgent::new(id.clone(), agent.since, orders);
+            let hostname = std::mem::take(&mut agent.hostname);
+            *agent = UnreachableAgent::new(id.clone(), agent.since, hostname, orders);
         }
     }
 

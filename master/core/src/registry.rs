@@ -41,6 +41,8 @@ pub struct UnreachableAgent {
     pub id: AgentId,
     /// Since when.
     pub since: Time,
+    /// The host that it registered; empty if an older version wrote the entry.
+    pub hostname: Box<str>,
     /// As in [`AdmittedAgent`].
     pub deactivated: bool,
     /// As in [`AdmittedAgent`].
@@ -66,11 +68,12 @@ impl AdmittedAgent {
 }
 
 impl UnreachableAgent {
-    pub(crate) fn new(id: AgentId, since: Time, orders: Orders) -> Self {
+    pub(crate) fn new(id: AgentId, since: Time, hostname: Box<str>, orders: Orders) -> Self {
         let Orders { deactivated, drain } = orders;
         Self {
             id,
             since,
+            hostname,
             deactivated,
             drain,
         }
@@ -125,9 +128,10 @@ pub struct Maintenance {
 pub enum RegistryOperation {
     /// Admit an agent under an id that was never used.
     AdmitNew(Box<AdmittedAgent>),
-    /// Admit an agent, or replace what is stored of it; it is no longer unreachable.
+    /// Admit an agent, or replace what is stored of it; it is no longer unreachable. Nor is it gone: the one leader that may write knows
+    /// better, if the answer to its own MarkGone was that it could not be written.
     Admit(Box<AdmittedAgent>),
-    /// It was out of reach for too long, or what is stored of an unreachable agent is replaced.
+    /// It was out of reach for too long, or what is stored of an unreachable agent is replaced. Nor is it gone, as with `Admit`.
     MarkUnreachable(Box<UnreachableAgent>),
     /// It unregistered, was replaced, or is down for maintenance: forget it.
     Remove {
@@ -173,11 +177,14 @@ impl Registry {
                 let name = |agent: &AdmittedAgent| agent_name(agent).to_owned();
                 self.unreachable
                     .retain(|known| known.id.as_str() != agent_name(&agent));
+                self.gone
+                    .retain(|(known, _)| known.as_str() != agent_name(&agent));
                 put(&mut self.agents, *agent, name);
             }
             RegistryOperation::MarkUnreachable(agent) => {
                 self.agents
                     .retain(|known| agent_name(known) != agent.id.as_str());
+                self.gone.retain(|(known, _)| *known != agent.id);
                 put(&mut self.unreachable, *agent, |agent| agent.id.clone());
             }
             RegistryOperation::Remove { agent } => self.forget(&agent),

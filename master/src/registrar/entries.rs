@@ -16,7 +16,7 @@ use std::fmt::Display;
 
 use bytes::Bytes;
 use prost::Message;
-use tepui_coordination::Transaction;
+use tepui_coordination::{Expect, Transaction};
 use tepui_master_core::{
     AdmittedAgent, Drain, Maintenance, Quota, Registry, RegistryOperation, UnreachableAgent,
 };
@@ -55,6 +55,9 @@ struct StoredUnreachable {
     deactivated: bool,
     #[prost(message, optional, tag = "3")]
     drain: Option<StoredDrain>,
+    /// Empty in entries of older versions.
+    #[prost(string, tag = "4")]
+    hostname: String,
 }
 
 /// A drain.
@@ -123,6 +126,7 @@ pub(super) fn read(registry: &mut Registry, key: &str, value: Bytes) -> Result<(
             registry.unreachable.push(UnreachableAgent {
                 id: AgentId::new(name).map_err(text)?,
                 since: Time::from_nanos(since),
+                hostname: stored.hostname.into(),
                 deactivated: stored.deactivated,
                 drain: stored.drain.map(Into::into),
             });
@@ -213,10 +217,10 @@ pub(super) fn cost(operations: &[RegistryOperation]) -> usize {
         .iter()
         .map(|operation| match operation {
             RegistryOperation::Prune { agents } => 2 * agents.len(),
-            RegistryOperation::MarkGone { .. } => 3,
-            RegistryOperation::Admit(_)
-            | RegistryOperation::MarkUnreachable(_)
-            | RegistryOperation::Remove { .. } => 2,
+            RegistryOperation::MarkGone { .. }
+            | RegistryOperation::Admit(_)
+            | RegistryOperation::MarkUnreachable(_) => 3,
+            RegistryOperation::Remove { .. } => 2,
             RegistryOperation::AdmitNew(_)
             | RegistryOperation::SetWeight { .. }
             | RegistryOperation::SetQuota { .. }
@@ -235,23 +239,28 @@ pub(super) fn extend(
         transaction = match operation {
             RegistryOperation::AdmitNew(agent) => {
                 let (id, stored) = stored_agent(*agent);
-                transaction.put(key(AGENTS, &id), stored.encode_to_vec())
+                // An id that was never used: the store need not look whether there is something.
+                let value = stored.encode_to_vec();
+                transaction.put_if(key(AGENTS, &id), value, Expect::Absent)
             }
             RegistryOperation::Admit(agent) => {
                 let (id, stored) = stored_agent(*agent);
                 transaction
                     .put(key(AGENTS, &id), stored.encode_to_vec())
                     .delete(key(UNREACHABLE, &id))
+                    .delete(key(GONE, &id))
             }
             RegistryOperation::MarkUnreachable(agent) => {
                 let stored = StoredUnreachable {
                     since: Some(agent.since.as_nanos()),
                     deactivated: agent.deactivated,
                     drain: agent.drain.map(Into::into),
+                    hostname: agent.hostname.into(),
                 };
                 transaction
                     .delete(key(AGENTS, agent.id.as_str()))
                     .put(key(UNREACHABLE, agent.id.as_str()), stored.encode_to_vec())
+                    .delete(key(GONE, agent.id.as_str()))
             }
             RegistryOperation::Remove { agent } => transaction
                 .delete(key(AGENTS, agent.as_str()))

@@ -59,6 +59,7 @@ fn unreachable(id: &str) -> UnreachableAgent {
     UnreachableAgent {
         id: id.parse().unwrap(),
         since: Time::from_secs(5),
+        hostname: "host".into(),
         deactivated: false,
         drain: None,
     }
@@ -187,6 +188,21 @@ async fn every_kind_of_entry_comes_back() {
         ),
         ("back", vec![lost(unreachable("S1")), admit(agent("S1"))]),
         (
+            "not gone, whatever a write did whose answer was lost",
+            vec![
+                Op::MarkGone {
+                    agent: id("S1"),
+                    at: Time::from_secs(8),
+                },
+                admit(agent("S1")),
+                Op::MarkGone {
+                    agent: id("S2"),
+                    at: Time::from_secs(8),
+                },
+                lost(unreachable("S2")),
+            ],
+        ),
+        (
             "gone",
             vec![
                 admit(agent("S1")),
@@ -306,7 +322,10 @@ async fn entries_of_the_older_format_are_read() {
             deactivated: true,
             ..agent("S1")
         }],
-        unreachable: vec![unreachable("S2")],
+        unreachable: vec![UnreachableAgent {
+            hostname: "".into(),
+            ..unreachable("S2")
+        }],
         gone: vec![("S3".parse().unwrap(), Time::from_secs(6))],
         ..Registry::default()
     };

@@ -6,8 +6,8 @@ use tepui_proto::tepui::v1::{Ping, master_message};
 use crate::change::{AgentRemoval, Change};
 use crate::master::{Master, Timer, log};
 use crate::output::{LogLevel, Output};
-use crate::registry::{AdmittedAgent, RegistryOperation, UnreachableAgent};
-use crate::state::{AgentIx, Health, Transition};
+use crate::registry::{RegistryOperation, UnreachableAgent};
+use crate::state::{AgentIx, Health, Orders, Transition};
 use crate::stores::Waiting;
 
 /// The most agents that one write of the registry forgets.
@@ -87,22 +87,29 @@ impl Master {
     }
 
     pub(super) fn mark_unreachable(&mut self, id: AgentId, out: &mut Vec<Output>) {
-        let orders = match self.agent_ids.get(&id) {
-            Some(agent) => {
-                self.timers.cancel(Timer::AgentTimeout(*agent));
-                self.agents[*agent].orders.clone()
-            }
-            None => self
-                .recovered
-                .get(&id)
-                .map(AdmittedAgent::orders)
-                .unwrap_or_default(),
-        };
+        if let Some(agent) = self.agent_ids.get(&id) {
+            self.timers.cancel(Timer::AgentTimeout(*agent));
+        }
         self.begin(&id, Transition::MarkingUnreachable);
         let at = self.now;
-        let agent = UnreachableAgent::new(id.clone(), at, orders);
+        let agent = self.as_unreachable(&id, at);
         let operation = RegistryOperation::MarkUnreachable(Box::new(agent));
         self.store(operation, Waiting::Unreachable { id, at }, out);
+    }
+
+    /// What is remembered of an agent that is there, or recovered, once it is not.
+    fn as_unreachable(&self, id: &AgentId, at: Time) -> UnreachableAgent {
+        let (hostname, orders) = match self.agent_ids.get(id) {
+            Some(agent) => {
+                let agent = &self.agents[*agent];
+                (agent.info.hostname.as_str(), agent.orders.clone())
+            }
+            None => match self.recovered.get(id) {
+                Some(agent) => (agent.info.hostname.as_str(), agent.orders()),
+                None => ("", Orders::default()),
+            },
+        };
+        UnreachableAgent::new(id.clone(), at, hostname.into(), orders)
     }
 
     /// The write failed: the time-out runs again.
@@ -120,15 +127,7 @@ impl Master {
 
     pub(crate) fn became_unreachable(&mut self, id: &AgentId, at: Time, out: &mut Vec<Output>) {
         self.counters.slave_unreachable_completed += 1;
-        let orders = match self.agent_ids.get(id) {
-            Some(agent) => self.agents[*agent].orders.clone(),
-            None => self
-                .recovered
-                .get(id)
-                .map(AdmittedAgent::orders)
-                .unwrap_or_default(),
-        };
-        let agent = UnreachableAgent::new(id.clone(), at, orders);
+        let agent = self.as_unreachable(id, at);
         self.unreachable.insert(id.clone(), agent);
         if self.recovered.swap_remove(id).is_some() {
             self.counters.recovery_slave_removals += 1;

@@ -133,7 +133,7 @@ impl Master {
             .is_some_and(|planned| planned.down)
     }
 
-    /// Whether the agent's machine is in the schedule. Of an agent that is not here only the host name is known, if at all.
+    /// Whether the agent's machine is in the schedule. Of an agent that is not here only the host name is known.
     pub(crate) fn is_in_schedule(&self, id: &AgentId) -> bool {
         if let Some(agent) = self.agent_ids.get(id) {
             return self
@@ -141,10 +141,14 @@ impl Master {
                 .machines
                 .contains_key(&self.machine(*agent));
         }
-        self.recovered.get(id).is_some_and(|agent| {
-            let hostname = agent.info.hostname.to_ascii_lowercase();
+        let recovered = self.recovered.get(id);
+        let hostname = recovered.map(|agent| agent.info.hostname.as_str());
+        let unreachable = self.unreachable.get(id);
+        let hostname = hostname.or(unreachable.map(|agent| &*agent.hostname));
+        hostname.is_some_and(|hostname| {
+            let hostname = hostname.to_ascii_lowercase();
             let mut machines = self.maintenance.machines.keys();
-            machines.any(|machine| machine.hostname == hostname)
+            !hostname.is_empty() && machines.any(|machine| machine.hostname == hostname)
         })
     }
 }

@@ -147,6 +147,29 @@ fn in_the_end_it_is_marked_gone_if_that_was_asked_for() {
 }
 
 #[test]
+fn a_schedule_counts_for_an_agent_that_is_out_of_reach() {
+    let (mut cluster, _, slave) = with_task();
+    cluster.break_link(&slave);
+    cluster.pass(Duration::from_secs(80));
+    assert_eq!(&*cluster.registry.unreachable[0].hostname, "host");
+    for (machine, expected) in [
+        ("elsewhere", "200"),
+        (
+            "HOST",
+            "400 Agent m-S0 is part of a maintenance schedule, so it cannot be drained",
+        ),
+    ] {
+        let schedule = format!(
+            r#"{{"windows":[{{"machine_ids":[{{"hostname":"{machine}","ip":"127.0.0.1"}}],"unavailability":{{"start":{{"nanoseconds":1}}}}}}]}}"#
+        );
+        let schedule = json(&schedule);
+        let call = OperatorCall::UpdateMaintenanceSchedule { schedule };
+        assert_eq!(cluster.operate(call), "200");
+        assert_eq!(cluster.operate(drain(&slave.id, None, false)), expected);
+    }
+}
+
+#[test]
 fn what_is_refused_changes_nothing() {
     type Prepare = fn(&mut Cluster, &Slave);
     let schedule = |cluster: &mut Cluster, slave: &Slave| {

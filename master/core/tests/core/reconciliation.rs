@@ -30,6 +30,7 @@ fn registry(recovered: &[&str]) -> Registry {
         unreachable: vec![UnreachableAgent {
             id: "away".parse().unwrap(),
             since: Time::from_secs(5),
+            hostname: "host".into(),
             deactivated: false,
             drain: None,
         }],

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tepui_master_core::{AdmittedAgent, AgentRemoval, Change, Config, Registry, UnreachableAgent};
+use tepui_master_core::{
+    AdmittedAgent, AgentRemoval, Change, Config, OperatorCall, Registry, StoreError,
+    UnreachableAgent,
+};
 use tepui_model::Time;
 use tepui_proto::tepui::v1::{self, agent_message::Message};
 
@@ -190,6 +193,7 @@ fn old_entries_are_forgotten() {
     let away = |id: &str, since| UnreachableAgent {
         id: id.parse().unwrap(),
         since: Time::from_secs(since),
+        hostname: "host".into(),
         deactivated: false,
         drain: None,
     };
@@ -246,4 +250,44 @@ fn what_an_agent_has_may_change_while_it_is_away() {
     cluster.tell(link, Message::Register(Box::new(elsewhere)));
     assert!(cluster.told(link)[0].starts_with("Refused for ever"));
     assert_eq!(cluster.registry.agents[0].info.hostname, "host");
+}
+
+/// The store has done it, and its answer was that it had not: what the leader writes of the agent next is what counts.
+#[test]
+fn an_agent_is_in_one_list_of_the_registry() {
+    let rows = [
+        (
+            OperatorCall::DeactivateAgent {
+                agent: "m-S0".parse().unwrap(),
+            },
+            (1, 0, 0),
+        ),
+        (
+            OperatorCall::MarkAgentGone {
+                agent: "m-S0".parse().unwrap(),
+            },
+            (0, 0, 1),
+        ),
+    ];
+    for (next, expected) in rows {
+        let mut cluster = Cluster::new();
+        cluster.agent("cpus:4;mem:1000");
+        cluster.hold_stores = true;
+        cluster.operate(OperatorCall::MarkAgentGone {
+            agent: "m-S0".parse().unwrap(),
+        });
+        for operation in cluster.stores[0].1.clone() {
+            cluster.registry.apply(operation);
+        }
+        cluster.answer_store(Err(StoreError::Failed("no answer".to_owned())));
+        cluster.hold_stores = false;
+        assert_eq!(cluster.operate(next), "200");
+        let Registry {
+            agents,
+            unreachable,
+            gone,
+            ..
+        } = &cluster.registry;
+        assert_eq!((agents.len(), unreachable.len(), gone.len()), expected);
+    }
 }
