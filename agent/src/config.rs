@@ -10,6 +10,7 @@ use tepui_proto::mesos::v1::{Attribute, DomainInfo, Resource};
 
 use crate::fetcher::FetcherConfig;
 use crate::flags::Flags;
+use crate::networks::NetworksConfig;
 use crate::provision::config::ImagesConfig;
 use crate::resources::{FlagValueError, complete, parse_attributes, parse_resources};
 
@@ -70,6 +71,8 @@ pub struct Config {
     pub disk_watch_interval: Duration,
     /// How images are kept and had.
     pub images: ImagesConfig,
+    /// Where networks are found.
+    pub networks: NetworksConfig,
     /// How URIs of commands are fetched.
     pub fetcher: FetcherConfig,
     /// What `/flags` shows.
@@ -178,6 +181,7 @@ impl Config {
             advertise_port: None,
             hostname: "127.0.0.1".to_owned(),
             resources: complete(Vec::new(), &work_dir),
+            networks: NetworksConfig::default(),
             fetcher: FetcherConfig::new(&work_dir),
             work_dir,
             attributes: Vec::new(),
@@ -346,6 +350,7 @@ impl Config {
             disk_watch_interval: time("disk_watch_interval", &flags.disk_watch_interval)?
                 .max(Duration::from_secs(1)),
             images: ImagesConfig::from_flags(&flags.images, &work_dir)?,
+            networks: flags.networks.config(),
             fetcher,
             flags: shown(flags),
             ..Self::new(master, work_dir)
@@ -546,6 +551,9 @@ fn shown(flags: &Flags) -> BTreeMap<String, String> {
     );
     show("fetcher_max_size", Some(flags.fetcher_max_size.clone()));
     show("zk_session_timeout", Some(flags.zk_session_timeout.clone()));
+    for (name, value) in flags.networks.shown() {
+        show(name, Some(value));
+    }
     for (name, value) in flags.images.shown() {
         show(name, Some(value));
     }

@@ -108,6 +108,9 @@ pub struct Flags {
     /// The largest file that is fetched, and the most that one archive may unpack to
     #[arg(long, alias = "fetcher-max-size", default_value = "20GB")]
     pub fetcher_max_size: String,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the type says it")]
+    pub networks: crate::networks::NetworkFlags,
     /// After this long without ZooKeeper a session is over
     #[arg(long, alias = "zk-session-timeout", default_value = "4secs")]
     pub zk_session_timeout: String,

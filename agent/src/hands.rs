@@ -16,6 +16,8 @@ use crate::containerizer::{
     At, BindMount, ContainerEvent, ContainerId, Containerizer, Exit, ExitReason, KillScope, Source,
 };
 use crate::executors::Inputs;
+use crate::networks::wanted::wanted;
+use crate::networks::{self, Attached, Networks};
 use crate::provision::Pulled;
 use crate::provision::plan::{self, Plan, Planned, What};
 use crate::provision::volumes::Around;
@@ -239,6 +241,7 @@ impl Hands {
             prepared = self.prepare(launch, &plan, &sandbox, user) => prepared.map_err(failed)?,
         };
         let id = launch.container.to_string();
+        let attached = self.attach(launch, &plan).await.map_err(failed)?;
         let mounted = self
             .surroundings
             .provisioner
@@ -246,7 +249,14 @@ impl Hands {
             .map_err(failed)?;
         let mut spec = self
             .surroundings
-            .spec(&agent, launch, &sandbox, &plan.settings, mounted)
+            .spec(
+                &agent,
+                launch,
+                &sandbox,
+                &plan.settings,
+                mounted,
+                attached.as_ref(),
+            )
             .map_err(failed)?;
         if !links {
             spec.mounts = persistent;
@@ -342,8 +352,41 @@ impl Hands {
         Ok((volumes.mount(&below, sandbox, links)?, links))
     }
 
-    /// Removes the container's own directories over its image, if it has any, off the runtime's threads.
+    /// Puts the container on the networks that it wants, off the runtime's threads; `None` if it wants none.
+    async fn attach(&self, launch: &Launch, plan: &Plan) -> Result<Option<Attached>, String> {
+        let wanted = wanted(launch.container_info(), launch.resources())?;
+        let nested = launch.container.parent().is_some();
+        let of_group = launch.executor.container.as_deref();
+        if nested
+            && (!wanted.is_empty()
+                || !networks::wanted::wanted(of_group, &launch.executor.resources)?.is_empty())
+        {
+            return Err("the tasks of a group cannot join networks yet".to_owned());
+        }
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        let (networks, id) = (
+            self.surroundings.networks.clone(),
+            launch.container.to_string(),
+        );
+        let hostname = plan.settings.hostname.clone();
+        let attaching = tokio::task::spawn_blocking(move || {
+            let attached = networks.attach(&id, &wanted, hostname.as_deref())?;
+            Ok::<_, String>((attached, networks.infos(&id)))
+        });
+        let (attached, infos) = attaching.await.map_err(|error| error.to_string())??;
+        let networked = Input::Networked {
+            container: launch.container.clone(),
+            networks: infos,
+        };
+        let _ = self.inputs.send(networked).await;
+        Ok(Some(attached))
+    }
+
+    /// Removes the container's own directories over its image, and takes it off its networks, if it has any, off the runtime's threads.
     async fn release(&self, container: &CoreId) {
+        detach(&self.surroundings.networks, &container.to_string()).await;
         let (provisioner, id) = (self.surroundings.provisioner.clone(), container.to_string());
         if provisioner.has_roots(&id) {
             let _ = tokio::task::spawn_blocking(move || provisioner.release(&id)).await;
@@ -377,8 +420,20 @@ pub(crate) fn core_exit(exit: &Exit) -> Result<CoreExit, String> {
     }
 }
 
+/// Takes a container off its networks, if it has any of its own.
+async fn detach(networks: &Networks, container: &str) {
+    if networks.has(container) {
+        let (networks, id) = (networks.clone(), container.to_owned());
+        let _ = tokio::task::spawn_blocking(move || networks.detach(&id)).await;
+    }
+}
+
 /// Turns containers' events into inputs until there are no more.
-pub(crate) async fn relay(mut events: mpsc::Receiver<ContainerEvent>, inputs: Inputs) {
+pub(crate) async fn relay(
+    mut events: mpsc::Receiver<ContainerEvent>,
+    networks: Networks,
+    inputs: Inputs,
+) {
     while let Some(event) = events.recv().await {
         let (container, exit) = match event {
             ContainerEvent::Started { container, pid } => {
@@ -402,10 +457,20 @@ pub(crate) async fn relay(mut events: mpsc::Receiver<ContainerEvent>, inputs: In
         let Ok(container) = container.as_str().parse::<CoreId>() else {
             continue;
         };
+        let id = container.to_string();
         let input = match core_exit(&exit) {
             Ok(exit) => Input::Exited { container, exit },
             Err(reason) => Input::LaunchFailed { container, reason },
         };
+        if networks.has(&id) {
+            // Its ports are to be free when its resources are. The others do not wait for that.
+            let (networks, inputs) = (networks.clone(), inputs.clone());
+            tokio::spawn(async move {
+                detach(&networks, &id).await;
+                let _ = inputs.send(input).await;
+            });
+            continue;
+        }
         if inputs.send(input).await.is_err() {
             return;
         }

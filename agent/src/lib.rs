@@ -2,7 +2,7 @@
 //!
 //! [`tepui_agent_core`] decides; this crate does. Its rooms: [`containerizer`] runs containers, [`supervisor`] is the small process that
 //! outlives the agent beside each of them; the rest is private to the daemon: the journal (what outlives the process), the link to the
-//! master, the driver (the one thread that runs the core), the hands (containers), images and volumes (`provision`), what URIs ask for (`fetcher`), probes (checks), sandboxes, and the faces on the one
+//! master, the driver (the one thread that runs the core), the hands (containers), images and volumes (`provision`), what URIs ask for (`fetcher`), networks, probes (checks), sandboxes, and the faces on the one
 //! port.
 
 pub mod containerizer;
@@ -18,6 +18,7 @@ mod flags;
 mod hands;
 mod journal;
 mod link;
+mod networks;
 mod probes;
 mod provision;
 mod resources;
@@ -30,6 +31,7 @@ pub use config::{Config, ConfigError, parse_duration};
 pub use fetcher::FetcherConfig;
 pub use flags::Flags;
 pub use journal::JournalError;
+pub use networks::{NetworkFlags, NetworksConfig};
 pub use provision::config::{ImageGc, ImagesConfig};
 pub use provision::flags::ImageFlags;
 pub use resources::{

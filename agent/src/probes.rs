@@ -1,5 +1,8 @@
 //! Looks at tasks as the core asks: runs a command in the container, asks over HTTP, opens a TCP connection. One look each.
 
+use std::fs::File;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +11,10 @@ use tepui_proto::mesos::v1::{
     CheckStatusInfo, CommandInfo, check_info, check_status_info, health_check, network_info,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::containerizer::{ContainerId, Containerizer, DEFAULT_PATH, ExecSpec};
+use crate::networks::within;
 use crate::spec::{variables, what_runs};
 
 /// The start of an answer is all that a look reads.
@@ -88,14 +92,21 @@ pub(crate) async fn probe(containerizer: Arc<Containerizer>, probe: Box<Probe>) 
         match look {
             Look::Command(command) => run(&containerizer, &probe, command).await,
             Look::Http { https: true, .. } => Err("HTTPS is not built yet".to_owned()),
-            Look::Http { v6, port, path, .. } => ask(v6, port, path).await,
-            Look::Tcp { v6, port } => Ok(CheckStatusInfo {
-                r#type: Some(check_info::Type::Tcp.into()),
-                tcp: Some(check_status_info::Tcp {
-                    succeeded: Some(connect(v6, port).await.is_ok()),
-                }),
-                ..Default::default()
-            }),
+            Look::Http { v6, port, path, .. } => {
+                let network = network(&containerizer, &probe)?;
+                ask(network.as_ref(), v6, port, path).await
+            }
+            Look::Tcp { v6, port } => {
+                let network = network(&containerizer, &probe)?;
+                let connected = connect(network.as_ref(), v6, port).await;
+                Ok(CheckStatusInfo {
+                    r#type: Some(check_info::Type::Tcp.into()),
+                    tcp: Some(check_status_info::Tcp {
+                        succeeded: Some(connected.is_ok()),
+                    }),
+                    ..Default::default()
+                })
+            }
         }
     };
     match tokio::time::timeout(probe.timeout, looking).await {
@@ -150,16 +161,55 @@ async fn run(
     })
 }
 
-async fn connect(v6: bool, port: u32) -> Result<TcpStream, String> {
+/// The container's network namespace; `None` if that is the agent's.
+fn network(containerizer: &Containerizer, probe: &Probe) -> Result<Option<Arc<File>>, String> {
+    let container =
+        ContainerId::new(probe.container.to_string()).map_err(|error| error.to_string())?;
+    let network = containerizer.network(&container);
+    Ok(network.map_err(|error| error.to_string())?.map(Arc::new))
+}
+
+async fn connect(network: Option<&Arc<File>>, v6: bool, port: u32) -> Result<TcpStream, String> {
     let port = u16::try_from(port).map_err(|_| format!("{port} is no port"))?;
     let host = if v6 { "::1" } else { "127.0.0.1" };
-    TcpStream::connect((host, port))
+    let failed = |error: io::Error| format!("cannot connect to {host}:{port}: {error}");
+    let Some(network) = network else {
+        return TcpStream::connect((host, port)).await.map_err(failed);
+    };
+    // A socket stays in the namespace in which it is made.
+    let network = Arc::clone(network);
+    let made = tokio::task::spawn_blocking(move || {
+        within(&network, || {
+            if v6 {
+                TcpSocket::new_v6()
+            } else {
+                TcpSocket::new_v4()
+            }
+        })
+    });
+    let socket = made
         .await
-        .map_err(|error| format!("cannot connect to {host}:{port}: {error}"))
+        .map_err(io::Error::other)
+        .flatten()
+        .map_err(failed)?;
+    let address = SocketAddr::new(
+        if v6 {
+            Ipv6Addr::LOCALHOST.into()
+        } else {
+            Ipv4Addr::LOCALHOST.into()
+        },
+        port,
+    );
+    socket.connect(address).await.map_err(failed)
 }
 
 /// GETs a path of this machine and takes the status, after redirects that stay on it.
-async fn ask(v6: bool, port: u32, path: &str) -> Result<CheckStatusInfo, String> {
+async fn ask(
+    network: Option<&Arc<File>>,
+    v6: bool,
+    port: u32,
+    path: &str,
+) -> Result<CheckStatusInfo, String> {
     let mut port = port;
     let mut path = if path.starts_with('/') {
         path.to_owned()
@@ -167,7 +217,7 @@ async fn ask(v6: bool, port: u32, path: &str) -> Result<CheckStatusInfo, String>
         format!("/{path}")
     };
     for _ in 0..=REDIRECTS {
-        let (status, location) = get(v6, port, &path).await?;
+        let (status, location) = get(network, v6, port, &path).await?;
         match location
             .filter(|_| (301..=308).contains(&status))
             .and_then(|location| follow(&location, port))
@@ -201,17 +251,21 @@ fn follow(location: &str, port: u32) -> Option<(u32, String)> {
     })
 }
 
-async fn get(v6: bool, port: u32, path: &str) -> Result<(u32, Option<String>), String> {
+async fn get(
+    network: Option<&Arc<File>>,
+    v6: bool,
+    port: u32,
+    path: &str,
+) -> Result<(u32, Option<String>), String> {
     if path.contains([' ', '\r', '\n']) {
         return Err("the path has a blank or a line break in it".to_owned());
     }
-    let mut stream = connect(v6, port).await?;
+    let mut stream = connect(network, v6, port).await?;
     let host = if v6 { "[::1]" } else { "127.0.0.1" };
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: tepui-agent\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );
-    let failed =
-        |error: std::io::Error| format!("the conversation with port {port} broke: {error}");
+    let failed = |error: io::Error| format!("the conversation with port {port} broke: {error}");
     stream.write_all(request.as_bytes()).await.map_err(failed)?;
     let mut answer = Vec::new();
     while answer.len() < ANSWER_BYTES && !answer.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -286,9 +340,9 @@ mod tests {
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
         });
-        let found = ask(false, port, "a").await.unwrap();
+        let found = ask(None, false, port, "a").await.unwrap();
         assert_eq!(found.http.unwrap().status_code, Some(503));
-        assert!(connect(false, 0).await.is_err());
-        assert!(connect(false, 70_000).await.is_err());
+        assert!(connect(None, false, 0).await.is_err());
+        assert!(connect(None, false, 70_000).await.is_err());
     }
 }

@@ -26,6 +26,7 @@ use crate::fetcher::Fetcher;
 use crate::hands::{Hands, core_exit, relay};
 use crate::journal::{Journal, JournalError};
 use crate::link::Outbox;
+use crate::networks::Networks;
 use crate::provision::Provisioner;
 use crate::sandbox::{Layout, allowed_age, disk_usage};
 use crate::spec::Surroundings;
@@ -124,6 +125,7 @@ impl Agent {
         let fetcher = Fetcher::new(&config);
         let provisioner = start_provisioner(&config, &containerizer, &facts).await?;
 
+        let networks = start_networks(&config, &facts).await?;
         let ip = config.advertise_ip.unwrap_or_else(|| {
             if addr.ip().is_unspecified() {
                 IpAddr::from([127, 0, 0, 1])
@@ -156,6 +158,7 @@ impl Agent {
                 volumes: volumes.clone(),
                 provisioner: provisioner.clone(),
                 fetcher: fetcher.clone(),
+                networks: networks.clone(),
             },
             Arc::clone(&agent),
             inputs.clone(),
@@ -173,6 +176,13 @@ impl Agent {
             containerizer,
             provisioner: provisioner.clone(),
             fetcher,
+            networks: networks.clone(),
+        });
+        let own = networks.containers().into_iter().filter_map(|container| {
+            Some(Input::Networked {
+                networks: networks.infos(&container),
+                container: container.parse().ok()?,
+            })
         });
         let driver = Driver {
             core,
@@ -183,7 +193,7 @@ impl Agent {
             executors,
             hands,
             volumes,
-            own: Vec::new(),
+            own: own.collect(),
             inputs: receiver,
             stop: stop.clone(),
         };
@@ -194,7 +204,7 @@ impl Agent {
             Some(_) => Detector::fixed(&tepui_coordination::HostPort::new("127.0.0.1", 0)),
         };
         let until_stop = |stop: CancellationToken| async move { stop.cancelled().await };
-        tokio::spawn(relay(events, inputs.clone()));
+        tokio::spawn(relay(events, networks, inputs.clone()));
         let link = crate::link::run(Arc::clone(&config), detector, inputs.clone(), outbox);
         let stopped = until_stop(stop.clone());
         tokio::spawn(async move {
@@ -365,6 +375,28 @@ async fn start_provisioner(
         Ok(provisioner)
     });
     starting.await.unwrap_or_else(|_| Err(AgentError::Panicked))
+}
+
+/// Takes up the networks of containers that run, and takes those of others down.
+async fn start_networks(
+    config: &Arc<Config>,
+    facts: &[ContainerFact],
+) -> Result<Networks, AgentError> {
+    let alive = facts
+        .iter()
+        .filter(|fact| matches!(fact.state, ContainerState::Running { .. }))
+        .map(|fact| fact.container.to_string())
+        .collect();
+    let config = Arc::clone(config);
+    let starting = tokio::task::spawn_blocking(move || {
+        Networks::start(
+            &config.networks,
+            &config.work_dir,
+            &config.runtime_dir,
+            &alive,
+        )
+    });
+    starting.await.map_err(|_| AgentError::Panicked)
 }
 
 fn start_thread(

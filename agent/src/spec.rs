@@ -14,6 +14,7 @@ use crate::containerizer::{
     Command, ContainerId, LaunchSpec, Limits, Rlimit, RlimitKind, RootFilesystem,
 };
 use crate::fetcher::Fetcher;
+use crate::networks::{Attached, Networks};
 use crate::provision::plan::{Settings, network_files};
 use crate::provision::{Provisioned, Provisioner, merge, resolve_secret};
 use crate::volumes::VolumesRoom;
@@ -30,6 +31,7 @@ pub(crate) struct Surroundings {
     pub(crate) volumes: VolumesRoom,
     pub(crate) provisioner: Provisioner,
     pub(crate) fetcher: Fetcher,
+    pub(crate) networks: Networks,
 }
 
 impl Surroundings {
@@ -51,6 +53,7 @@ impl Surroundings {
         sandbox: &Path,
         plan: &Settings,
         mounted: Provisioned,
+        attached: Option<&Attached>,
     ) -> Result<LaunchSpec, String> {
         let command = launch.command().ok_or("the executor has no command")?;
         let container = launch.container_info();
@@ -75,13 +78,20 @@ impl Surroundings {
             self.environment(agent, launch, command, (sandbox, seen), image, plan)?;
         spec.limits = limits(launch.limits, self.config.cgroups_enable_cfs);
         spec.hostname.clone_from(&plan.hostname);
-        spec.namespaces.network = plan.no_network;
+        spec.namespaces.network = plan.no_network || attached.is_some();
+        if let Some(attached) = attached {
+            spec.hostname = Some(attached.hostname.clone());
+            spec.network = Some(attached.namespace.clone());
+        }
         spec.capabilities = plan.capabilities;
         spec.rlimits.clone_from(&plan.rlimits);
         if let Some(container) = container {
             spec.rlimits.extend(rlimits(container));
         }
         spec.volumes = mounted.volumes;
+        if let (Some(attached), true) = (attached, mounted.root.is_none()) {
+            spec.volumes.extend(attached.mounts());
+        }
         if let Some((overlay, image)) = mounted.root {
             let config = &image.config;
             spec.sandbox = working_directory(plan, config, inside);
@@ -96,7 +106,7 @@ impl Surroundings {
                 overlay,
                 sandbox: sandbox.to_owned(),
                 sandbox_inside: inside.clone(),
-                files: network_files(plan),
+                files: network_files(plan, attached),
                 directories: vec![spec.sandbox.clone()],
                 shm_bytes: plan.shm_bytes,
                 privileged: plan.privileged,
@@ -297,13 +307,6 @@ fn allocation_role(resources: &[Resource]) -> Option<&str> {
 /// What is asked for and not built yet.
 fn unsupported(container: Option<&ContainerInfo>) -> Option<&'static str> {
     let container = container?;
-    if container
-        .network_infos
-        .iter()
-        .any(|network| network.name.is_some() || !network.port_mappings.is_empty())
-    {
-        return Some("join networks");
-    }
     if container.tty_info.is_some() {
         return Some("give a task a terminal");
     }

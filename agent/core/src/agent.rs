@@ -7,7 +7,9 @@ use bytes::Bytes;
 use indexmap::{IndexMap, IndexSet};
 use tepui_model::{AgentId, ContainerId, ExecutorId, FrameworkId, Resources, TaskState, Time};
 use tepui_proto::mesos::v1::task_status::{Reason, Source};
-use tepui_proto::mesos::v1::{DrainConfig, FrameworkInfo, TaskStatus};
+use tepui_proto::mesos::v1::{
+    ContainerStatus, DrainConfig, FrameworkInfo, NetworkInfo, TaskStatus,
+};
 use tepui_proto::tepui::v1::agent_message::Message;
 use tepui_proto::tepui::v1::{AgentMessage, TaskUpdate};
 
@@ -94,6 +96,8 @@ pub struct Agent {
     pub(crate) containers: IndexMap<ContainerId, (FrameworkId, ExecutorId)>,
     /// Containers of single tasks, nested in those of executors that the agent plays.
     pub(crate) nested: IndexMap<ContainerId, TaskKey>,
+    /// Of the containers that have networks of their own.
+    pub(crate) networks: IndexMap<ContainerId, Vec<NetworkInfo>>,
     /// Containers whose end was ordered although nothing is known about them; their exits are of no interest.
     pub(crate) orphans: IndexSet<ContainerId>,
     pub(crate) connections: IndexMap<u64, (FrameworkId, ExecutorId)>,
@@ -133,6 +137,7 @@ impl Agent {
             frameworks: IndexMap::new(),
             containers: IndexMap::new(),
             nested: IndexMap::new(),
+            networks: IndexMap::new(),
             orphans: IndexSet::new(),
             connections: IndexMap::new(),
             probes: IndexMap::new(),
@@ -181,6 +186,10 @@ impl Agent {
                 message,
             } => self.master_said(stream, epoch, *message, out),
             Input::Checkpointed { sequence } => self.checkpointed(sequence, out),
+            Input::Networked {
+                container,
+                networks,
+            } => self.networked(container, networks),
             Input::Launched { container, pid } => self.launched(&container, pid, out),
             Input::LaunchFailed { container, reason } => {
                 self.launch_failed(&container, &reason, out)
@@ -375,10 +384,29 @@ impl Agent {
             container_status: executor.map(|executor| {
                 let own = task.and_then(|task| Some((task.container.as_ref()?, task.pid)));
                 let (container, pid) = own.unwrap_or((&executor.container, executor.pid));
-                messages::container_status(container, &self.config.ip, pid)
+                self.container_status(container, pid)
             }),
             ..Default::default()
         }
+    }
+
+    fn networked(&mut self, container: ContainerId, networks: Vec<NetworkInfo>) {
+        if self.containers.contains_key(&container) || self.nested.contains_key(&container) {
+            self.networks.insert(container, networks);
+        }
+    }
+
+    /// What is told of a container: where it is.
+    pub(crate) fn container_status(
+        &self,
+        container: &ContainerId,
+        pid: Option<u32>,
+    ) -> ContainerStatus {
+        let mut status = messages::container_status(container, &self.config.ip, pid);
+        if let Some(networks) = self.networks.get(container) {
+            status.network_infos.clone_from(networks);
+        }
+        status
     }
 
     /// Makes an update of the agent's own.

@@ -221,6 +221,7 @@ impl Agent {
             return;
         };
         self.fail_launch(&key, reason, out);
+        self.networks.swap_remove(container);
         self.nested_over(&key, container, out);
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tepui_model::{ContainerId, ExecutorId, FrameworkId};
 use tepui_proto::mesos::v1::executor::call::Update;
-use tepui_proto::mesos::v1::{CheckStatusInfo, Resource, TaskInfo, TaskStatus};
+use tepui_proto::mesos::v1::{CheckStatusInfo, NetworkInfo, Resource, TaskInfo, TaskStatus};
 use tepui_proto::tepui::v1::MasterMessage;
 
 /// Everything that can happen to an agent. Each variant may come at any time; one that does not fit the state is ignored or answered
@@ -43,6 +43,14 @@ pub enum Input {
         container: ContainerId,
         /// The pid on the host of the task or executor, if known.
         pid: Option<u32>,
+    },
+    /// The container is about to be started on networks of its own: what the status of its tasks tells of them. Ignored for unknown
+    /// containers. Comes again for those that run after a restart of the agent.
+    Networked {
+        /// Which container.
+        container: ContainerId,
+        /// Its networks, with the addresses that it has there.
+        networks: Vec<NetworkInfo>,
     },
     /// The container could not be started; nothing of it is left. Ignored for unknown containers.
     LaunchFailed {

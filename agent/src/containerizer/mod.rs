@@ -308,6 +308,7 @@ impl Containerizer {
             ephemeral: self.inner.config.lifetime == Lifetime::Ephemeral,
             namespaces,
             hostname: spec.hostname,
+            network: spec.network,
             mounts: spec.mounts,
             volumes: spec.volumes,
             capabilities: spec.capabilities,
@@ -438,6 +439,24 @@ impl Containerizer {
         spec: ExecSpec,
     ) -> Result<ExecOutput, ContainerizerError> {
         exec::run(&self.inner, container, spec).await
+    }
+
+    /// The network namespace of a container that runs; `None` if that is the agent's.
+    pub fn network(
+        &self,
+        container: &ContainerId,
+    ) -> Result<Option<std::fs::File>, ContainerizerError> {
+        let (_, confinement, running) = self.inner.running(container)?;
+        if !confinement.namespaces.network {
+            return Ok(None);
+        }
+        let path = PathBuf::from(format!("/proc/{}/ns/net", running.init.pid));
+        let opened = std::fs::File::open(&path).map_err(runtime_error("open", &path));
+        // Looked at after it was opened: only then is it known whose it is.
+        match running.init.open().map_err(runtime_error("open", &path))? {
+            Some(_) => opened.map(Some),
+            None => Err(ContainerizerError::NotRunning(container.clone())),
+        }
     }
 
     /// What it uses now.

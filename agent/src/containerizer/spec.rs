@@ -97,6 +97,8 @@ pub struct LaunchSpec {
     pub rlimits: Vec<Rlimit>,
     /// The host name seen inside; needs `namespaces.uts`.
     pub hostname: Option<String>,
+    /// A network namespace to be in, by a file that keeps it, instead of one of its own; needs `namespaces.network`.
+    pub network: Option<PathBuf>,
     /// What is seen elsewhere inside; needs `namespaces.mount`.
     pub mounts: Vec<BindMount>,
     /// What is seen at places of the container's choosing; needs `namespaces.mount`.
@@ -134,6 +136,7 @@ impl LaunchSpec {
             namespaces: Namespaces::default(),
             rlimits: Vec::new(),
             hostname: None,
+            network: None,
             mounts: Vec::new(),
             volumes: Vec::new(),
             root: None,

@@ -75,6 +75,7 @@ pub(crate) struct Face {
     pub(crate) containerizer: Arc<Containerizer>,
     pub(crate) provisioner: Provisioner,
     pub(crate) fetcher: crate::fetcher::Fetcher,
+    pub(crate) networks: crate::networks::Networks,
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

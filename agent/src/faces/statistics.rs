@@ -45,18 +45,22 @@ pub(super) fn statistics(
 /// Where a container is.
 pub(super) fn status(face: &Face, state: &ExecutorState) -> ContainerStatus {
     let ip = face.endpoint.rsplit_once(':').map_or("", |(ip, _)| ip);
-    ContainerStatus {
-        container_id: Some(tepui_proto::mesos::v1::ContainerId {
-            value: state.container.to_string(),
-            parent: None,
-        }),
-        network_infos: vec![NetworkInfo {
+    let mut networks = face.networks.infos(&state.container.to_string());
+    if networks.is_empty() {
+        networks.push(NetworkInfo {
             ip_addresses: vec![network_info::IpAddress {
                 ip_address: Some(ip.to_owned()),
                 ..Default::default()
             }],
             ..Default::default()
-        }],
+        });
+    }
+    ContainerStatus {
+        container_id: Some(tepui_proto::mesos::v1::ContainerId {
+            value: state.container.to_string(),
+            parent: None,
+        }),
+        network_infos: networks,
         executor_pid: state.pid,
         ..Default::default()
     }

@@ -11,6 +11,7 @@ use super::docker::{self, Options};
 use super::secrets;
 use super::volumes::{self, Around};
 use crate::containerizer::{At, Rlimit, Source};
+use crate::networks::Attached;
 
 /// `/dev/shm` when nobody says how large: what Docker gives.
 const DEFAULT_SHM_BYTES: u64 = 64 << 20;
@@ -142,15 +143,8 @@ fn of_docker(plan: &mut Plan, info: &DockerInfo, around: &Around<'_>) -> Result<
     match info.network() {
         Network::Host => {}
         Network::None => settings.no_network = true,
-        other => {
-            return Err(format!(
-                "network {} of a DOCKER container is not built yet: use HOST or NONE",
-                other.as_str_name()
-            ));
-        }
-    }
-    if !info.port_mappings.is_empty() {
-        return Err("port_mappings of a DOCKER container need network BRIDGE or USER, which are not built yet".to_owned());
+        // Read by `networks::wanted`.
+        Network::Bridge | Network::User => {}
     }
     if let Some(driver) = &info.volume_driver {
         return Err(format!(
@@ -269,8 +263,23 @@ pub(crate) fn plan(container: Option<&ContainerInfo>, around: &Around<'_>) -> Re
     Ok(plan)
 }
 
-/// `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` of a container on the host's network.
-pub(crate) fn network_files(plan: &Settings) -> Vec<(std::path::PathBuf, String)> {
+/// `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` of a container, on networks of its own or on the host's.
+pub(crate) fn network_files(
+    plan: &Settings,
+    attached: Option<&Attached>,
+) -> Vec<(std::path::PathBuf, String)> {
+    let path = |path: &str| Path::new(path).to_owned();
+    if let Some(attached) = attached {
+        let mut hosts = attached.hosts.clone();
+        for line in &plan.hosts {
+            hosts.push_str(&format!("{line}\n"));
+        }
+        return vec![
+            (path("/etc/hosts"), hosts),
+            (path("/etc/hostname"), format!("{}\n", attached.hostname)),
+            (path("/etc/resolv.conf"), attached.resolv.clone()),
+        ];
+    }
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let mut hosts = if plan.no_network {
         "127.0.0.1\tlocalhost\n::1\tlocalhost\n".to_owned()
@@ -290,7 +299,6 @@ pub(crate) fn network_files(plan: &Settings) -> Vec<(std::path::PathBuf, String)
     for line in &plan.hosts {
         hosts.push_str(&format!("{line}\n"));
     }
-    let path = |path: &str| Path::new(path).to_owned();
     vec![
         (path("/etc/hosts"), hosts),
         (path("/etc/hostname"), format!("{hostname}\n")),

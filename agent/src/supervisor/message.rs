@@ -59,6 +59,8 @@ pub(crate) struct Launch {
     pub(crate) ephemeral: bool,
     pub(crate) namespaces: Namespaces,
     pub(crate) hostname: Option<String>,
+    /// A file that keeps a network namespace to be joined.
+    pub(crate) network: Option<PathBuf>,
     pub(crate) mounts: Vec<BindMount>,
     pub(crate) volumes: Vec<Mount>,
     pub(crate) root: Option<RootFilesystem>,

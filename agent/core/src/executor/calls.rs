@@ -301,8 +301,7 @@ impl Agent {
             return Err(Refusal::UnknownExecutor);
         };
         let connection = executor.connection;
-        let container_status =
-            messages::container_status(&executor.container, &self.config.ip, executor.pid);
+        let container_status = self.container_status(&executor.container, executor.pid);
         let task = known
             .tasks
             .get(&task_id)

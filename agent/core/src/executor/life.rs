@@ -315,6 +315,7 @@ impl Agent {
             framework.clone(),
             id.clone(),
         )));
+        self.networks.swap_remove(&executor.container);
         out.push(Output::Forget {
             container: executor.container,
         });

@@ -106,10 +106,10 @@ pub(crate) struct Isolators(Vec<Box<dyn Isolator>>);
 pub(crate) fn of_launch(launch: &Launch) -> Isolators {
     Isolators(vec![
         Box::new(Cgroups::new(launch.placement.clone(), launch.limits)),
-        Box::new(namespaces::NamespacesIsolator::new(
-            launch.namespaces,
-            launch.hostname.clone(),
-        )),
+        Box::new(
+            namespaces::NamespacesIsolator::new(launch.namespaces, launch.hostname.clone())
+                .joining(launch.network.clone()),
+        ),
         Box::new(filesystem::Filesystem::new(
             launch.namespaces,
             launch.root.is_none(),

@@ -1,8 +1,10 @@
 //! The container's own namespaces: which are made, the ids in a user namespace, the host name, the loopback interface.
 
-use nix::sched::CloneFlags;
+use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use std::fs::File;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 use super::Isolator;
 use crate::containerizer::{LaunchFailure, Namespaces};
@@ -12,6 +14,9 @@ use crate::supervisor::sys;
 pub(super) struct NamespacesIsolator {
     namespaces: Namespaces,
     hostname: Option<String>,
+    /// A network namespace that is there already, by the file that keeps it.
+    network: Option<PathBuf>,
+    opened: Option<File>,
 }
 
 impl NamespacesIsolator {
@@ -19,7 +24,15 @@ impl NamespacesIsolator {
         Self {
             namespaces,
             hostname,
+            network: None,
+            opened: None,
         }
+    }
+
+    /// With a network namespace that is there already, instead of a new one.
+    pub(super) fn joining(mut self, network: Option<PathBuf>) -> Self {
+        self.network = network;
+        self
     }
 }
 
@@ -48,7 +61,22 @@ fn flags(namespaces: Namespaces) -> CloneFlags {
 
 impl Isolator for NamespacesIsolator {
     fn clone_flags(&self) -> u64 {
-        flags(self.namespaces).bits() as u32 as u64
+        let new = Namespaces {
+            network: self.namespaces.network && self.network.is_none(),
+            ..self.namespaces
+        };
+        flags(new).bits() as u32 as u64
+    }
+
+    fn open(&mut self) -> Result<(), LaunchFailure> {
+        if let Some(path) = &self.network {
+            let opened = File::open(path);
+            self.opened = Some(opened.map_err(failed_io(
+                "open the network namespace",
+                path.to_string_lossy(),
+            ))?);
+        }
+        Ok(())
     }
 
     /// Ids stay what they are outside: all of them if the agent is root, else only the agent's own.
@@ -82,6 +110,10 @@ impl Isolator for NamespacesIsolator {
     fn isolate(&self) -> Result<(), LaunchFailure> {
         if let Some(hostname) = self.hostname.as_ref().filter(|_| self.namespaces.uts) {
             nix::unistd::sethostname(hostname).map_err(failed("set the host name", hostname))?;
+        }
+        if let Some(network) = &self.opened {
+            setns(network, CloneFlags::CLONE_NEWNET)
+                .map_err(failed("join the network namespace", ""))?;
         }
         if self.namespaces.network {
             let socket = socket(
