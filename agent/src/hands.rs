@@ -16,7 +16,6 @@ use crate::containerizer::{
     At, BindMount, ContainerEvent, ContainerId, Containerizer, Exit, ExitReason, KillScope, Source,
 };
 use crate::executors::Inputs;
-use crate::networks::wanted::wanted;
 use crate::networks::{self, Attached, Networks};
 use crate::provision::Pulled;
 use crate::provision::plan::{self, Plan, Planned, What};
@@ -225,6 +224,7 @@ impl Hands {
             .map_err(|error| format!("Failed to create the sandbox: {error}"))?;
         let failed = |problem: String| format!("Failed to launch the container: {problem}");
         let mut plan = self.plan(launch, &sandbox, &agent).map_err(failed)?;
+        let networks = networks_of(launch).map_err(failed)?;
         let (persistent, links) = self
             .persistent(launch, &sandbox, &mut plan)
             .map_err(failed)?;
@@ -241,7 +241,7 @@ impl Hands {
             prepared = self.prepare(launch, &plan, &sandbox, user) => prepared.map_err(failed)?,
         };
         let id = launch.container.to_string();
-        let attached = self.attach(launch, &plan).await.map_err(failed)?;
+        let attached = self.attach(launch, networks, &plan).await.map_err(failed)?;
         let mounted = self
             .surroundings
             .provisioner
@@ -353,16 +353,12 @@ impl Hands {
     }
 
     /// Puts the container on the networks that it wants, off the runtime's threads; `None` if it wants none.
-    async fn attach(&self, launch: &Launch, plan: &Plan) -> Result<Option<Attached>, String> {
-        let wanted = wanted(launch.container_info(), launch.resources())?;
-        let nested = launch.container.parent().is_some();
-        let of_group = launch.executor.container.as_deref();
-        if nested
-            && (!wanted.is_empty()
-                || !networks::wanted::wanted(of_group, &launch.executor.resources)?.is_empty())
-        {
-            return Err("the tasks of a group cannot join networks yet".to_owned());
-        }
+    async fn attach(
+        &self,
+        launch: &Launch,
+        wanted: Vec<networks::wanted::Wanted>,
+        plan: &Plan,
+    ) -> Result<Option<Attached>, String> {
         if wanted.is_empty() {
             return Ok(None);
         }
@@ -418,6 +414,20 @@ pub(crate) fn core_exit(exit: &Exit) -> Result<CoreExit, String> {
         }),
         ExitReason::LaunchFailed(failure) => Err(failure.to_string()),
     }
+}
+
+/// The networks that the container wants.
+fn networks_of(launch: &Launch) -> Result<Vec<networks::wanted::Wanted>, String> {
+    let wanted = networks::wanted::wanted(launch.container_info(), launch.resources())?;
+    if launch.container.parent().is_some() {
+        let executor = &launch.executor;
+        let of_group = executor.container.as_deref();
+        let of_group = networks::wanted::wanted(of_group, &executor.resources)?;
+        if !(wanted.is_empty() && of_group.is_empty()) {
+            return Err("the tasks of a group cannot join networks yet".to_owned());
+        }
+    }
+    Ok(wanted)
 }
 
 /// Takes a container off its networks, if it has any of its own.

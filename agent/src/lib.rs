@@ -31,7 +31,7 @@ pub use config::{Config, ConfigError, parse_duration};
 pub use fetcher::FetcherConfig;
 pub use flags::Flags;
 pub use journal::JournalError;
-pub use networks::{NetworkFlags, NetworksConfig};
+pub use networks::{NetworkFlags, NetworksConfig, sweep as sweep_networks};
 pub use provision::config::{ImageGc, ImagesConfig};
 pub use provision::flags::ImageFlags;
 pub use resources::{

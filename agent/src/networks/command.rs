@@ -1,8 +1,17 @@
 //! Other programs: run to their end, within a time, with words for how they failed.
 
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::containerizer::DEFAULT_PATH;
+
+/// Whether this program is there.
+pub(super) fn is_there(program: &str) -> bool {
+    let mut directories = DEFAULT_PATH.split(':').map(Path::new);
+    directories.any(|directory| directory.join(program).is_file())
+}
 
 /// No program here does more than talk to the kernel.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,7 +63,10 @@ pub(super) fn run(command: &mut Command, input: &[u8]) -> Result<(bool, Vec<u8>,
 
 /// Runs a program of which only success is wanted, and what it says then.
 pub(super) fn must(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let (success, stdout, complaint) = run(Command::new(program).args(arguments), b"")?;
+    let mut command = Command::new(program);
+    // The agent's own PATH may be that of somebody who is not root.
+    command.args(arguments).env("PATH", DEFAULT_PATH);
+    let (success, stdout, complaint) = run(&mut command, b"")?;
     if !success {
         return Err(format!("{program} {}: {complaint}", arguments.join(" ")));
     }

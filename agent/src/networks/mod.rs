@@ -105,6 +105,8 @@ struct Inner {
     bridge: Bridge,
     /// Why containers cannot join networks here.
     missing: Option<String>,
+    /// What the built-in network needs and this machine lacks.
+    lacks: Option<&'static str>,
     records: Mutex<HashMap<String, Record>>,
     /// Held while the bridge goes up or down, and by whoever counts on it being as it is.
     bridging: Mutex<()>,
@@ -135,11 +137,20 @@ impl Networks {
                 "containers cannot join networks on this machine, and will be refused: {missing}"
             );
         }
+        let lacks = ["ip", "iptables"]
+            .into_iter()
+            .find(|program| !command::is_there(program));
+        if let (Some(program), None) = (lacks, &missing) {
+            tracing::warn!(
+                "containers cannot join the built-in network on this machine, and will be refused: the program '{program}' is missing"
+            );
+        }
         let networks = Self(Arc::new(Inner {
             directory: runtime_dir.join("networks"),
             config: config.clone(),
             bridge: Bridge::new(work_dir),
             missing,
+            lacks,
             records: Mutex::default(),
             bridging: Mutex::default(),
         }));
@@ -296,7 +307,13 @@ impl Networks {
         let built_in = BRIDGES.contains(&wanted.name.as_str());
         match found {
             Some(network) => Ok(Some(cni::for_container(network, wanted))),
-            None if built_in => Ok(None),
+            None if built_in => match self.0.lacks {
+                None => Ok(None),
+                Some(program) => Err(format!(
+                    "the built-in network '{}' needs the program '{program}', which this machine lacks (Debian: iproute2, iptables)",
+                    wanted.name
+                )),
+            },
             None => Err(format!(
                 "there is no network '{}' here: {}",
                 wanted.name,
@@ -433,6 +450,18 @@ impl Networks {
         if was_there && self.leases().is_empty() {
             self.0.bridge.down();
         }
+    }
+}
+
+/// Takes down the networks of containers of an agent that keeps nothing of its former life. Blocks.
+pub fn sweep(work_dir: &Path, runtime_dir: &Path) {
+    if runtime_dir.join("networks").exists() {
+        Networks::start(
+            &NetworksConfig::default(),
+            work_dir,
+            runtime_dir,
+            &HashSet::new(),
+        );
     }
 }
 

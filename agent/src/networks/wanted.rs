@@ -238,7 +238,7 @@ mod tests {
     fn docker(network: Network, ports: &[(u32, u32)], infos: Vec<NetworkInfo>) -> ContainerInfo {
         ContainerInfo {
             r#type: container_info::Type::Docker.into(),
-            docker: Some(DockerInfo {
+            docker: Some(Box::new(DockerInfo {
                 network: Some(network.into()),
                 port_mappings: ports
                     .iter()
@@ -249,7 +249,7 @@ mod tests {
                     })
                     .collect(),
                 ..Default::default()
-            }),
+            })),
             network_infos: infos,
             ..Default::default()
         }

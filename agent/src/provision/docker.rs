@@ -18,6 +18,8 @@ pub(crate) struct Options {
     pub(crate) environment: Vec<(String, String)>,
     /// Lines of /etc/hosts.
     pub(crate) hosts: Vec<String>,
+    /// Lines of /etc/resolv.conf, instead of the machine's.
+    pub(crate) resolv: Vec<String>,
     /// Numbers of capabilities.
     pub(crate) add: Vec<u64>,
     pub(crate) drop: Vec<u64>,
@@ -194,6 +196,18 @@ pub(crate) fn options(parameters: &[Parameter]) -> Result<Options, String> {
                     .environment
                     .push((name.to_owned(), value.to_owned()));
             }
+            "dns" | "dns-search" | "dns-option" | "dns-opt" => {
+                if value.is_empty() || value.contains(|c: char| c.is_whitespace() || c.is_control())
+                {
+                    return Err(wrong("is empty or has a blank in it"));
+                }
+                let word = match key {
+                    "dns" => "nameserver",
+                    "dns-search" => "search",
+                    _ => "options",
+                };
+                options.resolv.push(format!("{word} {value}"));
+            }
             "add-host" => {
                 let (name, address) = value
                     .split_once(':')
@@ -288,11 +302,14 @@ mod tests {
             ("volume", "/data:/in:ro"),
             ("ulimit", "nofile=10:20"),
             ("add-host", "db:10.0.0.1"),
+            ("dns", "10.0.0.53"),
+            ("dns-option", "ndots:2"),
             ("cap-drop", "ALL"),
             ("label", "x=y"),
             ("init", ""),
         ])
         .unwrap();
+        assert_eq!(read.resolv, ["nameserver 10.0.0.53", "options ndots:2"]);
         assert_eq!(read.environment, [("A".to_owned(), "b=c".to_owned())]);
         assert_eq!(
             (read.user.as_deref(), read.shm_bytes),

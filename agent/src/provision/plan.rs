@@ -44,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) entrypoint: Option<String>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) hosts: Vec<String>,
+    /// Instead of the lines of `/etc/resolv.conf` that say the same kind of thing.
+    pub(crate) resolv: Vec<String>,
     pub(crate) rlimits: Vec<Rlimit>,
 }
 
@@ -77,6 +79,7 @@ impl Default for Settings {
             entrypoint: None,
             environment: Vec::new(),
             hosts: Vec::new(),
+            resolv: Vec::new(),
             rlimits: Vec::new(),
         }
     }
@@ -190,6 +193,7 @@ fn of_docker(plan: &mut Plan, info: &DockerInfo, around: &Around<'_>) -> Result<
     settings.entrypoint = options.entrypoint;
     settings.environment = options.environment;
     settings.hosts = options.hosts;
+    settings.resolv = options.resolv;
     settings.rlimits = options.rlimits;
     Ok(())
 }
@@ -263,6 +267,20 @@ pub(crate) fn plan(container: Option<&ContainerInfo>, around: &Around<'_>) -> Re
     Ok(plan)
 }
 
+/// A resolv.conf with what the container wants otherwise.
+fn resolv(given: &str, plan: &Settings) -> String {
+    let word = |line: &str| {
+        line.split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let replaced: Vec<String> = plan.resolv.iter().map(|line| word(line)).collect();
+    let kept = given.lines().filter(|line| !replaced.contains(&word(line)));
+    let own = plan.resolv.iter().map(String::as_str);
+    kept.chain(own).map(|line| format!("{line}\n")).collect()
+}
+
 /// `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` of a container, on networks of its own or on the host's.
 pub(crate) fn network_files(
     plan: &Settings,
@@ -277,7 +295,7 @@ pub(crate) fn network_files(
         return vec![
             (path("/etc/hosts"), hosts),
             (path("/etc/hostname"), format!("{}\n", attached.hostname)),
-            (path("/etc/resolv.conf"), attached.resolv.clone()),
+            (path("/etc/resolv.conf"), resolv(&attached.resolv, plan)),
         ];
     }
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
@@ -302,6 +320,31 @@ pub(crate) fn network_files(
     vec![
         (path("/etc/hosts"), hosts),
         (path("/etc/hostname"), format!("{hostname}\n")),
-        (path("/etc/resolv.conf"), read("/etc/resolv.conf")),
+        (
+            path("/etc/resolv.conf"),
+            resolv(&read("/etc/resolv.conf"), plan),
+        ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_looked_up_where_the_container_says() {
+        let plan = Settings {
+            resolv: vec![
+                "nameserver 10.0.0.53".to_owned(),
+                "options ndots:2".to_owned(),
+            ],
+            ..Settings::default()
+        };
+        let given = "nameserver 1.1.1.1\nsearch example\nnameserver 2.2.2.2\n";
+        assert_eq!(
+            resolv(given, &plan),
+            "search example\nnameserver 10.0.0.53\noptions ndots:2\n"
+        );
+        assert_eq!(resolv(given, &Settings::default()), given);
+    }
 }

@@ -73,7 +73,7 @@ fn layers() -> Vec<Vec<u8>> {
 }
 
 /// Writes the image as a layout; its name.
-fn image_in(folder: &Path) -> String {
+pub(crate) fn image_in(folder: &Path) -> String {
     kit::layout(&kit::image(&layers(), gzip), &folder.join("image"));
     format!("oci:{}/image:v1", folder.display())
 }
@@ -97,7 +97,7 @@ fn in_image(task: mesos::TaskInfo, name: &str) -> mesos::TaskInfo {
     }
 }
 
-fn in_docker(task: mesos::TaskInfo, docker: DockerInfo) -> mesos::TaskInfo {
+pub(crate) fn in_docker(task: mesos::TaskInfo, docker: DockerInfo) -> mesos::TaskInfo {
     mesos::TaskInfo {
         container: Some(Box::new(mesos::ContainerInfo {
             r#type: mesos::container_info::Type::Docker.into(),
@@ -402,10 +402,10 @@ async fn type_docker_runs_without_docker() {
         ),
         (
             DockerInfo {
-                network: Some(mesos::container_info::docker_info::Network::Bridge.into()),
+                network: Some(mesos::container_info::docker_info::Network::User.into()),
                 ..docker(&[])
             },
-            "network BRIDGE of a DOCKER container is not built yet",
+            "network USER of a DOCKER container needs a name in network_infos",
         ),
         (
             DockerInfo {

@@ -319,3 +319,41 @@ async fn cni_plugins_attach_and_detach() {
     assert_eq!(namespaces(&config), 0);
     agent.shutdown().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bridge_of_type_docker_needs_no_docker() {
+    if !alone("bridge_of_type_docker_needs_no_docker") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut master = Master::start().await;
+    let config = Config {
+        ephemeral: true,
+        ..config(&master, folder.path())
+    };
+    let agent = Agent::start(config.clone()).await.unwrap();
+    master.admit().await;
+    let command = "mkdir www && grep \"$(cat /etc/hostname)\" /etc/hosts > www/index.html && ls /sys/class/net >> www/index.html && exec /bin/busybox httpd -f -p 80 -h www";
+    let task = on_network("web", command, "unused", 31_000);
+    let docker = container_info::DockerInfo {
+        image: crate::images::image_in(folder.path()),
+        network: Some(container_info::docker_info::Network::Bridge.into()),
+        port_mappings: vec![container_info::docker_info::PortMapping {
+            host_port: 31_000,
+            container_port: 80,
+            protocol: Some("tcp".to_owned()),
+        }],
+        ..Default::default()
+    };
+    master.run(crate::images::in_docker(task, docker)).await;
+    let ip = address(&master.until("web", TaskRunning).await);
+    let said = served("127.0.0.1", 31_000).await;
+    assert!(
+        said.starts_with(&ip) && said.ends_with("\neth0\nlo\n"),
+        "{said}"
+    );
+    master.kill("web").await;
+    master.until("web", TaskKilled).await;
+    agent.shutdown().await.unwrap();
+    assert_eq!((left(), namespaces(&config)), (vec![], 0));
+}

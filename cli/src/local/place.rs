@@ -145,7 +145,9 @@ fn sweep_agents(folder: &Path, cgroups_root: &str) {
             .to_str()
             .is_some_and(|name| name.starts_with("agent-"))
         {
-            tepui_agent::containerizer::sweep(&entry.path().join("run"), cgroups_root);
+            let run = entry.path().join("run");
+            tepui_agent::containerizer::sweep(&run, cgroups_root);
+            tepui_agent::sweep_networks(&entry.path(), &run);
         }
     }
 }

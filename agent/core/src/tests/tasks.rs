@@ -4,7 +4,8 @@ use tepui_model::TaskState::{
     self, Dropped, Error, Failed, Finished, Killed, Killing, Lost, Running, Starting,
 };
 use tepui_proto::mesos::v1::{
-    CheckStatusInfo, HealthCheck, Resource, TaskGroupInfo, check_status_info, health_check, value,
+    CheckStatusInfo, HealthCheck, NetworkInfo, Resource, TaskGroupInfo, check_status_info,
+    health_check, value,
 };
 use tepui_proto::tepui::v1::{ReconcileTasks, RunTaskGroup, ShutdownFramework, TaskKey};
 
@@ -111,6 +112,35 @@ fn the_second_update_waits_for_the_first_to_be_acknowledged() {
         world.states().is_empty(),
         "an old acknowledgement changes nothing"
     );
+}
+
+#[test]
+fn a_container_with_networks_of_its_own_is_told_with_them() {
+    let mut world = World::new();
+    world.run(command("t"));
+    let networks = vec![NetworkInfo {
+        name: Some("office".to_owned()),
+        ..Default::default()
+    }];
+    world.step(Input::Networked {
+        container: world.containers[0].clone(),
+        networks: networks.clone(),
+    });
+    world.step(Input::Networked {
+        container: "nobody".parse().unwrap(),
+        networks: networks.clone(),
+    });
+    assert_eq!(world.agent.networks.len(), 1);
+    world.launched(0);
+    let key = crate::task::TaskKey {
+        framework: "f".parse().unwrap(),
+        task: "t".parse().unwrap(),
+    };
+    let status = world.agent.container_status(&world.containers[0], Some(42));
+    assert_eq!(status.network_infos, networks);
+    assert!(world.agent.task(&key).is_some());
+    world.exited(0, Some(0));
+    assert!(world.agent.networks.is_empty());
 }
 
 #[test]
