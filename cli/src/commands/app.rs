@@ -29,6 +29,11 @@ pub(crate) enum AppCommand {
         /// The app's id.
         id: String,
     },
+    /// Tell why instances of an app wait: what each agent's offer lacks, back-off, health.
+    Explain {
+        /// The app's id.
+        id: String,
+    },
     /// Change the number of instances.
     Scale {
         /// The app's id.
@@ -72,6 +77,7 @@ pub(crate) async fn run(context: &Context, command: AppCommand) -> Result<(), Co
         } => deploy(context, &file, force, no_wait).await,
         AppCommand::List => list(context).await,
         AppCommand::Show { id } => show(context, &id).await,
+        AppCommand::Explain { id } => explain(context, &id).await,
         AppCommand::Scale {
             id,
             instances,
@@ -332,6 +338,67 @@ async fn show(context: &Context, id: &str) -> Result<(), CommandError> {
     Ok(())
 }
 
+async fn explain(context: &Context, id: &str) -> Result<(), CommandError> {
+    let path = format!("/v3/apps/{}/explain", id.trim_matches('/'));
+    let answer = context.cluster.marathon_get(&path).await?;
+    if context.json {
+        print_json(&answer);
+    } else {
+        print!("{}", explanation(&answer));
+    }
+    Ok(())
+}
+
+/// The answer of `/v3/apps/{id}/explain` for people.
+fn explanation(answer: &Value) -> String {
+    let mut shown = format!(
+        "{}  {} of {} instances ready, {} running, {} waiting\n",
+        text(answer, "id"),
+        number(&answer["ready"]),
+        number(&answer["instances"]),
+        number(&answer["running"]),
+        number(&answer["waiting"]),
+    );
+    let deployment = &answer["deployment"];
+    if !deployment.is_null() {
+        shown += &format!(
+            "deployment {}: step {} of {}, {}\n",
+            text(deployment, "id"),
+            number(&deployment["currentStep"]),
+            number(&deployment["totalSteps"]),
+            deployment["action"].as_str().unwrap_or("done in this step")
+        );
+    }
+    let reasons = items(answer, "reasons");
+    if reasons.is_empty() {
+        shown += "nothing is waited for\n";
+    }
+    for reason in reasons {
+        shown += &format!("- {}\n", reason.as_str().unwrap_or_default());
+    }
+    let agents = items(answer, "agents");
+    if !agents.is_empty() {
+        let mut table = Table::new(&["AGENT", "LACKS", "SHORT BY", "OFFERED"]);
+        for agent in agents {
+            for lack in items(agent, "lacks") {
+                let missing = &lack["missing"];
+                table.row([
+                    text(agent, "host").to_owned(),
+                    text(lack, "what").to_owned(),
+                    if missing.is_null() {
+                        String::new()
+                    } else {
+                        number(missing)
+                    },
+                    text(agent, "at").to_owned(),
+                ]);
+            }
+        }
+        shown += &table.render();
+    }
+    shown
+}
+
 fn instance_health(task: &Value) -> &'static str {
     let results = items(task, "healthCheckResults");
     if results.is_empty() {
@@ -346,6 +413,20 @@ fn instance_health(task: &Value) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_explanation_names_reasons_and_agents() {
+        let answer = json!({
+            "id": "/web", "instances": 3, "ready": 1, "running": 1, "waiting": 2, "deployment": null,
+            "reasons": ["cpus short by 0.5 at least on 1 agent"],
+            "agents": [{ "host": "h1", "at": "2026-01-01T00:00:00.000Z", "lacks": [{ "what": "cpus", "missing": 0.5 }] }],
+        });
+        assert_eq!(
+            explanation(&answer),
+            "/web  1 of 3 instances ready, 1 running, 2 waiting\n- cpus short by 0.5 at least on 1 agent\n\
+             AGENT  LACKS  SHORT BY  OFFERED\nh1     cpus        0.5  2026-01-01T00:00:00.000Z\n"
+        );
+    }
 
     #[test]
     fn apps_are_listed_by_id_with_instances_and_health() {

@@ -213,6 +213,11 @@ pub enum ApiCall {
         /// A timestamp.
         version: String,
     },
+    /// `GET /v3/apps/{id}/explain`.
+    Explain {
+        /// From the URL.
+        id: String,
+    },
     /// `DELETE /v2/queue/{id}/delay`.
     ResetDelay {
         /// From the URL.

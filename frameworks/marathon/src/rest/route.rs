@@ -61,6 +61,13 @@ pub(super) fn route(parts: &Parts<'_>) -> Wanted {
         ["v2", "tasks", rest @ ..] => tasks(parts, rest, &parameters),
         ["v2", "deployments", rest @ ..] => deployments(parts, rest, &parameters),
         ["v2", "queue", rest @ ..] => queue(parts, rest, &parameters),
+        ["v3", "apps", id @ .., "explain"] if !id.is_empty() => only(
+            parts.method,
+            &[Method::GET],
+            Wanted::Call(ApiCall::Explain {
+                id: format!("/{}", id.join("/")),
+            }),
+        ),
         ["v2", "leader"] if parts.method == Method::DELETE => Wanted::Abdicate,
         ["v2", "leader"] => only(parts.method, &[Method::GET], Wanted::Leader),
         ["v2", "info"] => only(parts.method, &[Method::GET], Wanted::Info),
@@ -500,6 +507,7 @@ mod tests {
                 "/v2/groups/a?force=true",
                 "DeleteGroup { id: \"/a\", force: true",
             ),
+            (&get, "/v3/apps/a/b/explain", "Explain { id: \"/a/b\""),
             (&get, "/nothing", "status: 404"),
         ] {
             let found = of(method, target);

@@ -158,6 +158,7 @@ impl Marathon {
             ApiCall::GroupVersion { id, version } => {
                 self.group_version(&PathId::resolve(&id), &version)
             }
+            ApiCall::Explain { id } => Ok(self.explain(&PathId::resolve(&id))),
             ApiCall::ResetDelay { id } => Ok(self.reset_delay(&PathId::resolve(&id))),
         }
     }

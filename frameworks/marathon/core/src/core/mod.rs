@@ -9,6 +9,7 @@ mod app_state;
 mod calls;
 mod change;
 mod deploy;
+mod explain;
 mod groups;
 mod kills;
 mod offers;

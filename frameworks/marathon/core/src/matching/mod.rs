@@ -6,6 +6,7 @@
 //! Leaves out: fault domains, GPUs, volumes and reservations of residents, which are not built yet.
 
 mod constraint;
+mod lacks;
 mod pool;
 mod reasons;
 #[cfg(test)]
@@ -77,6 +78,15 @@ impl OfferState {
         }
     }
 
+    /// GPUs are scarce: agents that have some are kept for apps that want some, unless the app says that it does not care.
+    fn keeps_gpus_from(&self, app: &App) -> bool {
+        let unrestricted = app
+            .labels
+            .get("GPU_SCHEDULING_BEHAVIOR")
+            .is_some_and(|value| value == "unrestricted");
+        self.has_gpus && !unrestricted
+    }
+
     /// Takes what one instance of `app` needs, or tells why it cannot. `random` chooses ports.
     pub(crate) fn take(
         &mut self,
@@ -101,21 +111,10 @@ impl OfferState {
         if self.in_maintenance {
             reasons.add(Reason::AgentMaintenance);
         }
-        let unrestricted = app
-            .labels
-            .get("GPU_SCHEDULING_BEHAVIOR")
-            .is_some_and(|value| value == "unrestricted");
-        if self.has_gpus && !unrestricted {
+        if self.keeps_gpus_from(app) {
             reasons.add(Reason::DeclinedScarceResources);
         }
-        let accepted = |role: &str| match &app.accepted_resource_roles {
-            Some(roles) => roles.contains(role),
-            None => match config.accepted_resource_roles_default {
-                AcceptedRoles::Any => role == "*" || role == app.role,
-                AcceptedRoles::Unreserved => role == "*",
-                AcceptedRoles::Reserved => role == app.role,
-            },
-        };
+        let accepted = |role: &str| app.accepts_role(role, config);
         let scalars = [
             ("cpus", app.cpus, Reason::InsufficientCpus),
             ("mem", app.mem, Reason::InsufficientMemory),
@@ -150,6 +149,20 @@ impl OfferState {
         }
         self.pool.take_ports(&ports, accepted, &mut resources);
         Ok(Taken { resources, ports })
+    }
+}
+
+impl App {
+    /// Whether it takes resources of this role.
+    fn accepts_role(&self, role: &str, config: &Config) -> bool {
+        match &self.accepted_resource_roles {
+            Some(roles) => roles.contains(role),
+            None => match config.accepted_resource_roles_default {
+                AcceptedRoles::Any => role == "*" || role == self.role,
+                AcceptedRoles::Unreserved => role == "*",
+                AcceptedRoles::Reserved => role == self.role,
+            },
+        }
     }
 }
 

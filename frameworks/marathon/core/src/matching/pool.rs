@@ -58,6 +58,18 @@ impl Pool {
         })
     }
 
+    /// How much of a scalar is left under accepted roles.
+    pub(crate) fn amount(&self, name: &str, accepted: impl Fn(&str) -> bool) -> Scalar {
+        let lots = self
+            .lots
+            .iter()
+            .filter(|lot| lot.form.name == name && accepted(&lot.role));
+        lots.fold(Scalar::ZERO, |sum, lot| match lot.left {
+            Amount::Scalar(left) => sum + left,
+            Amount::Ranges(_) => sum,
+        })
+    }
+
     /// Whether there is so much of a scalar under accepted roles. Nothing is always there.
     pub(crate) fn has_scalar(
         &self,
@@ -65,15 +77,7 @@ impl Pool {
         wanted: Scalar,
         accepted: impl Fn(&str) -> bool,
     ) -> bool {
-        let lots = self
-            .lots
-            .iter()
-            .filter(|lot| lot.form.name == name && accepted(&lot.role));
-        let left = lots.fold(Scalar::ZERO, |sum, lot| match lot.left {
-            Amount::Scalar(left) => sum + left,
-            Amount::Ranges(_) => sum,
-        });
-        left >= wanted
+        self.amount(name, accepted) >= wanted
     }
 
     /// Cuts so much of a scalar out; it must be there.

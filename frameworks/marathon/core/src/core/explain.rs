@@ -1,0 +1,128 @@
+//! Why an app waits: `/v3/apps/{id}/explain`.
+//!
+//! Made of what is known when it is asked: the last offer of each agent that did not do, looked at again with the definition of now.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{AppState, Marathon, app_state::is_delayed};
+use crate::{
+    instance::Condition, matching::OfferState, path::PathId, response::Response,
+    timestamp::Timestamp,
+};
+
+impl Marathon {
+    pub(super) fn explain(&self, id: &PathId) -> Response {
+        let (Some(app), Some(state)) = (self.root.get(id), self.apps.get(id)) else {
+            return Response::no_app(id, None);
+        };
+        let waiting = state.scheduled.len();
+        let (lacks, agents) = self.lacks(state);
+        let unready = self.unready(state);
+        let delayed_until = state
+            .delay
+            .filter(|_| is_delayed(state.delay, self.now))
+            .map(|delay| Timestamp::from_time(delay.deadline()));
+        let mut reasons = Vec::new();
+        if waiting > 0 {
+            if !self.registered {
+                reasons.push("Marathon is not registered with a master".to_owned());
+            }
+            if let Some(until) = delayed_until {
+                let last = state.last_failure.as_ref();
+                let why = last.map_or_else(String::new, |failure| format!(": {}", failure.message));
+                reasons.push(format!("back-off until {until} after a failure{why}"));
+            } else if agents.is_empty() {
+                reasons.push("no offer has come since it waits".to_owned());
+            }
+            for (what, (count, least)) in &lacks {
+                let short = least.map_or_else(String::new, |least| {
+                    format!(" short by {} at least", (least * 1000.0).round() / 1000.0)
+                });
+                let agents = if *count == 1 { "agent" } else { "agents" };
+                reasons.push(format!("{what}{short} on {count} {agents}"));
+            }
+        }
+        if state.tally.launching > 0 {
+            reasons.push(format!(
+                "{} launched and not yet running",
+                state.tally.launching
+            ));
+        }
+        if unready > 0 {
+            reasons.push(format!("{unready} running and not yet healthy"));
+        }
+        if state.tally.leaving > 0 {
+            reasons.push(format!("{} being ended", state.tally.leaving));
+        }
+        let deployment = state
+            .lock
+            .as_ref()
+            .and_then(|lock| self.deployments.get(lock));
+        let deployment = deployment.map(|one| {
+            json!({ "id": one.id, "currentStep": one.current, "totalSteps": one.steps.len(), "action": one.action(id) })
+        });
+        let lacks: Vec<Value> = lacks
+            .into_iter()
+            .map(|(what, (agents, least))| json!({ "what": what, "agents": agents, "leastMissing": least }))
+            .collect();
+        Response::json(
+            200,
+            &json!({
+                "id": id,
+                "instances": app.instances,
+                "waiting": waiting,
+                "launching": state.tally.launching,
+                "running": state.tally.counts.running,
+                "ready": state.tally.ready,
+                "since": state.offers.since.filter(|_| waiting > 0),
+                "delayedUntil": delayed_until,
+                "offersSeen": state.offers.processed,
+                "deployment": deployment,
+                "reasons": reasons,
+                "lacks": lacks,
+                "agents": agents,
+            }),
+        )
+    }
+
+    /// What the last unused offers lack: for each thing the number of agents and the least that is missing; and agent by agent.
+    fn lacks(&self, state: &AppState) -> (BTreeMap<String, (usize, Option<f64>)>, Vec<Value>) {
+        let mut lacks: BTreeMap<String, (usize, Option<f64>)> = BTreeMap::new();
+        let mut agents = Vec::new();
+        if state.scheduled.is_empty() {
+            return (lacks, agents);
+        }
+        for (agent, (offer, _, at)) in &state.offers.unused_offers {
+            let looked_at = OfferState::new((**offer).clone(), &self.config, self.now);
+            let found = looked_at.lacks(state.app(), &state.placed, &self.config);
+            for lack in &found {
+                let entry = lacks.entry(lack.what.clone()).or_insert((0, lack.missing));
+                entry.0 += 1;
+                entry.1 = match (entry.1, lack.missing) {
+                    (Some(least), Some(missing)) => Some(least.min(missing)),
+                    (least, missing) => least.or(missing),
+                };
+            }
+            let found: Vec<Value> = found
+                .iter()
+                .map(|lack| json!({ "what": lack.what, "missing": lack.missing }))
+                .collect();
+            agents.push(
+                json!({ "agentId": agent, "host": offer.hostname, "at": at, "lacks": found }),
+            );
+        }
+        (lacks, agents)
+    }
+
+    fn unready(&self, state: &AppState) -> usize {
+        let instances = state
+            .instances
+            .iter()
+            .filter_map(|key| self.instances.get(key));
+        instances
+            .filter(|one| one.condition == Condition::Running && !one.is_ready())
+            .count()
+    }
+}

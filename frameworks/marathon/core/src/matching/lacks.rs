@@ -1,0 +1,95 @@
+//! What an offer lacks for an app, in words for people. Says the same as the matcher, and how much is missing.
+
+use tepui_model::resources::Scalar;
+
+use super::{OfferState, Placed, accepts, field_value};
+use crate::{
+    config::Config,
+    definition::{App, PortDemand},
+};
+
+/// One thing that an offer lacks.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Lack {
+    /// What: the same text for all offers that lack the same.
+    pub(crate) what: String,
+    /// How much is missing, of what can be measured.
+    pub(crate) missing: Option<f64>,
+}
+
+impl Lack {
+    fn of(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            missing: None,
+        }
+    }
+}
+
+impl OfferState {
+    /// All that it lacks for one instance of `app`; empty if it would do.
+    pub(crate) fn lacks(&self, app: &App, placed: &Placed, config: &Config) -> Vec<Lack> {
+        let mut lacks = Vec::new();
+        if let Some(role) = self.role.as_ref().filter(|role| **role != app.role) {
+            lacks.push(Lack::of(format!(
+                "role: offered to {role}, the app's is {}",
+                app.role
+            )));
+        }
+        for (at, constraint) in app.constraints.iter().enumerate() {
+            let value = field_value(&constraint.field, &self.agent);
+            if !accepts(constraint, value.as_deref(), placed.counts(at)) {
+                let wanted = constraint.value.as_ref();
+                let wanted = wanted.map_or_else(String::new, |value| format!(":{value}"));
+                lacks.push(Lack::of(format!(
+                    "constraint {}:{}{wanted}",
+                    constraint.field,
+                    constraint.operator.name()
+                )));
+            }
+        }
+        if self.in_maintenance {
+            lacks.push(Lack::of("its agent is in a maintenance window"));
+        }
+        if self.keeps_gpus_from(app) {
+            lacks.push(Lack::of(
+                "it has GPUs, which are kept for apps that want some",
+            ));
+        }
+        let accepted = |role: &str| app.accepts_role(role, config);
+        for (name, amount) in [("cpus", app.cpus), ("mem", app.mem), ("disk", app.disk)] {
+            let wanted = Scalar::from_f64(amount).unwrap_or(Scalar::from_thousandths(i64::MAX));
+            let there = self.pool.amount(name, accepted);
+            if there >= wanted {
+                continue;
+            }
+            let mut missing = wanted;
+            missing -= there;
+            let what = if self.pool.amount(name, |_| true) >= wanted {
+                format!("{name} of a role that the app accepts")
+            } else {
+                name.to_owned()
+            };
+            lacks.push(Lack {
+                what,
+                missing: Some(missing.as_f64()),
+            });
+        }
+        let demands: Vec<PortDemand> = app.ports().iter().map(|slot| slot.demand).collect();
+        if self.pool.find_ports(&demands, 0, accepted).is_none() {
+            let fixed = demands.iter().filter_map(|demand| match demand {
+                PortDemand::Fixed(port) if !self.pool.has_ports(&[*port], accepted) => {
+                    Some(port.to_string())
+                }
+                _ => None,
+            });
+            let fixed: Vec<String> = fixed.collect();
+            lacks.push(Lack::of(if fixed.is_empty() {
+                "free ports".to_owned()
+            } else {
+                format!("port {}", fixed.join(", "))
+            }));
+        }
+        lacks
+    }
+}
