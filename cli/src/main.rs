@@ -75,8 +75,14 @@ enum Commands {
     Agent(Box<tepui_agent::Flags>),
     /// Run Marathon, the container framework.
     Marathon(Box<tepui_marathon::Flags>),
-    /// Apps: deploy, list, show, scale, restart, destroy.
+    /// Apps: deploy, list, show, explain, scale, restart, history, rollback, destroy.
     App(AtCluster<commands::app::AppCommand>),
+    /// Groups of apps: deploy, plan, list, show, scale, history, rollback, destroy.
+    Group(AtCluster<commands::group::GroupCommand>),
+    /// Marathon's deployments: list, cancel.
+    Deployment(AtCluster<commands::deployment::DeploymentCommand>),
+    /// Marathon's launch queue: list, reset.
+    Queue(AtCluster<commands::deployment::QueueCommand>),
     /// Tasks: list, logs, kill.
     Task(AtCluster<commands::task::TaskCommand>),
     /// Agents: list, drain, deactivate, reactivate, mark gone.
@@ -172,6 +178,15 @@ fn run(command: Commands) -> Result<ExitCode, CommandError> {
         })?,
         Commands::Framework(at) => at_cluster(&at.cluster, async |context| {
             commands::framework::run(context, at.command).await
+        })?,
+        Commands::Group(at) => at_cluster(&at.cluster, async |context| {
+            commands::group::run(context, at.command).await
+        })?,
+        Commands::Deployment(at) => at_cluster(&at.cluster, async |context| {
+            commands::deployment::run(context, at.command).await
+        })?,
+        Commands::Queue(at) => at_cluster(&at.cluster, async |context| {
+            commands::deployment::run_queue(context, at.command).await
         })?,
         Commands::Role(at) => at_cluster(&at.cluster, async |context| {
             commands::role::run(context, at.command).await

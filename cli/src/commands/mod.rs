@@ -1,8 +1,10 @@
 //! The commands of application owners and operators. Each uses only what any other client could: the public APIs.
 
 pub(crate) mod app;
+pub(crate) mod deployment;
 pub(crate) mod events;
 pub(crate) mod framework;
+pub(crate) mod group;
 pub(crate) mod maintenance;
 pub(crate) mod node;
 pub(crate) mod role;

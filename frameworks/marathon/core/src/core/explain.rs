@@ -12,6 +12,9 @@ use crate::{
     timestamp::Timestamp,
 };
 
+/// For each thing that is lacked the number of agents and the least that is missing.
+type Lacks = BTreeMap<String, (usize, Option<f64>)>;
+
 impl Marathon {
     pub(super) fn explain(&self, id: &PathId) -> Response {
         let (Some(app), Some(state)) = (self.root.get(id), self.apps.get(id)) else {
@@ -88,8 +91,8 @@ impl Marathon {
     }
 
     /// What the last unused offers lack: for each thing the number of agents and the least that is missing; and agent by agent.
-    fn lacks(&self, state: &AppState) -> (BTreeMap<String, (usize, Option<f64>)>, Vec<Value>) {
-        let mut lacks: BTreeMap<String, (usize, Option<f64>)> = BTreeMap::new();
+    fn lacks(&self, state: &AppState) -> (Lacks, Vec<Value>) {
+        let mut lacks = Lacks::new();
         let mut agents = Vec::new();
         if state.scheduled.is_empty() {
             return (lacks, agents);
