@@ -44,6 +44,7 @@ pub(crate) enum AppCommand {
         /// The app's id.
         id: String,
         /// One of those that `history` lists.
+        #[arg(id = "to", value_name = "VERSION")]
         version: Option<String>,
         /// Take over an app that is locked by another deployment.
         #[arg(long)]

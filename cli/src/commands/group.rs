@@ -49,6 +49,7 @@ pub(crate) enum GroupCommand {
         /// The group's id.
         id: String,
         /// One of those that `history` lists.
+        #[arg(id = "to", value_name = "VERSION")]
         version: String,
         #[command(flatten)]
         how: How,
