@@ -87,6 +87,8 @@ enum Commands {
     Task(AtCluster<commands::task::TaskCommand>),
     /// Agents: list, drain, deactivate, reactivate, mark gone.
     Node(AtCluster<commands::node::NodeCommand>),
+    /// Images on the agents: list, prune.
+    Image(AtCluster<commands::image::ImageCommand>),
     /// Frameworks: list, tear down.
     Framework(AtCluster<commands::framework::FrameworkCommand>),
     /// Roles: list, weights, quota.
@@ -175,6 +177,9 @@ fn run(command: Commands) -> Result<ExitCode, CommandError> {
         })?,
         Commands::Node(at) => at_cluster(&at.cluster, async |context| {
             commands::node::run(context, at.command).await
+        })?,
+        Commands::Image(at) => at_cluster(&at.cluster, async |context| {
+            commands::image::run(context, at.command).await
         })?,
         Commands::Framework(at) => at_cluster(&at.cluster, async |context| {
             commands::framework::run(context, at.command).await

@@ -79,10 +79,16 @@ fn become_program(
         }
     }
     let directory = &program.working_directory;
-    nix::unistd::chdir(directory).map_err(failed(
-        "change to the directory",
-        directory.to_string_lossy(),
-    ))?;
+    let subject = directory.to_string_lossy();
+    nix::unistd::chdir(directory).map_err(failed("change to the directory", &subject))?;
+    // A path such as /proc/self/fd/N could lead to what was opened on the host: then it has no name from here.
+    if !nix::unistd::getcwd().is_ok_and(|there| there.is_absolute()) {
+        return Err(failure(
+            "change to a directory that is not the container's",
+            &subject,
+            0,
+        ));
+    }
     if let Some(credentials) = &credentials {
         switch_user(credentials)?;
     }

@@ -666,6 +666,70 @@ async fn a_pull_blocks_nobody_ends_with_a_kill_and_with_the_agent() {
     sweep(&config, agent).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hostile_image_leads_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let outside: &'static str =
+        Box::leak(format!("{}/outside", folder.path().display()).into_boxed_str());
+    std::fs::create_dir(outside).unwrap();
+    let mut master = Master::start().await;
+    let config = ephemeral(&master, folder.path());
+    let agent = Agent::start(config.clone()).await.unwrap();
+    master.admit().await;
+    let link = |name, target| other(name, tar::EntryType::Symlink, target);
+    let descriptor = |number: usize| -> &'static str {
+        Box::leak(format!("/proc/self/fd/{number}").into_boxed_str())
+    };
+    let mut cases = vec![
+        ("mnt", vec![link("mnt", outside)]),
+        ("etc", vec![link("etc", outside)]),
+        ("dev", vec![link("dev", outside)]),
+        ("up", vec![link("mnt", "../../../../../..")]),
+        ("users", vec![other("etc/passwd", tar::EntryType::Fifo, "")]),
+    ];
+    for number in 3..12 {
+        let name: &'static str = Box::leak(format!("fd{number}").into_boxed_str());
+        cases.push((name, vec![link("work", descriptor(number))]));
+    }
+    for (name, above) in cases {
+        let place = folder.path().join(name);
+        let all = [layers(), vec![archive(&above)]].concat();
+        kit::layout(&kit::image(&all, gzip), &place);
+        let docker = DockerInfo {
+            image: format!("oci:{}", place.display()),
+            parameters: parameters(&[("workdir", "/work"), ("user", "app")]),
+            ..Default::default()
+        };
+        let command = "ls -d ../../../../../../root ../../../../../../../home 2>/dev/null; \
+             ls / > $MESOS_SANDBOX/root; pwd";
+        let task = in_docker(shell(name, command), docker);
+        master.run(task).await;
+        // It may be refused, or run within its bounds; it may not see or change anything of the host.
+        let last = loop {
+            let status = master.next_of(name).await;
+            if status.state() != TaskStarting && status.state() != TaskRunning {
+                break status;
+            }
+        };
+        if last.state() == TaskFailed {
+            assert_eq!(
+                last.reason(),
+                Reason::ContainerLaunchFailed,
+                "{name}: {}",
+                last.message()
+            );
+        }
+        let said = output(&config, name, "stdout");
+        assert!(
+            !said.contains("root") && !said.contains("home"),
+            "{name}: {said}"
+        );
+        let left: Vec<_> = std::fs::read_dir(outside).unwrap().flatten().collect();
+        assert!(left.is_empty(), "{name}: {left:?}");
+    }
+    agent.shutdown().await.unwrap();
+}
+
 /// Debian's docker-registry on a loopback port; killed when dropped.
 struct DockerRegistry {
     process: std::process::Child,

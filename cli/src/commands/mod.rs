@@ -5,6 +5,7 @@ pub(crate) mod deployment;
 pub(crate) mod events;
 pub(crate) mod framework;
 pub(crate) mod group;
+pub(crate) mod image;
 pub(crate) mod maintenance;
 pub(crate) mod node;
 pub(crate) mod role;

@@ -28,6 +28,9 @@ pub struct ContainersArgs {
     /// How many sleep side by side to weigh their supervisors.
     #[arg(long, default_value_t = 20)]
     weighed: u64,
+    /// The image that they run in (`registry/name:tag`, `oci:/path`); without one, the agent's own files.
+    #[arg(long)]
+    image: Option<String>,
     /// Give up after this many seconds.
     #[arg(long, default_value_t = 300)]
     timeout: u64,
@@ -68,10 +71,11 @@ pub(crate) async fn run(
         mem_mib: 32.0,
         command: command.into(),
         executor: None,
+        image: args.image.clone(),
         in_flight,
     };
 
-    // The first task pays for what is made once: folders, cgroup parents, caches.
+    // The first task pays for what is made once: folders, cgroup parents, caches, and the image's pull.
     load::run(
         &address,
         Transport::Grpc,

@@ -78,6 +78,7 @@ pub(crate) async fn run(
         mem_mib: 1.0,
         command: String::new(),
         executor: Some(no_op(args.executor_transport)?),
+        image: None,
         in_flight: args.in_flight,
     };
     let timeout = Duration::from_secs(args.timeout);

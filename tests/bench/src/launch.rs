@@ -64,6 +64,7 @@ pub(crate) async fn run(
         mem_mib: 32.0,
         command: "true".into(),
         executor: None,
+        image: None,
         in_flight: args.in_flight,
     };
     let cpu = pid.and_then(cpu_seconds);

@@ -117,6 +117,7 @@ pub(crate) async fn run(
         mem_mib: 32.0,
         command: "true".into(),
         executor: None,
+        image: None,
         in_flight,
     };
     if args.completed > 0 {

@@ -77,6 +77,8 @@ pub(crate) struct Plan {
     pub(crate) command: String,
     /// Who runs the tasks instead of a shell.
     pub(crate) executor: Option<mesos::ExecutorInfo>,
+    /// The image that they run in; the agent's own files otherwise.
+    pub(crate) image: Option<String>,
     /// At most this many tasks are launched and not finished at any time.
     pub(crate) in_flight: u64,
 }
@@ -330,7 +332,27 @@ impl Load {
                     ..executor
                 })
             }),
+            container: self.plan.image.as_deref().map(in_image),
             ..Default::default()
         }
     }
+}
+
+/// A container of type MESOS with this image.
+fn in_image(name: &str) -> Box<mesos::ContainerInfo> {
+    let image = mesos::Image {
+        r#type: mesos::image::Type::Docker.into(),
+        docker: Some(mesos::image::Docker {
+            name: name.to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    Box::new(mesos::ContainerInfo {
+        r#type: mesos::container_info::Type::Mesos.into(),
+        mesos: Some(Box::new(mesos::container_info::MesosInfo {
+            image: Some(image),
+        })),
+        ..Default::default()
+    })
 }
