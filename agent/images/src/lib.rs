@@ -36,6 +36,6 @@ pub use error::{ImageError, Problem};
 pub use manifest::ImageConfig;
 pub use reference::{Reference, ReferenceError};
 pub use registry::RegistryOptions;
-pub use roots::Root;
+pub use roots::{Root, remove_tree};
 pub use store::{Held, Image, ImageFacts, Pruned, Store, StoreConfig, Wanted};
 pub use unpack::Bounds;

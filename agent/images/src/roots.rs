@@ -121,11 +121,14 @@ pub(crate) fn holdings(containers: &Path, container: &str) -> Vec<Holding> {
 
 /// Removes a container's directory. One that is not there is removed already.
 pub(crate) fn remove(containers: &Path, container: &str) -> io::Result<()> {
-    remove_all(&containers.join(plain(container)?))
+    remove_tree(&containers.join(plain(container)?))
 }
 
 /// Removes a tree, also one with directories that their owner may not enter, as overlayfs and images leave them.
-pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// As of the system. A tree that is not there is removed already.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}

@@ -33,7 +33,7 @@ use crate::layout::Layout;
 use crate::manifest::{Descriptor, ImageConfig, read_config};
 use crate::reference::Reference;
 use crate::registry::{RegistryOptions, Repository};
-use crate::roots::{self, Holding, Root, layer_name, remove_all};
+use crate::roots::{self, Holding, Root, layer_name, remove_tree};
 use crate::source::{Progress, Source, blocking};
 use crate::unpack::{BYTES_FLAG, Bounds, Unpacked, unpack};
 
@@ -253,7 +253,7 @@ struct Scratch(PathBuf);
 impl Drop for Scratch {
     fn drop(&mut self) {
         let gone = match fs::symlink_metadata(&self.0) {
-            Ok(found) if found.is_dir() => remove_all(&self.0),
+            Ok(found) if found.is_dir() => remove_tree(&self.0),
             Ok(_) => fs::remove_file(&self.0),
             Err(_) => return,
         };
@@ -341,7 +341,7 @@ impl Store {
                 holdings.iter().for_each(|holding| known.hold(holding));
                 known.containers.insert(name, holdings);
             } else {
-                match remove_all(&entry.path()) {
+                match remove_tree(&entry.path()) {
                     Ok(()) => removed += 1,
                     Err(error) => tracing::warn!(
                         "cannot remove the root of container {name}, which is gone: {error}"

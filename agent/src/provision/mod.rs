@@ -197,8 +197,8 @@ fn try_overlay(directory: &Path, containerizer: &Containerizer) -> Result<(), St
         work: "work".to_owned(),
         mount: probe.join("root"),
     });
-    // overlayfs leaves a directory that its owner may not enter; the store's next start removes what cannot be now.
-    let _ = std::fs::remove_dir_all(&probe);
+    // What cannot be removed now is by the store's next start.
+    let _ = tepui_images::remove_tree(&probe);
     tried.map_err(|error| error.to_string())
 }
 
