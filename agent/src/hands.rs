@@ -166,6 +166,10 @@ impl Hands {
                 self.launching.lock().remove(container);
                 if let Err(reason) = started {
                     self.release(container).await;
+                    // With the agent ends only its part: the next one finds the launch unfinished, and says so.
+                    if self.stop.is_cancelled() {
+                        return;
+                    }
                     let _ = self
                         .inputs
                         .send(Input::LaunchFailed {

@@ -148,7 +148,7 @@ mod tests {
         ];
         assert_eq!(
             table(&images).render(),
-            "AGENT   IMAGE                   DIGEST        LAYERS  MiB  CONTAINERS\na:5051  library/busybox:latest  0123456789ab  2       2    1\n"
+            "AGENT   IMAGE                   DIGEST        LAYERS  MiB  CONTAINERS\na:5051  library/busybox:latest  0123456789ab       2    2           1\n"
         );
     }
 
