@@ -51,6 +51,25 @@ pub(crate) enum Answer {
     Subscribed(Events),
 }
 
+/// A call that the core has yet to answer.
+struct Begun {
+    answer: Option<oneshot::Receiver<Result<(), Refusal>>>,
+    events: Option<Events>,
+}
+
+impl Begun {
+    async fn end(self) -> Result<Answer, NotTaken> {
+        if let Some(answer) = self.answer {
+            answer.await.map_err(|_| stopping())??;
+        }
+        Ok(self.events.map_or(Answer::Accepted, Answer::Subscribed))
+    }
+}
+
+fn stopping() -> NotTaken {
+    NotTaken::new(503, "Agent is shutting down")
+}
+
 /// Why a call was not taken: an HTTP status and a sentence.
 #[derive(Debug, Clone)]
 pub(crate) struct NotTaken {
@@ -90,6 +109,27 @@ impl Executors {
 
     /// Takes a call to the core. SUBSCRIBE opens a stream.
     pub(crate) async fn call(&self, call: Call) -> Result<Answer, NotTaken> {
+        self.begin(call).await?.end().await
+    }
+
+    /// Takes calls to the core together, in their order.
+    pub(crate) async fn calls(&self, calls: Vec<Call>) -> Vec<Result<Answer, NotTaken>> {
+        let mut begun = Vec::with_capacity(calls.len());
+        for call in calls {
+            begun.push(self.begin(call).await);
+        }
+        let mut answers = Vec::with_capacity(begun.len());
+        for call in begun {
+            answers.push(match call {
+                Ok(begun) => begun.end().await,
+                Err(why) => Err(why),
+            });
+        }
+        answers
+    }
+
+    /// Takes a call to the core, and does not wait for its answer.
+    async fn begin(&self, call: Call) -> Result<Begun, NotTaken> {
         let missing =
             |field: &str| NotTaken::new(400, format!("Expecting '{field}' to be present"));
         let (Ok(framework_id), Ok(executor_id)) = (
@@ -104,7 +144,12 @@ impl Executors {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut events = None;
         let action = match call.r#type() {
-            call::Type::Heartbeat => return Ok(Answer::Accepted),
+            call::Type::Heartbeat => {
+                return Ok(Begun {
+                    answer: None,
+                    events: None,
+                });
+            }
             call::Type::Unknown => {
                 return Err(NotTaken::new(400, "Expecting 'type' to be present"));
             }
@@ -135,13 +180,14 @@ impl Executors {
                 action,
             })
             .await;
-        let gone = || NotTaken::new(503, "Agent is shutting down");
         if sent.is_err() {
             self.answers.lock().remove(&number);
-            return Err(gone());
+            return Err(stopping());
         }
-        answer.await.map_err(|_| gone())??;
-        Ok(events.map_or(Answer::Accepted, Answer::Subscribed))
+        Ok(Begun {
+            answer: Some(answer),
+            events,
+        })
     }
 
     fn open(&self, connection: u64) -> Events {

@@ -15,6 +15,7 @@
 )]
 
 mod asked;
+mod direct;
 mod executor;
 mod files;
 mod grpc;
@@ -40,6 +41,8 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use parking_lot::RwLock;
 use tepui_agent_core::view::View;
+use tepui_http::Rewound;
+use tepui_http::direct::End;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -144,7 +147,7 @@ impl tower::Service<Request<Incoming>> for Service {
 
 /// Accepts connections until it is told to stop.
 pub(crate) async fn serve(listener: TcpListener, face: Arc<Face>, stop: CancellationToken) {
-    let service = Service::new(face);
+    let service = Service::new(Arc::clone(&face));
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let accepting = async {
@@ -168,7 +171,7 @@ pub(crate) async fn serve(listener: TcpListener, face: Arc<Face>, stop: Cancella
             }
         };
         let _ = stream.set_nodelay(true);
-        let (service, stop) = (service.clone(), stop.clone());
+        let (service, face, stop) = (service.clone(), Arc::clone(&face), stop.clone());
         tokio::spawn(async move {
             let mut builder = auto::Builder::new(TokioExecutor::new());
             builder
@@ -182,6 +185,12 @@ pub(crate) async fn serve(listener: TcpListener, face: Arc<Face>, stop: Cancella
                 .timer(TokioTimer::new())
                 .keep_alive_interval(Duration::from_secs(20))
                 .max_send_buf_size(256 << 10);
+            let executors = direct::Executors(&face);
+            let end = tepui_http::direct::serve(&executors, stream, HEAD_PATIENCE, &stop).await;
+            let End::Other(stream, unread) = end else {
+                return drop(permit);
+            };
+            let stream = Rewound::new(stream, unread);
             let serving =
                 builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
             tokio::select! {

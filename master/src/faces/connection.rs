@@ -15,6 +15,7 @@ use bytes::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use tepui_http::direct::End;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -95,9 +96,11 @@ async fn connection(
         limits.write_timeout,
         stalled.clone(),
     );
-    let result = match direct::serve(&service.face, io, &stop).await {
-        Some(io) => requests(io, service, limits, stop).await,
-        None => Ok(()),
+    let scheduler = direct::Scheduler(&service.face);
+    let end = tepui_http::direct::serve(&scheduler, io, limits.head_timeout, &stop).await;
+    let result = match end {
+        End::Other(io, unread) => requests(io.give_back(unread), service, limits, stop).await,
+        End::Over => Ok(()),
     };
     if stalled.load(Relaxed) {
         metrics.connections_stalled.fetch_add(1, Relaxed);

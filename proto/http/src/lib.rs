@@ -1,14 +1,19 @@
-//! What all HTTP faces share, whichever daemon they belong to. It reads heads of requests only: no socket, no body, no route.
+//! What all HTTP faces share, whichever daemon they belong to: no route, and no listener.
 //!
 //! - [`target`]: which request targets are served at all, asked before any routing;
-//! - [`negotiate`]: JSON or protobuf, in requests and in answers, and whether an answer may be packed.
+//! - [`negotiate`]: JSON or protobuf, in requests and in answers, and whether an answer may be packed;
+//! - [`direct`]: the short way of calls that come by the ten thousand.
 //!
 //! What is not served is a [`Refusal`], which turns into an answer of any server's by `?` or `into()`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod direct;
 pub mod negotiate;
+mod rewound;
 pub mod target;
+
+pub use rewound::Rewound;
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
