@@ -23,6 +23,7 @@ mod flights;
 pub mod http_client;
 mod layout;
 mod manifest;
+mod names;
 mod reference;
 mod registry;
 mod roots;

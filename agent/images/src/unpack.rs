@@ -5,7 +5,7 @@
 //!
 //! The archive is not trusted. Names are taken apart and walked from the layer's own root with `openat2(RESOLVE_IN_ROOT)`, so that `..`,
 //! absolute links and links planted by earlier entries end inside of it. Devices are left out: a container gets its own `/dev`. Attributes are
-//! left out but for file capabilities: others would talk to overlayfs. Bytes and entries are bounded.
+//! left out but for file capabilities: others would talk to overlayfs. Bytes, entries and the lengths of names are bounded.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -27,6 +27,7 @@ use xattr::FileExt;
 
 use crate::digest::{Digest, Measured};
 use crate::error::Problem;
+use crate::names::Names;
 
 /// How much a layer may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,7 +182,7 @@ impl Unpacker<'_> {
     }
 
     fn run(&mut self, reader: &mut dyn Read) -> Result<(), Problem> {
-        let mut archive = tar::Archive::new(reader);
+        let mut archive = tar::Archive::new(Names::new(reader));
         let entries = archive.entries().map_err(|error| self.broken(error))?;
         for entry in entries {
             let entry = entry.map_err(|error| self.broken(error))?;
@@ -199,7 +200,7 @@ impl Unpacker<'_> {
         Ok(())
     }
 
-    fn entry(&mut self, mut entry: tar::Entry<'_, &mut dyn Read>) -> Result<(), Problem> {
+    fn entry(&mut self, mut entry: tar::Entry<'_, Names<&mut dyn Read>>) -> Result<(), Problem> {
         let path = entry.path_bytes().into_owned();
         let entry_type = entry.header().entry_type();
         if matches!(entry_type, EntryType::XGlobalHeader) {
@@ -245,7 +246,7 @@ impl Unpacker<'_> {
                 self.own(&path, &header, &parent, name)?;
                 self.directories.insert(above.join(name), finish(&header));
             }
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+            EntryType::Regular | EntryType::Continuous => {
                 let capability = entry
                     .pax_extensions()
                     .ok()
