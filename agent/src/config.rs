@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tepui_agent_core::ReconfigurationPolicy;
 use tepui_coordination::{Location, LocationError, ZooKeeperOptions};
 use tepui_proto::mesos::v1::{Attribute, DomainInfo, Resource};
 
@@ -45,6 +46,8 @@ pub struct Config {
     pub domain: Option<DomainInfo>,
     /// Nothing of the agent outlives its process: tasks are killed when it stops, however it stops, and nothing is recovered.
     pub ephemeral: bool,
+    /// How far the agent may differ from what it was at its last start.
+    pub reconfiguration_policy: ReconfigurationPolicy,
     /// Tasks run as the user that they name.
     pub switch_user: bool,
     /// Where containers' cgroups are, below the mount of each controller.
@@ -187,6 +190,7 @@ impl Config {
             attributes: Vec::new(),
             domain: None,
             ephemeral: false,
+            reconfiguration_policy: ReconfigurationPolicy::Equal,
             switch_user: true,
             cgroups_root: "tepui".to_owned(),
             cgroups_enable_cfs: false,
@@ -274,6 +278,17 @@ impl Config {
                 "only 'reconnect' is there",
             ));
         }
+        let reconfiguration_policy = match flags.reconfiguration_policy.as_str() {
+            "equal" => ReconfigurationPolicy::Equal,
+            "additive" => ReconfigurationPolicy::Additive,
+            other => {
+                return Err(invalid(
+                    "reconfiguration_policy",
+                    other,
+                    "'equal' or 'additive'",
+                ));
+            }
+        };
         let reregistration = time(
             "executor_reregistration_timeout",
             &flags.executor_reregistration_timeout,
@@ -326,6 +341,7 @@ impl Config {
                 .transpose()?
                 .unwrap_or_default(),
             domain: flags.domain.as_deref().map(domain).transpose()?,
+            reconfiguration_policy,
             switch_user: flags.switch_user,
             cgroups_root: flags.cgroups_root.clone(),
             cgroups_enable_cfs: flags.cgroups_enable_cfs,
@@ -560,6 +576,10 @@ fn shown(flags: &Flags) -> BTreeMap<String, String> {
     show("isolation", flags.isolation.clone());
     show("containerizers", flags.containerizers.clone());
     show("launcher", flags.launcher.clone());
+    show(
+        "reconfiguration_policy",
+        Some(flags.reconfiguration_policy.clone()),
+    );
     show("recover", Some(flags.recover.clone()));
     show("strict", Some(flags.strict.to_string()));
     shown
@@ -599,12 +619,16 @@ mod tests {
 
     #[test]
     fn what_cannot_be_obeyed_is_one_sentence() {
-        let cases: [(&[&str], &str); 7] = [
+        let cases: [(&[&str], &str); 8] = [
             (
                 &["--master=h:1", "--fetcher_cache_size=much"],
                 "--fetcher_cache_size=much: not a size",
             ),
             (&[], "--master is required"),
+            (
+                &["--master=h:1", "--reconfiguration_policy=any"],
+                "--reconfiguration_policy=any: 'equal' or 'additive'",
+            ),
             (
                 &["--master=h:1", "--recovery_timeout=5"],
                 "--recovery_timeout=5: not a duration",

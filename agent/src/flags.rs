@@ -126,6 +126,9 @@ pub struct Flags {
     /// Accepted: there is one launcher
     #[arg(long)]
     pub launcher: Option<String>,
+    /// What may differ from the agent's last start: 'equal', nothing; 'additive', it may have more
+    #[arg(long, alias = "reconfiguration-policy", default_value = "equal")]
+    pub reconfiguration_policy: String,
     /// Only 'reconnect' is there
     #[arg(long, default_value = "reconnect")]
     pub recover: String,

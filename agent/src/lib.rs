@@ -38,3 +38,4 @@ pub use resources::{
     FlagValueError, complete as complete_resources, parse_attributes, parse_resources,
 };
 pub use running::{Agent, AgentError, RunningAgent, run};
+pub use tepui_agent_core::ReconfigurationPolicy;

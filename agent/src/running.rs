@@ -1,12 +1,15 @@
 //! Starting and stopping an agent.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
 use tepui_agent_core::view::View;
-use tepui_agent_core::{Agent as Core, ContainerFact, ContainerState, Input};
+use tepui_agent_core::{
+    Agent as Core, ContainerFact, ContainerState, Input, ReconfigurationPolicy,
+};
 use tepui_coordination::{Detector, Location, LocationError};
 use tepui_model::ContainerId as CoreId;
 use tepui_proto::mesos::v1::AgentInfo;
@@ -24,7 +27,7 @@ use crate::executors::Executors;
 use crate::faces::Face;
 use crate::fetcher::Fetcher;
 use crate::hands::{Hands, core_exit, relay};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, Past};
 use crate::link::Outbox;
 use crate::networks::Networks;
 use crate::provision::Provisioner;
@@ -49,6 +52,22 @@ pub enum AgentError {
     /// The journal cannot be used (any more).
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// It is not configured as at its last start, and the policy does not allow that.
+    #[error(
+        "this agent was another at its last start, which --reconfiguration_policy={policy} does not allow: {}. Start it as it was{}; or \
+         remove {} to start as a new agent, whose master takes what ran on the old one for lost",
+        differences.join(", "),
+        if *policy == "equal" { ", or with --reconfiguration_policy=additive if it has only got more" } else { "" },
+        meta.display()
+    )]
+    Reconfigured {
+        /// As the flag says it.
+        policy: &'static str,
+        /// What differs.
+        differences: Vec<String>,
+        /// Where the agent's state is.
+        meta: PathBuf,
+    },
     /// Containers cannot be run.
     #[error("containers cannot be run here: {0}")]
     Containerizer(#[from] ContainerizerError),
@@ -105,7 +124,8 @@ impl Agent {
                 .blocking_send(Input::Checkpointed { sequence })
                 .is_ok()
         });
-        let (journal, past) = Journal::open(&config.work_dir, synced)?;
+        let (mut journal, past) = Journal::open(&config.work_dir, synced)?;
+        reconfigure(&config, &mut journal, &past)?;
         if !past.same_boot && !past.records.is_empty() {
             tracing::info!("the machine has restarted: what ran before does not run any more");
         }
@@ -324,6 +344,30 @@ fn core_config(config: &Config, ip: IpAddr, port: u16) -> tepui_agent_core::Conf
     }
 }
 
+/// Compares the agent with what it was at its last start, and writes down what it is now if that differs.
+fn reconfigure(config: &Config, journal: &mut Journal, past: &Past) -> Result<(), AgentError> {
+    let info = core_config(config, config.ip, config.port).info;
+    let differences = Core::reconfigured(config.reconfiguration_policy, &past.records, &info);
+    if !differences.is_empty() {
+        return Err(AgentError::Reconfigured {
+            policy: match config.reconfiguration_policy {
+                ReconfigurationPolicy::Equal => "equal",
+                ReconfigurationPolicy::Additive => "additive",
+                ReconfigurationPolicy::Any => "any",
+            },
+            differences,
+            meta: config.work_dir.join("meta"),
+        });
+    }
+    let now = Core::configuration(&info);
+    if Core::configuration_of(&past.records) != Some(&now) {
+        journal.append(&now);
+        // Numbered before the core's first record; an id that follows it is durable after it.
+        journal.write(0)?;
+    }
+    Ok(())
+}
+
 /// What became of the containers that the records name.
 async fn facts(
     containerizer: &Containerizer,
@@ -433,7 +477,7 @@ async fn collect_sandboxes(
         tokio::time::sleep(config.disk_watch_interval).await;
         let used = disk_usage(&config.work_dir).unwrap_or(0.0);
         let age = allowed_age(config.gc_delay, config.gc_disk_headroom, used);
-        let live: std::collections::HashSet<std::path::PathBuf> = {
+        let live: std::collections::HashSet<PathBuf> = {
             let agent = agent.read().clone();
             let view = view.read();
             let executors = view
@@ -464,7 +508,7 @@ async fn collect_sandboxes(
 impl Config {
     /// As [`Config::new`], for a master at a known address.
     #[must_use]
-    pub fn for_master_at(address: SocketAddr, work_dir: impl Into<std::path::PathBuf>) -> Self {
+    pub fn for_master_at(address: SocketAddr, work_dir: impl Into<PathBuf>) -> Self {
         Self::new(
             Location::Fixed(tepui_coordination::HostPort::new(
                 address.ip().to_string(),

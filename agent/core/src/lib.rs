@@ -27,6 +27,7 @@ mod messages;
 mod operations;
 mod output;
 mod probes;
+mod reconfiguration;
 mod record;
 mod recovery;
 mod status;
@@ -42,6 +43,7 @@ pub use input::{
     ContainerFact, ContainerState, ExecutorAction, Exit, Input, Limitation, ProbeResult,
 };
 pub use output::{Launch, Limits, Output, Probe, ProbeKind, Refusal, Volumes};
+pub use reconfiguration::ReconfigurationPolicy;
 pub use record::{Entry, Record};
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use prost::{Message, Oneof};
 use tepui_proto::mesos::v1::offer::Operation;
 use tepui_proto::mesos::v1::{
-    DrainConfig, ExecutorInfo, FrameworkId, FrameworkInfo, KillPolicy, OperationStatus, Resource,
-    TaskInfo, TaskStatus,
+    AgentInfo, DrainConfig, ExecutorInfo, FrameworkId, FrameworkInfo, KillPolicy, OperationStatus,
+    Resource, TaskInfo, TaskStatus,
 };
 
 /// One line of the journal.
@@ -17,7 +17,7 @@ pub struct Entry {
     /// What it says. `None` is a record of a later version, and is skipped.
     #[prost(
         oneof = "Record",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17"
     )]
     pub record: Option<Record>,
 }
@@ -73,6 +73,9 @@ pub enum Record {
     /// The operator drains this agent, or no more.
     #[prost(message, tag = "16")]
     Draining(DrainRecord),
+    /// What the agent is configured as from here on, without id and port.
+    #[prost(message, tag = "17")]
+    Configured(Box<AgentInfo>),
 }
 
 /// See [`Record::Total`].

@@ -143,6 +143,7 @@ impl Agent {
             |id: &Option<ContainerId>| id.as_ref().map(ToString::to_string).unwrap_or_default();
         let mut records = Vec::new();
         records.push(Record::Epoch(self.epoch));
+        records.extend(Self::configuration(&self.config.info).record);
         records.extend(
             self.id
                 .as_ref()
@@ -241,6 +242,8 @@ impl Agent {
                 self.id = AgentId::new(id).ok();
             }
             Record::Epoch(epoch) => self.epoch = self.epoch.max(epoch),
+            // Judged before the start: see `reconfiguration`.
+            Record::Configured(_) => {}
             Record::Drain(config) => self.drain = (config != Default::default()).then_some(config),
             Record::Framework(info) => {
                 let Some(Ok(id)) = info.id.as_ref().map(|id| FrameworkId::new(&id.value)) else {

@@ -15,6 +15,7 @@ mod kit;
 mod master;
 mod networks;
 mod operations;
+mod reconfiguration;
 
 use std::path::Path;
 

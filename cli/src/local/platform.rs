@@ -152,6 +152,8 @@ fn agent_config(
     config.port = address.port();
     config.hostname = address.ip().to_string();
     config.ephemeral = true;
+    // Its part of the machine depends on how many agents there are this time.
+    config.reconfiguration_policy = tepui_agent::ReconfigurationPolicy::Any;
     config.cgroups_root.clone_from(&place.cgroups_root);
     config.resources = share(&config.resources, args.agents, number)?;
     Ok(config)
