@@ -78,7 +78,14 @@ impl Framework {
         }
     }
 
+    /// The next event of this type. Other events do not renew its patience.
     async fn until(&mut self, kind: event::Type) -> Event {
+        tokio::time::timeout(PATIENCE, self.sought(kind))
+            .await
+            .unwrap_or_else(|_| panic!("no {} within {PATIENCE:?}", kind.as_str_name()))
+    }
+
+    async fn sought(&mut self, kind: event::Type) -> Event {
         loop {
             while let Some(event) = self.waiting.pop_front() {
                 if event.r#type() == kind {
