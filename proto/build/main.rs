@@ -1,7 +1,8 @@
 //! Compiles the .proto files without protoc (protox) into prost messages, and generates from the same descriptors what prost does
-//! not know of: Mesos' JSON mapping and the tables that check required fields on the wire.
+//! not know of: Mesos' JSON mapping, its schemas, and the tables that check required fields on the wire.
 
 mod json;
+mod openapi;
 mod random;
 mod schema;
 mod wire;
@@ -93,6 +94,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     config.compile_fds(files)?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("json.rs"), json::generate(&schema))?;
+    fs::write(out.join("schemas.json"), openapi::generate(&schema))?;
     fs::write(out.join("wire.rs"), wire::generate(&schema))?;
     fs::write(out.join("random.rs"), random::generate(&schema))?;
     Ok(())

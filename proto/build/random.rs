@@ -70,7 +70,13 @@ fn value(schema: &Schema, kind: &Kind) -> String {
         Kind::Bool => "source.chance()".to_owned(),
         Kind::String => "source.text()".to_owned(),
         Kind::Bytes => "source.bytes()".to_owned(),
-        Kind::Enum(rust) => format!("source.pick(&{:?})", schema.enums[rust]),
+        Kind::Enum(rust) => {
+            let numbers: Vec<i32> = schema.enums[rust]
+                .iter()
+                .map(|(_, number)| *number)
+                .collect();
+            format!("source.pick(&{numbers:?})")
+        }
         Kind::Message(_) => "source.message()".to_owned(),
     }
 }

@@ -10,8 +10,8 @@ use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, Fi
 /// All messages, in the order of their declaration. Map entries are messages too.
 pub(crate) struct Schema {
     pub(crate) messages: Vec<Message>,
-    /// The numbers of each enum, by the path of its Rust type.
-    pub(crate) enums: BTreeMap<String, Vec<i32>>,
+    /// The names and numbers of each enum, by the path of its Rust type.
+    pub(crate) enums: BTreeMap<String, Vec<(String, i32)>>,
     index: BTreeMap<String, usize>,
 }
 
@@ -128,9 +128,12 @@ impl Schema {
     }
 
     fn add_enum(&mut self, of: &EnumDescriptorProto, scope: &str) {
-        let numbers = of.value.iter().map(|value| value.number()).collect();
+        let values = of.value.iter();
+        let values = values
+            .map(|value| (value.name().to_owned(), value.number()))
+            .collect();
         self.enums
-            .insert(rust_path(&format!("{scope}.{}", of.name())), numbers);
+            .insert(rust_path(&format!("{scope}.{}", of.name())), values);
     }
 
     fn field(

@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use serde_json::{Map, Value, json};
+use tepui_proto::json::SCHEMAS;
 
 use super::asked::{Asked, Response};
 use super::operator::calls::{CALLS, CallRow};
@@ -40,7 +41,7 @@ pub(crate) fn made() -> String {
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
-        "components": {"schemas": {"Call": call_schema()}},
+        "components": {"schemas": schemas()},
     });
     // A Value always has a text.
     let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
@@ -101,7 +102,11 @@ fn operation(endpoint: &Endpoint) -> Value {
         .map(|(status, what)| {
             let mut answer = json!({"description": what});
             if *status == 200 && !endpoint.gives.is_empty() {
-                answer["content"] = json!({endpoint.gives: {}});
+                let content = match &endpoint.body {
+                    Body::Call => answer_schema(),
+                    _ => json!({}),
+                };
+                answer["content"] = json!({endpoint.gives: content});
             }
             (status.to_string(), answer)
         })
@@ -110,13 +115,60 @@ fn operation(endpoint: &Endpoint) -> Value {
     operation.into()
 }
 
-/// One alternative for each type of call.
-fn call_schema() -> Value {
+const CALL: &str = "mesos.v1.master.Call";
+const RESPONSE: &str = "mesos.v1.master.Response";
+const EVENT: &str = "mesos.v1.master.Event";
+
+fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+fn answer_schema() -> Value {
+    json!({"schema": {
+        "description": "SUBSCRIBE is answered with a stream of events, as RecordIO",
+        "oneOf": [reference(RESPONSE), reference(EVENT)],
+    }})
+}
+
+/// The call, and whatever is part of it, of answers and of events.
+fn schemas() -> Map<String, Value> {
+    // It is generated.
+    let all: Map<String, Value> = serde_json::from_str(SCHEMAS).unwrap_or_default();
+    let call = call_schema(all.get(CALL).unwrap_or(&Value::Null));
+    let mut found = Map::new();
+    let mut wanted = vec![RESPONSE.to_owned(), EVENT.to_owned()];
+    wanted.extend(referred(&call));
+    while let Some(name) = wanted.pop() {
+        if let Some(schema) = all.get(&name)
+            && !found.contains_key(&name)
+        {
+            wanted.extend(referred(schema));
+            found.insert(name, schema.clone());
+        }
+    }
+    found.insert("Call".to_owned(), call);
+    found
+}
+
+/// The messages that a schema refers to.
+fn referred(schema: &Value) -> Vec<String> {
+    match schema {
+        Value::Object(fields) => match fields.get("$ref").and_then(Value::as_str) {
+            Some(path) => path.rsplit('/').take(1).map(str::to_owned).collect(),
+            None => fields.values().flat_map(referred).collect(),
+        },
+        Value::Array(items) => items.iter().flat_map(referred).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// One alternative for each type of call; `message` is the schema of the whole.
+fn call_schema(message: &Value) -> Value {
     let alternative = |row: &CallRow| {
         let mut properties = json!({"type": {"const": row.kind.as_str_name()}});
         let mut required = vec!["type"];
         if let Some((field, _)) = row.field {
-            properties[field] = json!({"type": "object"});
+            properties[field] = message["properties"][field].clone();
             required.push(field);
         }
         let answers: Map<String, Value> = row
@@ -235,6 +287,31 @@ mod tests {
                 found == expected,
                 "docs/src/{name} is stale: UPDATE_DOCS=1 cargo test -p tepui-master --lib openapi"
             );
+        }
+    }
+
+    #[test]
+    fn every_type_of_call_has_its_schema() {
+        let all: Value = serde_json::from_str(SCHEMAS).expect("it is generated");
+        let types = all[CALL]["properties"]["type"]["enum"].as_array();
+        let types = types.expect("the types of calls");
+        let schemas = schemas();
+        let alternatives = schemas["Call"]["oneOf"].as_array().expect("alternatives");
+        for kind in types.iter().filter(|kind| *kind != "UNKNOWN") {
+            let row = alternatives.iter().find(|row| row["title"] == *kind);
+            let properties = row.and_then(|row| row["properties"].as_object());
+            let properties = properties.unwrap_or_else(|| panic!("{kind} has no schema"));
+            for (name, body) in properties.iter().filter(|(name, _)| *name != "type") {
+                let [to] = &referred(body)[..] else {
+                    panic!("{kind}: '{name}' is no message")
+                };
+                assert!(schemas.contains_key(to), "{kind}: {to} is missing");
+            }
+        }
+        for (name, schema) in &schemas {
+            for to in referred(schema) {
+                assert!(schemas.contains_key(&to), "{name} refers to {to}");
+            }
         }
     }
 

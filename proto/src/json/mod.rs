@@ -28,6 +28,10 @@ pub const DEPTH_LIMIT: usize = 64;
 /// No message is longer than this.
 pub const SIZE_LIMIT_BYTES: usize = 256 * 1024 * 1024;
 
+/// The schemas of all messages of `mesos.v1` in this mapping: one JSON object, by the full names of the messages. Each is a JSON Schema as OpenAPI
+/// 3.1 has it; references lead to `#/components/schemas/`.
+pub const SCHEMAS: &str = include_str!(concat!(env!("OUT_DIR"), "/schemas.json"));
+
 /// A message with Mesos' JSON mapping. Implemented for all of `mesos.v1` by generated code.
 pub trait Json {
     /// Appends the JSON text.
