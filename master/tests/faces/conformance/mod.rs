@@ -137,14 +137,20 @@ impl Talk {
         }
     }
 
+    /// The next event of this type. Other events, heartbeats above all, do not renew its patience.
     pub(crate) async fn until(&mut self, kind: &str) -> Value {
-        loop {
-            let event = self.next().await;
-            let event = event.unwrap_or_else(|| panic!("the stream ended before {kind}"));
-            if event["type"] == kind {
-                return event;
+        let found = async {
+            loop {
+                let event = self.next().await;
+                let event = event.unwrap_or_else(|| panic!("the stream ended before {kind}"));
+                if event["type"] == kind {
+                    return event;
+                }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, found)
+            .await
+            .unwrap_or_else(|_| panic!("no {kind} within {PATIENCE:?}"))
     }
 
     /// The offers of the next OFFERS event.
