@@ -14,6 +14,8 @@ use tepui_coordination::{
     Transaction, ZooKeeper, ZooKeeperOptions, ZooKeeperStore,
 };
 use tepui_tests::zookeeper::Ensemble;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use zookeeper_client::{Acls, Client, CreateMode};
 
 const SESSION: Duration = Duration::from_secs(2);
@@ -324,24 +326,70 @@ async fn an_expired_leader_steps_down_only_if_another_leads() {
     assert!(first.zookeeper.metrics().expirations.get() >= 1);
 }
 
-/// Ends the session of a candidate from outside: a second client with the same id and password closes it.
+/// Ends the session of a candidate from outside, as its own client would: whoever knows a session's id can make its password.
 async fn expire(ensemble: &Ensemble, zookeeper: &ZooKeeper) {
-    let servers = ensemble.url("");
-    let servers = servers.strip_prefix("zk://").unwrap();
-    // A busy server may let a first attempt wait for too long.
-    let client = tokio::time::timeout(Duration::from_secs(30), async {
-        loop {
-            let session = zookeeper.session().expect("there is a session");
-            if let Ok(client) = Client::connector()
-                .with_session(session)
-                .connect(servers)
-                .await
-            {
-                return client;
-            }
-        }
+    let server = ensemble.url("");
+    let server = server.strip_prefix("zk://").unwrap();
+    let session = zookeeper.session().expect("there is a session").id().0;
+    let closed = tokio::time::timeout(Duration::from_secs(30), async {
+        // Its client may take the session back between the two requests.
+        while !close_session(server, session).await.unwrap_or(false) {}
     });
-    drop(client.await.expect("the servers let the second client in"));
+    closed.await.expect("the server ends the session");
+}
+
+/// Takes up a session and closes it, in one breath: of two clients that hold a session the server drops the one that came first.
+async fn close_session(server: &str, session: i64) -> std::io::Result<bool> {
+    const CLOSE: i32 = -11;
+    let timeout_ms = i32::try_from(SESSION.as_millis()).unwrap();
+    let connect = [
+        &0_i32.to_be_bytes()[..], // the protocol's version
+        &0_i64.to_be_bytes(),     // the last change seen
+        &timeout_ms.to_be_bytes(),
+        &session.to_be_bytes(),
+        &16_i32.to_be_bytes(),
+        &password(session),
+        &[0], // not only for reading
+    ]
+    .concat();
+    let close = [1_i32.to_be_bytes(), CLOSE.to_be_bytes()].concat();
+    let mut requests = Vec::new();
+    for request in [connect, close] {
+        requests.extend(u32::try_from(request.len()).unwrap().to_be_bytes());
+        requests.extend(request);
+    }
+    let mut stream = TcpStream::connect(server).await?;
+    stream.write_all(&requests).await?;
+    // Version, time-out (0 if there is no such session), and more.
+    let connected = answer(&mut stream).await?;
+    if connected.get(4..8) == Some(&[0; 4]) {
+        return Ok(true);
+    }
+    // Number, change, and the error.
+    let closed = answer(&mut stream).await?;
+    Ok(closed.get(12..16) == Some(&[0; 4]))
+}
+
+async fn answer(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let length = stream.read_u32().await?;
+    let mut answer = vec![0; length.min(1 << 20) as usize];
+    stream.read_exact(&mut answer).await?;
+    Ok(answer)
+}
+
+/// The password of a session: the first bytes of Java's generator of random numbers, seeded by the session's id.
+fn password(session: i64) -> [u8; 16] {
+    const SECRET: u64 = 0xB341_5C00;
+    const FACTOR: u64 = 0x5_DEEC_E66D;
+    const MASK: u64 = (1 << 48) - 1;
+    let mut state = (session.cast_unsigned() ^ SECRET ^ FACTOR) & MASK;
+    let mut password = [0; 16];
+    for part in password.chunks_mut(4) {
+        state = state.wrapping_mul(FACTOR).wrapping_add(11) & MASK;
+        let number = u32::try_from(state >> 16).unwrap();
+        part.copy_from_slice(&number.to_le_bytes());
+    }
+    password
 }
 
 #[tokio::test]
