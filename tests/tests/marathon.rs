@@ -160,7 +160,7 @@ fn bad_requests_get_their_answer_and_change_nothing() {
             json_type,
             r#"{"id":"/x","cmd":"true","readinessChecks":[{}]}"#,
             422,
-            "readinessChecks",
+            "/readinessChecks(0)/portName",
         ),
         (
             "PUT",

@@ -1,6 +1,7 @@
 //! Everything that can happen to the core.
 
 use bytes::Bytes;
+use serde::Serialize;
 use tepui_proto::mesos::{Offer, TaskStatus};
 
 use crate::output::CheckId;
@@ -31,6 +32,13 @@ pub enum Input {
         /// What came out.
         outcome: ProbeOutcome,
     },
+    /// A probe with [`ProbeTarget::Readiness`](crate::ProbeTarget::Readiness) was answered. Ignored for unknown checks.
+    ReadinessResult {
+        /// Which check.
+        check: CheckId,
+        /// What came.
+        answer: ReadinessAnswer,
+    },
     /// The store holds every [`Output::Store`](crate::Output::Store) up to and including this sequence number. Lower numbers than the
     /// last are ignored. If the store fails for good, the shell drops the core: what was not stored was told to nobody.
     Stored {
@@ -54,6 +62,18 @@ pub enum ProbeOutcome {
     Unhealthy(String),
     /// To be disregarded (1xx with `ignoreHttp1xx`).
     Ignored,
+}
+
+/// What a task says when it is asked whether it is ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadinessAnswer {
+    /// HTTP status; 504 if nothing came.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: String,
+    /// As text; the shell bounds it.
+    pub body: String,
 }
 
 /// Who asked, for `api_post_event`.

@@ -6,7 +6,7 @@
 //! Promises: the same inputs give the same outputs; every acknowledged change is durable before its reply leaves; no input panics; the
 //! work of an event does not grow with the number of apps or instances that it does not concern.
 //!
-//! Leaves out, for now: pods, readiness checks, volumes but those of the host, secrets, GPUs. Definitions
+//! Leaves out, for now: pods, volumes but those of the host, secrets, GPUs. Definitions
 //! that use them are refused by name.
 
 pub mod config;
@@ -29,7 +29,7 @@ pub mod view;
 
 pub use self::core::{Marathon, RecoverError};
 pub use config::Config;
-pub use input::{ApiCall, Input, Origin, ProbeOutcome, ReplyToken};
+pub use input::{ApiCall, Input, Origin, ProbeOutcome, ReadinessAnswer, ReplyToken};
 pub use output::{CheckId, Mutation, Output, Probe, ProbeTarget, Record};
 pub use path::PathId;
 pub use response::{Detail, Response};

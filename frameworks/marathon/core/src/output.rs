@@ -68,7 +68,7 @@ pub enum Output {
         uuid: Bytes,
     },
     /// Begin to probe, until [`Output::StopHealthCheck`] with the same id; each probe that ended is an
-    /// [`Input::HealthResult`](crate::Input::HealthResult).
+    /// [`Input::HealthResult`](crate::Input::HealthResult), or what its target says.
     StartHealthCheck(Arc<Probe>),
     /// End a probe. Results that were under way may still come.
     StopHealthCheck(CheckId),
@@ -108,7 +108,7 @@ pub struct Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CheckId(pub u64);
 
-/// A health check that the shell has to run against one task.
+/// A check that the shell has to run against one task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// Its name.
@@ -143,4 +143,11 @@ pub enum ProbeTarget {
     },
     /// Connect.
     Tcp,
+    /// GET, and tell what comes as an [`Input::ReadinessResult`](crate::Input::ReadinessResult); certificates are not verified.
+    Readiness {
+        /// https instead of http.
+        tls: bool,
+        /// Begins with `/`.
+        path: String,
+    },
 }

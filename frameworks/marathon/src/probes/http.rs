@@ -1,23 +1,63 @@
-//! One GET, judged by its status.
+//! One GET: judged by its status, or told as it is.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
-use http_body_util::Empty;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client as Pool, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use tepui_marathon_core::ProbeOutcome;
+use tepui_marathon_core::{ProbeOutcome, ReadinessAnswer};
+
+use super::tls;
+
+/// Of an answer to a readiness check so much is kept, in bytes; the rest is cut off.
+const MAX_ANSWER: usize = 16 << 10;
 
 #[derive(Clone, Debug)]
-pub(super) struct Client(Pool<HttpConnector, Empty<Bytes>>);
+pub(super) struct Client(Pool<HttpsConnector<HttpConnector>, Empty<Bytes>>);
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target<'a> {
+    pub(super) host: &'a str,
+    pub(super) port: u16,
+    pub(super) tls: bool,
+    pub(super) path: &'a str,
+}
+
+impl Target<'_> {
+    pub(super) fn url(&self) -> String {
+        let Self {
+            host, port, path, ..
+        } = self;
+        let scheme = self.scheme();
+        if host.contains(':') {
+            format!("{scheme}://[{host}]:{port}{path}")
+        } else {
+            format!("{scheme}://{host}:{port}{path}")
+        }
+    }
+
+    const fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+}
 
 impl Client {
     pub(super) fn new() -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
+        connector.enforce_http(false);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls::any_certificate())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
         // A probe asks whether a new connection would be served, so none is kept.
         Self(
             Pool::builder(TokioExecutor::new())
@@ -28,45 +68,52 @@ impl Client {
     }
 
     /// 200 to 399 is healthy; redirects are not followed.
-    pub(super) async fn probe(
-        &self,
-        host: &str,
-        port: u16,
-        tls: bool,
-        path: &str,
-        ignore_1xx: bool,
-    ) -> ProbeOutcome {
-        if tls {
-            return ProbeOutcome::Unhealthy(
-                "HTTPS probes are not built yet; use protocol HTTP or TCP".into(),
-            );
+    pub(super) async fn probe(&self, target: Target<'_>, ignore_1xx: bool) -> ProbeOutcome {
+        match self.get(target).await {
+            Ok(answer) => judge(answer.status(), ignore_1xx),
+            Err(reason) => ProbeOutcome::Unhealthy(reason),
         }
-        let authority = if host.contains(':') {
-            format!("[{host}]:{port}")
-        } else {
-            format!("{host}:{port}")
-        };
-        let uri = Uri::builder()
-            .scheme("http")
-            .authority(authority)
-            .path_and_query(path)
-            .build();
-        let request = uri.and_then(|uri| {
+    }
+
+    /// The answer as it is, with the beginning of its body.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) async fn ask(&self, target: Target<'_>) -> Result<ReadinessAnswer, String> {
+        let answer = self.get(target).await?;
+        let status = answer.status().as_u16();
+        let content_type = answer.headers().get(header::CONTENT_TYPE);
+        let content_type = content_type
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("text/plain")
+            .to_owned();
+        let mut body = Vec::new();
+        let mut rest = Limited::new(answer.into_body(), MAX_ANSWER);
+        // What comes after an error, or beyond the bound, is left out.
+        while let Some(Ok(frame)) = rest.frame().await {
+            if let Ok(data) = frame.into_data() {
+                body.extend_from_slice(&data);
+            }
+        }
+        Ok(ReadinessAnswer {
+            status,
+            content_type,
+            body: String::from_utf8_lossy(&body).into_owned(),
+        })
+    }
+
+    async fn get(&self, target: Target<'_>) -> Result<http::Response<Incoming>, String> {
+        let request = target.url().parse::<Uri>().map_err(http::Error::from);
+        let request = request.and_then(|uri| {
             Request::get(uri)
                 .header(header::USER_AGENT, "Tepui-Marathon")
                 .header(header::CONNECTION, "close")
                 .body(Empty::new())
         });
-        let request = match request {
-            Ok(request) => request,
-            Err(error) => {
-                return ProbeOutcome::Unhealthy(format!("`{path}` cannot be asked for: {error}"));
-            }
-        };
-        match self.0.request(request).await {
-            Ok(answer) => judge(answer.status(), ignore_1xx),
-            Err(error) => ProbeOutcome::Unhealthy(root_cause(&error)),
-        }
+        let request =
+            request.map_err(|error| format!("`{}` cannot be asked for: {error}", target.path))?;
+        let answer = self.0.request(request).await;
+        answer.map_err(|error| root_cause(&error))
     }
 }
 

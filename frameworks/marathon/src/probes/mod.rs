@@ -1,13 +1,14 @@
-//! Health checks that Marathon runs itself: HTTP and TCP, one small task each.
+//! Checks that Marathon runs itself: health over HTTP, HTTPS and TCP, readiness over HTTP and HTTPS; one small task each.
 //!
 //! The core says when to begin and end; a probe waits its first delay, then probes, reports, and waits its interval, for ever. How many are under way
 //! at once is bounded (`--max_concurrent_marathon_health_checks`), so that ten thousand instances do not open ten thousand sockets together.
 
 mod http;
+mod tls;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tepui_marathon_core::{CheckId, Input, Probe, ProbeOutcome, ProbeTarget};
+use tepui_marathon_core::{CheckId, Input, Probe, ProbeOutcome, ProbeTarget, ReadinessAnswer};
 use tokio::{
     net::TcpStream,
     runtime::Handle,
@@ -51,18 +52,13 @@ impl Prober {
         let task = self.runtime.spawn(async move {
             sleep(Duration::from_millis(probe.first_after_ms)).await;
             loop {
-                let outcome = {
+                let result = {
                     let Ok(_permit) = permits.acquire().await else {
                         return;
                     };
-                    run(&client, &probe).await
+                    result(&client, &probe).await
                 };
-                engine
-                    .input(Input::HealthResult {
-                        check: probe.check,
-                        outcome,
-                    })
-                    .await;
+                engine.input(result).await;
                 sleep(Duration::from_millis(probe.interval_ms)).await;
             }
         });
@@ -85,9 +81,43 @@ impl Drop for Prober {
     }
 }
 
+async fn result(client: &http::Client, probe: &Probe) -> Input {
+    let check = probe.check;
+    if let ProbeTarget::Readiness { tls, path } = &probe.target {
+        let answer = ask(client, probe, *tls, path).await;
+        return Input::ReadinessResult { check, answer };
+    }
+    let outcome = run(client, probe).await;
+    Input::HealthResult { check, outcome }
+}
+
+fn target<'a>(probe: &'a Probe, tls: bool, path: &'a str) -> http::Target<'a> {
+    http::Target {
+        host: &probe.host,
+        port: probe.port,
+        tls,
+        path,
+    }
+}
+
+/// Asks a task whether it is ready; that it does not answer counts as an answer of its own.
+async fn ask(client: &http::Client, probe: &Probe, tls: bool, path: &str) -> ReadinessAnswer {
+    let target = target(probe, tls, path);
+    let limit = Duration::from_millis(probe.timeout_ms);
+    let answer = timeout(limit, client.ask(target)).await;
+    let answer =
+        answer.unwrap_or_else(|_| Err(format!("no answer within {} ms", probe.timeout_ms)));
+    answer.unwrap_or_else(|reason| ReadinessAnswer {
+        status: 504,
+        content_type: "text/plain".into(),
+        body: format!("Marathon could not query {}: {reason}", target.url()),
+    })
+}
+
 async fn run(client: &http::Client, probe: &Probe) -> ProbeOutcome {
     let attempt = async {
         match &probe.target {
+            ProbeTarget::Readiness { .. } => ProbeOutcome::Ignored, // asked by `ask`
             ProbeTarget::Tcp => match TcpStream::connect((probe.host.as_str(), probe.port)).await {
                 Ok(_) => ProbeOutcome::Healthy,
                 Err(error) => ProbeOutcome::Unhealthy(error.to_string()),
@@ -96,11 +126,7 @@ async fn run(client: &http::Client, probe: &Probe) -> ProbeOutcome {
                 tls,
                 path,
                 ignore_1xx,
-            } => {
-                client
-                    .probe(&probe.host, probe.port, *tls, path, *ignore_1xx)
-                    .await
-            }
+            } => client.probe(target(probe, *tls, path), *ignore_1xx).await,
         }
     };
     let limit = Duration::from_millis(probe.timeout_ms);
@@ -177,6 +203,36 @@ mod tests {
             let port = server(answer).await;
             assert_eq!(run(&client, &probe(port, http_target())).await, expected);
         }
+    }
+
+    #[tokio::test]
+    async fn readiness_probes_tell_what_came() {
+        let client = http::Client::new();
+        let asked = async |port| {
+            let target = ProbeTarget::Readiness {
+                tls: false,
+                path: "/ready".into(),
+            };
+            match result(&client, &probe(port, target)).await {
+                Input::ReadinessResult { answer, .. } => answer,
+                other => panic!("{other:?}"),
+            }
+        };
+        let answer = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/x\r\nContent-Length: 4\r\n\r\nsoon";
+        assert_eq!(
+            asked(server(answer).await).await,
+            ReadinessAnswer {
+                status: 503,
+                content_type: "text/x".into(),
+                body: "soon".into()
+            }
+        );
+        let port = server("").await;
+        let silent = asked(port).await;
+        let why = format!(
+            "Marathon could not query http://127.0.0.1:{port}/ready: no answer within 500 ms"
+        );
+        assert_eq!((silent.status, silent.body), (504, why));
     }
 
     #[tokio::test]

@@ -104,6 +104,7 @@ impl Marathon {
     /// Forgets an instance.
     pub(super) fn expunge(&mut self, key: u64) {
         self.stop_checks(key);
+        self.stop_readiness(key, true);
         self.end_kill(key);
         let Some(instance) = self.instances.remove(&key) else {
             return;

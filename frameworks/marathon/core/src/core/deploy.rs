@@ -531,7 +531,8 @@ impl Marathon {
                 let fitting = |key: &u64| {
                     let instance = self.instances.get(key)?;
                     let unfinished = instance.condition != Condition::Running
-                        || (!instance.is_ready() && instance.healthy.is_none());
+                        || (!instance.is_ready() && instance.healthy.is_none())
+                        || instance.is_unready();
                     (self.apps.get(id)?.fits(&instance.spec) && unfinished).then_some(*key)
                 };
                 for key in keys.iter().filter_map(fitting).collect::<Vec<_>>() {

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 
 use super::{AppState, Marathon, app_state::is_delayed};
 use crate::{
-    instance::Condition, matching::OfferState, path::PathId, response::Response,
+    instance::{Condition, Instance},
+    matching::OfferState,
+    path::PathId,
+    response::Response,
     timestamp::Timestamp,
 };
 
@@ -22,7 +25,8 @@ impl Marathon {
         };
         let waiting = state.scheduled.len();
         let (lacks, agents) = self.lacks(state);
-        let unready = self.unready(state);
+        let unready = self.count(state, |one| !one.is_ready() && !one.is_unready());
+        let silent = self.count(state, Instance::is_unready);
         let delayed_until = state
             .delay
             .filter(|_| is_delayed(state.delay, self.now))
@@ -55,6 +59,9 @@ impl Marathon {
         }
         if unready > 0 {
             reasons.push(format!("{unready} running and not yet healthy"));
+        }
+        if silent > 0 {
+            reasons.push(format!("{silent} running and not yet ready"));
         }
         if state.tally.leaving > 0 {
             reasons.push(format!("{} being ended", state.tally.leaving));
@@ -119,13 +126,14 @@ impl Marathon {
         (lacks, agents)
     }
 
-    fn unready(&self, state: &AppState) -> usize {
+    /// How many running instances of an app are so.
+    fn count(&self, state: &AppState, chosen: impl Fn(&Instance) -> bool) -> usize {
         let instances = state
             .instances
             .iter()
             .filter_map(|key| self.instances.get(key));
         instances
-            .filter(|one| one.condition == Condition::Running && !one.is_ready())
+            .filter(|one| one.condition == Condition::Running && chosen(one))
             .count()
     }
 }

@@ -16,6 +16,7 @@ mod offers;
 mod outbox;
 mod progress;
 mod queue;
+mod readiness;
 mod records;
 mod recover;
 mod results;
@@ -63,7 +64,7 @@ pub struct Marathon {
     next_instance: u64,
     by_instance_id: HashMap<Arc<str>, u64>,
     deployments: BTreeMap<Arc<str>, Deployment>,
-    checks: HashMap<CheckId, (u64, usize)>,
+    checks: HashMap<CheckId, (u64, Asked)>,
     next_check: u64,
     timers: BTreeSet<(Time, Timer)>,
     /// Instances whose task is to be killed, with the time of the next attempt once one was made.
@@ -76,6 +77,15 @@ pub struct Marathon {
     turn: Option<PathId>,
     revive: offers::Revive,
     dirty: Dirty,
+}
+
+/// What a probe is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// The health check at this index.
+    Health(usize),
+    /// Whether the task is ready.
+    Readiness,
 }
 
 /// What the current step touched.
@@ -208,6 +218,7 @@ impl Marathon {
             Input::Offers(offers) => self.on_offers(offers),
             Input::TaskUpdate(status) => self.on_update(&status),
             Input::HealthResult { check, outcome } => self.on_health_result(check, outcome),
+            Input::ReadinessResult { check, answer } => self.on_readiness(check, answer),
             Input::Tick => {}
         }
         self.fire_timers();

@@ -218,6 +218,7 @@ impl Marathon {
                 ports: taken.ports,
                 addresses: Vec::new(),
                 unreachable_since: None,
+                ready: None,
             });
         });
         let timeout = self

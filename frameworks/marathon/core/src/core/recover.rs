@@ -168,7 +168,10 @@ impl Marathon {
                 self.decommission(key);
             }
             match condition {
-                Condition::Running => self.start_checks(key),
+                Condition::Running => {
+                    self.start_checks(key);
+                    self.start_readiness(key);
+                }
                 Condition::Provisioned | Condition::Staging | Condition::Starting => {
                     let timeout = Duration::from_millis(self.config.task_launch_timeout_ms);
                     self.timers.insert((self.now + timeout, Timer::Launch(key)));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Marathon;
+use super::{Asked, Marathon};
 use crate::{
     event::EventKind,
     health::{aggregate, probe},
@@ -31,7 +31,7 @@ impl Marathon {
             let id = CheckId(self.next_check);
             if let Some(probe) = probe(id, check, &instance.spec, &agent.host, task) {
                 self.next_check += 1;
-                self.checks.insert(id, (key, at));
+                self.checks.insert(id, (key, Asked::Health(at)));
                 instance.checks[at].probe = Some(id);
                 probes.push(probe);
             }
@@ -65,7 +65,7 @@ impl Marathon {
     }
 
     pub(super) fn on_health_result(&mut self, check: CheckId, outcome: ProbeOutcome) {
-        if let Some((key, at)) = self.checks.get(&check).copied()
+        if let Some((key, Asked::Health(at))) = self.checks.get(&check).copied()
             && self
                 .instance(key)
                 .is_some_and(|instance| instance.condition == Condition::Running)

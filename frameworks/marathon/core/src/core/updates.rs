@@ -138,6 +138,7 @@ impl Marathon {
             .unreachable_time
             .as_ref()
             .map(|time| Timestamp::from_millis(time.nanoseconds / 1_000_000));
+        let must_be_ready = condition == Condition::Running && self.must_be_ready(key);
         self.change(key, |instance| {
             let unreachable = condition == Condition::Unreachable;
             // One that was given up stays given up until its task is heard of again.
@@ -149,6 +150,9 @@ impl Marathon {
             }
             if let Some(task) = &mut instance.task {
                 if condition == Condition::Running {
+                    if task.started_at.is_none() && must_be_ready {
+                        task.ready = Some(false);
+                    }
                     task.started_at = task.started_at.or(Some(now));
                 }
                 if !addresses.is_empty() {
@@ -167,9 +171,11 @@ impl Marathon {
         }
         if condition == Condition::Running {
             self.start_checks(key);
+            self.start_readiness(key);
             self.mesos_health(key, status);
         } else if condition != Condition::Killing {
             self.stop_checks(key);
+            self.stop_readiness(key, true);
         }
         if condition.is_terminal() {
             self.terminated(key, condition, status);

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::container::{Artifact, Container, Network};
+use super::{
+    container::{Artifact, Container, Network},
+    readiness::ReadinessCheck,
+};
 use crate::{path::PathId, timestamp::Timestamp};
 
 /// A validated, normalised app definition.
@@ -69,6 +72,9 @@ pub struct App {
     /// Health checks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health_checks: Vec<HealthCheck>,
+    /// When a new task of a deployment counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub readiness_checks: Vec<ReadinessCheck>,
     /// First delay after a failure.
     pub backoff_seconds: u64,
     /// Growth of the delay.

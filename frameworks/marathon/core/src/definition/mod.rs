@@ -13,6 +13,7 @@ mod place;
 mod place_tests;
 mod ports;
 mod reader;
+mod readiness;
 #[cfg(test)]
 pub(crate) mod tests;
 mod update;
@@ -28,6 +29,7 @@ pub use container::{
 };
 pub(crate) use ports::{PortDemand, PortSlot};
 pub(crate) use reader::{Faults, Object};
+pub use readiness::{ReadinessCheck, ReadinessProtocol};
 pub(crate) use update::AppUpdate;
 pub(crate) use validate::group_id as validate_group_id;
 

@@ -86,6 +86,7 @@ pub(crate) fn apply(
             .health_checks
             .map(|all| health_checks(all, explicit_ports, faults)),
     );
+    set(&mut app.readiness_checks, update.readiness_checks);
     set(
         &mut app.backoff_seconds,
         update.backoff_seconds.map(u64::from),
@@ -147,6 +148,7 @@ pub(super) fn defaults(id: PathId, default_role: &str) -> App {
         port_definitions: None,
         require_ports: false,
         health_checks: Vec::new(),
+        readiness_checks: Vec::new(),
         backoff_seconds: 1,
         backoff_factor: 1.15,
         max_launch_delay_seconds: 300,

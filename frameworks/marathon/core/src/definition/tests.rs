@@ -123,6 +123,13 @@ fn accepted_documents_and_what_becomes_of_them() {
             json!({ "value": "true" }),
         ),
         (
+            r#"{"portDefinitions":[{"name":"http-api"}],"readinessChecks":[{"protocol":"https"}]}"#,
+            "/readinessChecks",
+            json!([{
+            "name": "readinessCheck", "protocol": "HTTPS", "path": "/", "portName": "http-api", "intervalSeconds": 30,
+            "timeoutSeconds": 10, "httpStatusCodesForReady": [200], "preserveLastResponse": false }]),
+        ),
+        (
             r#"{"acceptedResourceRoles":["*"]}"#,
             "/acceptedResourceRoles",
             json!(["*"]),
@@ -477,8 +484,32 @@ fn refused_documents_and_the_exact_answer() {
         (
             r#"{"readinessChecks":[{}]}"#,
             invalid,
-            "/readinessChecks",
-            &unsupported("readinessChecks"),
+            "/readinessChecks(0)/portName",
+            "No port definition reference for portName http-api",
+        ),
+        (
+            r#"{"readinessChecks":[{},{}]}"#,
+            invalid,
+            "/readinessChecks/size",
+            "got 2, expected 1 or less",
+        ),
+        (
+            r#"{"readinessChecks":[{"timeoutSeconds":30}]}"#,
+            invalid,
+            "/readinessChecks(0)/timeoutSeconds",
+            "got 30, expected less than 30",
+        ),
+        (
+            r#"{"readinessChecks":[{"httpStatusCodesForReady":[]}]}"#,
+            invalid,
+            "/readinessChecks(0)/httpStatusCodesForReady",
+            "must not be empty",
+        ),
+        (
+            r#"{"readinessChecks":[{"protocol":"TCP"}]}"#,
+            unreadable,
+            "/readinessChecks(0)/protocol",
+            "error.unknown.enum.literal",
         ),
         (
             r#"{"check":{"tcp":{}}}"#,
@@ -508,7 +539,7 @@ fn refused_documents_and_the_exact_answer() {
             r#"{"healthChecks":[{"protocol":"MESOS_HTTPS","port":1}]}"#,
             invalid,
             "/healthChecks(0)/protocol",
-            &unsupported("a health check over HTTPS"),
+            &unsupported("a health check over HTTPS by the executor"),
         ),
         (
             r#"{"ipAddress":{"groups":[]}}"#,

@@ -8,6 +8,7 @@ use super::container::{self, Artifact, ContainerUpdate, Network};
 use super::{
     app::{CheckCommand, HealthProtocol, KillSelection, Protocol, UpgradeStrategy},
     reader::{Faults, Object, integer},
+    readiness::{self, ReadinessCheck},
 };
 use crate::response::Response;
 
@@ -37,6 +38,7 @@ pub(crate) struct AppUpdate {
     pub(crate) ports: Option<Vec<u16>>,
     pub(crate) require_ports: Option<bool>,
     pub(crate) health_checks: Option<Vec<HealthUpdate>>,
+    pub(crate) readiness_checks: Option<Vec<ReadinessCheck>>,
     pub(crate) backoff_seconds: Option<u32>,
     pub(crate) backoff_factor: Option<f64>,
     pub(crate) max_launch_delay_seconds: Option<u32>,
@@ -159,6 +161,7 @@ impl AppUpdate {
                     .filter_map(|(path, item)| health_check(path, item, faults))
                     .collect()
             }),
+            readiness_checks: readiness::read(&object, faults),
             backoff_seconds: seconds("backoffSeconds", faults),
             backoff_factor: object.number("backoffFactor", 1.0, f64::MAX, faults),
             max_launch_delay_seconds: seconds("maxLaunchDelaySeconds", faults),
@@ -190,7 +193,6 @@ impl AppUpdate {
         };
         for key in [
             "check",
-            "readinessChecks",
             "ipAddress",
             "executorResources",
             "residency",
@@ -221,13 +223,10 @@ impl AppUpdate {
                 .push((object.path("executor"), not_built("executor")));
         }
         for (at, check) in self.health_checks.iter().flatten().enumerate() {
-            if matches!(
-                check.protocol,
-                HealthProtocol::Https | HealthProtocol::MesosHttps
-            ) {
+            if check.protocol == HealthProtocol::MesosHttps {
                 self.not_built.push((
                     object.path(&format!("healthChecks({at})/protocol")),
-                    not_built("a health check over HTTPS"),
+                    not_built("a health check over HTTPS by the executor"),
                 ));
             }
             if check.ipv6 {

@@ -82,7 +82,7 @@ impl Deployment {
         let current = |action: &Action| CurrentAction {
             action: action.action,
             app: action.app.clone(),
-            readiness_check_results: [],
+            readiness_check_results: Vec::new(),
         };
         DeploymentView {
             id: self.id.clone(),

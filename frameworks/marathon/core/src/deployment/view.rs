@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{path::PathId, timestamp::Timestamp};
+use crate::{instance::ReadinessCheckResult, path::PathId, timestamp::Timestamp};
 
 /// A running deployment.
 #[derive(Clone, Debug, Serialize)]
@@ -36,8 +36,8 @@ pub struct CurrentAction {
     pub action: ActionKind,
     /// To whom.
     pub app: PathId,
-    /// Until readiness checks are built always empty.
-    pub readiness_check_results: [(); 0],
+    /// One for each task that has to be ready; filled when it is read.
+    pub readiness_check_results: Vec<Arc<ReadinessCheckResult>>,
 }
 
 /// The plan as events print it.

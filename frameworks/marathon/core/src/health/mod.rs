@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use crate::{
-    definition::{App, HealthCheck, HealthProtocol, NetworkMode, PortSlot},
+    definition::{
+        App, HealthCheck, HealthProtocol, NetworkMode, PortSlot, ReadinessCheck, ReadinessProtocol,
+    },
     instance::{HealthCheckResult, Task},
     output::{CheckId, Probe, ProbeTarget},
     timestamp::Timestamp,
@@ -125,11 +127,7 @@ pub(crate) fn port(check: &HealthCheck, app: &App, ports: &[u16]) -> Option<u16>
 fn endpoint(check: &HealthCheck, app: &App, host: &str, task: &Task) -> Option<(String, u16)> {
     let index = check.port_index.unwrap_or(0) as usize;
     let outside = app.host_ports(&task.ports).get(index).copied().flatten();
-    let own = app
-        .networks
-        .iter()
-        .any(|network| network.mode == NetworkMode::Container);
-    if own && outside.is_none() {
+    if has_own_address(app) && outside.is_none() {
         let address = task.addresses.first()?.ip_address.clone();
         return Some((address, port(check, app, &task.ports)?));
     }
@@ -137,9 +135,53 @@ fn endpoint(check: &HealthCheck, app: &App, host: &str, task: &Task) -> Option<(
     Some((host.to_owned(), named.or(outside)?))
 }
 
+fn has_own_address(app: &App) -> bool {
+    app.networks
+        .iter()
+        .any(|network| network.mode == NetworkMode::Container)
+}
+
+/// The probe of a readiness check, by the same rule.
+pub(crate) fn readiness_probe(
+    id: CheckId,
+    check: &ReadinessCheck,
+    app: &App,
+    host: &str,
+    task: &Task,
+) -> Option<Probe> {
+    let slots = app.ports();
+    let named = |slot: &PortSlot<'_>| slot.name == Some(check.port_name.as_str());
+    let index = slots.iter().position(named)?;
+    let outside = app.host_ports(&task.ports).get(index).copied().flatten();
+    let (host, port) = match outside {
+        Some(port) => (host.to_owned(), port),
+        None if has_own_address(app) => (
+            task.addresses.first()?.ip_address.clone(),
+            slots[index].container_port.filter(|port| *port != 0)?,
+        ),
+        None => return None,
+    };
+    Some(Probe {
+        check: id,
+        task_id: task.id.to_string(),
+        target: ProbeTarget::Readiness {
+            tls: check.protocol == ReadinessProtocol::Https,
+            path: with_slash(&check.path),
+        },
+        host,
+        port,
+        first_after_ms: 0,
+        interval_ms: u64::from(check.interval_seconds) * 1000,
+        timeout_ms: u64::from(check.timeout_seconds) * 1000,
+    })
+}
+
 /// The path of an HTTP check, with its leading slash.
 pub(crate) fn path(check: &HealthCheck) -> String {
-    let path = check.path.as_deref().unwrap_or("/");
+    with_slash(check.path.as_deref().unwrap_or("/"))
+}
+
+fn with_slash(path: &str) -> String {
     if path.starts_with('/') {
         path.to_owned()
     } else {

@@ -12,14 +12,17 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub use condition::{Condition, Goal};
 use serde::{Deserialize, Serialize};
-pub use view::{HealthCheckResult, IpAddress, TaskFailure, TaskView};
+pub use view::{HealthCheckResult, IpAddress, ReadinessCheckResult, TaskFailure, TaskView};
 
 pub(crate) use self::{
     condition::state_name,
     kill_order::kill_order,
     task_info::{Surroundings, task_info},
 };
-use crate::{definition::App, health::CheckState, path::PathId, timestamp::Timestamp};
+use crate::{
+    definition::App, health::CheckState, input::ReadinessAnswer, output::CheckId, path::PathId,
+    timestamp::Timestamp,
+};
 
 /// An instance. What is stored of it is [`InstanceRecord`].
 #[derive(Clone, Debug)]
@@ -40,6 +43,10 @@ pub(crate) struct Instance {
     /// One for each check of the spec; empty while it does not run.
     pub(crate) checks: Vec<CheckState>,
     pub(crate) healthy: Option<bool>,
+    /// The probe that asks whether it is ready.
+    pub(crate) readiness: Option<CheckId>,
+    /// Its last answer, if the check says that it is to be kept.
+    pub(crate) last_answer: Option<Arc<ReadinessAnswer>>,
     /// A deployment waits until it is ready.
     pub(crate) awaited: bool,
 }
@@ -70,6 +77,9 @@ pub(crate) struct Task {
     pub(crate) addresses: Vec<IpAddress>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) unreachable_since: Option<Timestamp>,
+    /// What its readiness check found; none: it was not launched for a deployment, or the app has no such check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ready: Option<bool>,
 }
 
 /// What the store keeps of an instance.
@@ -104,6 +114,8 @@ impl Instance {
             task: None,
             checks: Vec::new(),
             healthy: None,
+            readiness: None,
+            last_answer: None,
             awaited: false,
         }
     }
@@ -114,10 +126,18 @@ impl Instance {
             && (self.condition == Condition::Scheduled || self.condition.is_terminal())
     }
 
-    /// Runs, and all checks pass.
+    /// Runs, all checks pass, and it said that it is ready if it has to.
     pub(crate) fn is_ready(&self) -> bool {
         self.condition == Condition::Running
             && (self.spec.health_checks.is_empty() || self.healthy == Some(true))
+            && !self.is_unready()
+    }
+
+    /// Its readiness check waits for it.
+    pub(crate) fn is_unready(&self) -> bool {
+        self.task
+            .as_ref()
+            .is_some_and(|task| task.ready == Some(false))
     }
 
     pub(crate) fn task_id(&self) -> Option<&Arc<str>> {
@@ -171,7 +191,21 @@ impl Instance {
             region: agent.region.clone(),
             zone: agent.zone.clone(),
             role: self.spec.role.as_str().into(),
+            readiness: self.readiness_result(),
         })
+    }
+}
+
+impl Instance {
+    /// How its readiness check stands, if it has one to pass.
+    fn readiness_result(&self) -> Option<Arc<ReadinessCheckResult>> {
+        let (task, check) = (self.task.as_ref()?, self.spec.readiness_checks.first()?);
+        Some(Arc::new(ReadinessCheckResult {
+            name: check.name.clone(),
+            task_id: task.id.clone(),
+            ready: task.ready.filter(|_| self.condition.is_active())?,
+            last_response: self.last_answer.clone(),
+        }))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{path::PathId, timestamp::Timestamp};
+use crate::{input::ReadinessAnswer, path::PathId, timestamp::Timestamp};
 
 /// A task of an app with the fields that Marathon prints.
 #[derive(Clone, Debug, Serialize)]
@@ -51,6 +51,9 @@ pub struct TaskView {
     pub zone: Option<Arc<str>>,
     /// Role.
     pub role: Arc<str>,
+    /// Shown with the app and its deployment.
+    #[serde(skip)]
+    pub readiness: Option<Arc<ReadinessCheckResult>>,
 }
 
 /// An address of a container.
@@ -85,6 +88,21 @@ pub struct HealthCheckResult {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_failure_cause: Option<String>,
+}
+
+/// How the readiness check of a task stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadinessCheckResult {
+    /// The check.
+    pub name: String,
+    /// The task.
+    pub task_id: Arc<str>,
+    /// It has said so.
+    pub ready: bool,
+    /// What it said last, if the check keeps that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_response: Option<Arc<ReadinessAnswer>>,
 }
 
 /// The last failure of an app.

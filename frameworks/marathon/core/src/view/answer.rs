@@ -112,7 +112,13 @@ pub(super) fn write_app(body: &mut String, parts: &AppParts, embed: Embed, now: 
         member(body, "tasks", &parts.tasks);
     }
     if embed.readiness {
-        member(body, "readinessCheckResults", &[(); 0]);
+        // They belong to a deployment; afterwards there is nothing to wait for.
+        let results = parts
+            .tasks
+            .iter()
+            .filter_map(|task| task.readiness.as_ref());
+        let results = results.filter(|_| !app.deployments.is_empty());
+        member(body, "readinessCheckResults", &results.collect::<Vec<_>>());
     }
     if embed.last_task_failure
         && let Some(failure) = &app.last_task_failure

@@ -180,9 +180,29 @@ impl View {
                 embed: *embed,
             },
             Query::Deployments => {
-                Selected::Deployments(self.deployments.values().cloned().collect())
+                let all = self.deployments.values();
+                Selected::Deployments(all.map(|one| self.with_readiness(one)).collect())
             }
         })
+    }
+
+    /// A deployment with the results of the readiness checks that it waits for.
+    fn with_readiness(&self, deployment: &Arc<DeploymentView>) -> Arc<DeploymentView> {
+        let checked = |id: &PathId| {
+            let app = self.app(id);
+            app.is_some_and(|app| !app.definition.app.readiness_checks.is_empty())
+        };
+        let mut actions = deployment.current_actions.iter();
+        if !actions.any(|action| checked(&action.app)) {
+            return deployment.clone();
+        }
+        let mut deployment = DeploymentView::clone(deployment);
+        for action in &mut deployment.current_actions {
+            let results = self.tasks(&action.app);
+            let results = results.filter_map(|task| task.readiness.clone());
+            action.readiness_check_results = results.collect();
+        }
+        Arc::new(deployment)
     }
 
     /// Versions of an app, oldest first.
@@ -222,7 +242,7 @@ impl View {
         apps: impl Iterator<Item = &'a Arc<AppView>>,
         embed: Embed,
     ) -> Vec<AppParts> {
-        let tasks = embed.tasks || embed.task_stats;
+        let tasks = embed.tasks || embed.task_stats || embed.readiness;
         let parts = apps.map(|app| {
             let tasks = if tasks {
                 self.tasks(&app.definition.app.id).cloned().collect()

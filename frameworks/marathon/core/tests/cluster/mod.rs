@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::Value;
 use tepui_marathon_core::{
-    ApiCall, CheckId, Config, Input, Marathon, Mutation, Origin, Output, ProbeOutcome, Record,
-    ReplyToken, Response, Timestamp,
+    ApiCall, CheckId, Config, Input, Marathon, Mutation, Origin, Output, ProbeOutcome, ProbeTarget,
+    ReadinessAnswer, Record, ReplyToken, Response, Timestamp,
     event::Event,
     view::{Embed, Query, View},
 };
@@ -60,6 +60,8 @@ pub struct Cluster {
     pub probes: BTreeMap<CheckId, std::sync::Arc<tepui_marathon_core::Probe>>,
     /// Probes of tasks whose id contains this text fail.
     pub unhealthy: Option<String>,
+    /// What tasks answer whose readiness is asked for.
+    pub readiness: u16,
     pub behaviour: BTreeMap<String, Behaviour>,
     pub kills: usize,
     pub outputs: Vec<String>,
@@ -104,6 +106,7 @@ impl Cluster {
             replies: BTreeMap::new(),
             probes: BTreeMap::new(),
             unhealthy: None,
+            readiness: 200,
             behaviour: BTreeMap::new(),
             kills: 0,
             outputs: Vec::new(),
@@ -240,6 +243,17 @@ impl Cluster {
     /// Every probe reports once.
     pub fn probe(&mut self) {
         for (check, probe) in &self.probes {
+            if let ProbeTarget::Readiness { path, .. } = &probe.target {
+                let answer = ReadinessAnswer {
+                    status: self.readiness,
+                    content_type: "text/plain".to_owned(),
+                    body: format!("asked for {path}"),
+                };
+                let check = *check;
+                self.inputs
+                    .push_back(Input::ReadinessResult { check, answer });
+                continue;
+            }
             let sick = self
                 .unhealthy
                 .as_ref()
