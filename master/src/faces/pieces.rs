@@ -18,7 +18,6 @@ use http::{HeaderMap, Method, StatusCode};
 use tepui_http::negotiate::accepts_gzip;
 use tepui_master_core::TaskSnapshot;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::asked::{Asked, Response, StreamBroken, bytes, empty, streaming, text};
 use super::legacy::shapes;
@@ -29,6 +28,8 @@ use crate::view::Shown;
 const CHUNK_BYTES: usize = 64 << 10;
 /// Answers of fewer pieces are made at once.
 const FEW: usize = 128;
+/// So many pieces are collected before other threads get their turn.
+const TURN: usize = 512;
 /// Smaller answers are not worth packing (Mesos' bound).
 const PACK_FROM_BYTES: usize = 1024;
 
@@ -119,6 +120,9 @@ impl Pieces {
                     after_comma: at > 0,
                     piece,
                 });
+            }
+            if at % TURN == TURN - 1 {
+                give_turn();
             }
         }
         self.open.push(b']');
@@ -268,7 +272,10 @@ fn is_known(headers: &HeaderMap, tag: &str) -> bool {
 }
 
 /// A stream whose items are made by the threads that ask for it, not by those that send them: one ahead of the client.
-fn made_here<S>(mut stream: S) -> ReceiverStream<S::Item>
+///
+/// Both sides take short turns. A maker that runs on until its time is over, or a connection that always has something to send, would
+/// hold up frameworks for some milliseconds where processors are few.
+fn made_here<S>(mut stream: S) -> Turns<S::Item>
 where
     S: Stream + Send + Unpin + 'static,
     S::Item: Send,
@@ -280,9 +287,40 @@ where
             if sender.send(item).await.is_err() {
                 return;
             }
+            give_turn();
         }
     });
-    ReceiverStream::new(receiver)
+    Turns {
+        receiver,
+        gave: false,
+    }
+}
+
+/// Lets a thread go first that waits for this processor. The system would let this one run on for some milliseconds, however modest its
+/// priority is.
+fn give_turn() {
+    std::thread::yield_now();
+}
+
+/// Items for a connection, which lets others have their turn after each.
+struct Turns<T> {
+    receiver: mpsc::Receiver<T>,
+    /// It is the others' turn.
+    gave: bool,
+}
+
+impl<T> Stream for Turns<T> {
+    type Item = T;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
+        if std::mem::take(&mut self.gave) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let item = self.receiver.poll_recv(context);
+        self.gave = matches!(item, Poll::Ready(Some(_)));
+        item
+    }
 }
 
 /// The chunks of a large answer.
@@ -341,11 +379,11 @@ mod tests {
         let pieces = (0..count)
             .map(|n| Piece::Bytes(format!("{n},").into()).into())
             .collect();
-        let chunks: Vec<_> = Chunks {
+        let chunks: Vec<_> = made_here(Chunks {
             pieces,
             packer,
             finished: false,
-        }
+        })
         .collect()
         .await;
         chunks
@@ -371,6 +409,22 @@ mod tests {
         )
         .expect("gzip");
         assert_eq!(unpacked, expected);
+    }
+
+    #[tokio::test]
+    async fn a_connection_has_one_item_in_a_turn() {
+        let mut turns = made_here(futures::stream::iter(0..3));
+        let mut polled = Vec::new();
+        while polled.last() != Some(&None) {
+            let poll = futures::poll!(turns.next());
+            if let Poll::Ready(item) = poll {
+                polled.push(item);
+                let next = futures::poll!(turns.next());
+                assert!(item.is_none() || next.is_pending(), "{item:?}, {next:?}");
+            }
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(polled, [Some(0), Some(1), Some(2), None]);
     }
 
     #[test]

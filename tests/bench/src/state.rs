@@ -141,7 +141,7 @@ pub(crate) async fn run(
     let poller = {
         let (address, polling) = (address.clone(), Arc::clone(&polling));
         std::thread::spawn(move || -> Result<u64, BenchError> {
-            let mut reader = Reader::connect(&address)?;
+            let mut reader = Reader::connect(&address)?.giving_way();
             let mut polls = 0;
             while polling.load(Ordering::Relaxed) {
                 reader.get("/state")?;
