@@ -16,6 +16,7 @@ use crate::containerizer::{
     At, BindMount, ContainerEvent, ContainerId, Containerizer, Exit, ExitReason, KillScope, Source,
 };
 use crate::executors::Inputs;
+use crate::nested::Nested;
 use crate::networks::{self, Attached, Networks};
 use crate::provision::Pulled;
 use crate::provision::plan::{self, Plan, Planned, What};
@@ -446,9 +447,13 @@ async fn detach(networks: &Networks, container: &str) {
 pub(crate) async fn relay(
     mut events: mpsc::Receiver<ContainerEvent>,
     networks: Networks,
+    nested: Nested,
     inputs: Inputs,
 ) {
     while let Some(event) = events.recv().await {
+        let Some(event) = nested.happened(event) else {
+            continue;
+        };
         let (container, exit) = match event {
             ContainerEvent::Started { container, pid } => {
                 let Ok(container) = container.as_str().parse::<CoreId>() else {
@@ -468,6 +473,7 @@ pub(crate) async fn relay(
             }
             ContainerEvent::Exited { container, exit } => (container, exit),
         };
+        let has_below = nested.has_below(&container);
         let Ok(container) = container.as_str().parse::<CoreId>() else {
             continue;
         };
@@ -476,10 +482,13 @@ pub(crate) async fn relay(
             Ok(exit) => Input::Exited { container, exit },
             Err(reason) => Input::LaunchFailed { container, reason },
         };
-        if networks.has(&id) {
-            // Its ports are to be free when its resources are. The others do not wait for that.
-            let (networks, inputs) = (networks.clone(), inputs.clone());
+        if networks.has(&id) || has_below {
+            // Its ports are to be free when its resources are, and nothing is to run in it. The others do not wait for that.
+            let (networks, nested, inputs) = (networks.clone(), nested.clone(), inputs.clone());
             tokio::spawn(async move {
+                if let Ok(container) = id.parse::<CoreId>() {
+                    nested.end_below(&container).await;
+                }
                 detach(&networks, &id).await;
                 let _ = inputs.send(input).await;
             });

@@ -18,6 +18,7 @@ mod flags;
 mod hands;
 mod journal;
 mod link;
+mod nested;
 mod networks;
 mod probes;
 mod provision;

@@ -29,6 +29,7 @@ use crate::fetcher::Fetcher;
 use crate::hands::{Hands, core_exit, relay};
 use crate::journal::{Journal, JournalError, Past};
 use crate::link::Outbox;
+use crate::nested::{Nested, Note};
 use crate::networks::Networks;
 use crate::provision::Provisioner;
 use crate::sandbox::{Layout, allowed_age, disk_usage};
@@ -141,9 +142,9 @@ impl Agent {
         })?;
         let containerizer = Arc::new(containerizer);
         let known = Core::containers_of(&past.records);
-        let facts = facts(&containerizer, &known).await?;
+        let (facts, survivors) = facts(&containerizer, &known).await?;
         let fetcher = Fetcher::new(&config);
-        let provisioner = start_provisioner(&config, &containerizer, &facts).await?;
+        let provisioner = start_provisioner(&config, &containerizer, &facts, &survivors).await?;
 
         let networks = start_networks(&config, &facts).await?;
         let ip = config.advertise_ip.unwrap_or_else(|| {
@@ -169,17 +170,26 @@ impl Agent {
         let under_way: Vec<_> = core.unsettled_volumes().cloned().collect();
         let (room, disks) = (volumes.clone(), config.resources.clone());
         tokio::task::spawn_blocking(move || room.sweep(&disks, &under_way));
+        let surroundings = Surroundings {
+            config: Arc::clone(&config),
+            endpoint: endpoint.clone(),
+            volumes: volumes.clone(),
+            provisioner: provisioner.clone(),
+            fetcher: fetcher.clone(),
+            networks: networks.clone(),
+        };
+        let nested = Nested::new(
+            Arc::clone(&containerizer),
+            surroundings.clone(),
+            layout.clone(),
+            Arc::clone(&agent),
+            Arc::clone(&view),
+        );
+        nested.take_up(survivors);
         let hands = Hands::new(
             Arc::clone(&containerizer),
             layout.clone(),
-            Surroundings {
-                config: Arc::clone(&config),
-                endpoint: endpoint.clone(),
-                volumes: volumes.clone(),
-                provisioner: provisioner.clone(),
-                fetcher: fetcher.clone(),
-                networks: networks.clone(),
-            },
+            surroundings,
             Arc::clone(&agent),
             inputs.clone(),
             tokio::runtime::Handle::current(),
@@ -194,6 +204,7 @@ impl Agent {
             layout: layout.clone(),
             executors: executors.clone(),
             containerizer,
+            nested: nested.clone(),
             provisioner: provisioner.clone(),
             fetcher,
             networks: networks.clone(),
@@ -224,7 +235,7 @@ impl Agent {
             Some(_) => Detector::fixed(&tepui_coordination::HostPort::new("127.0.0.1", 0)),
         };
         let until_stop = |stop: CancellationToken| async move { stop.cancelled().await };
-        tokio::spawn(relay(events, networks, inputs.clone()));
+        tokio::spawn(relay(events, networks, nested, inputs.clone()));
         let link = crate::link::run(Arc::clone(&config), detector, inputs.clone(), outbox);
         let stopped = until_stop(stop.clone());
         tokio::spawn(async move {
@@ -372,12 +383,17 @@ fn reconfigure(config: &Config, journal: &mut Journal, past: &Past) -> Result<()
 async fn facts(
     containerizer: &Containerizer,
     known: &[CoreId],
-) -> Result<Vec<ContainerFact>, AgentError> {
+) -> Result<(Vec<ContainerFact>, Vec<(Note, Recovered)>), AgentError> {
+    let survivors = crate::nested::survivors(containerizer, known)?;
+    let (names, notes): (Vec<ContainerId>, Vec<Note>) = survivors.into_iter().unzip();
     let ids: Vec<ContainerId> = known
         .iter()
         .map(|id| ContainerId::new(id.to_string()))
+        .chain(names.into_iter().map(Ok))
         .collect::<Result<_, _>>()?;
-    let found = containerizer.recover(&ids).await?;
+    let mut found = containerizer.recover(&ids).await?;
+    let survived = notes.into_iter().zip(found.split_off(known.len()));
+    let survived = survived.collect();
     let fact = |found| {
         let (container, state) = match found {
             Recovered::Running { container, pid } => {
@@ -398,7 +414,7 @@ async fn facts(
             .ok()
             .map(|container| ContainerFact { container, state })
     };
-    Ok(found.into_iter().filter_map(fact).collect())
+    Ok((found.into_iter().filter_map(fact).collect(), survived))
 }
 
 /// Opens the store of images; what living containers hold of it stays.
@@ -406,11 +422,19 @@ async fn start_provisioner(
     config: &Arc<Config>,
     containerizer: &Arc<Containerizer>,
     facts: &[ContainerFact],
+    survivors: &[(Note, Recovered)],
 ) -> Result<Provisioner, AgentError> {
+    let nested = survivors.iter().filter_map(|(_, found)| match found {
+        Recovered::Running { container, .. } | Recovered::Exited { container, .. } => {
+            Some(container.to_string())
+        }
+        Recovered::Unknown { .. } => None,
+    });
     let alive = facts
         .iter()
         .filter(|fact| fact.state != ContainerState::Lost)
         .map(|fact| fact.container.to_string())
+        .chain(nested)
         .collect();
     let (config, containerizer) = (Arc::clone(config), Arc::clone(containerizer));
     let starting = tokio::task::spawn_blocking(move || {

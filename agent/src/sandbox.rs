@@ -82,6 +82,11 @@ impl Layout {
         Ok(sandbox)
     }
 
+    /// The sandbox of a container that an operator has launched by itself.
+    pub(crate) fn standalone(&self, container: &str) -> PathBuf {
+        self.work_dir.join("containers").join(container)
+    }
+
     /// Points `slaves/latest` at this agent.
     pub(crate) fn link_agent(&self, agent: &str) -> io::Result<()> {
         let slaves = self.work_dir.join("slaves");
@@ -142,7 +147,7 @@ impl Layout {
 }
 
 /// Makes it belong to `user`, by name.
-fn give(sandbox: &Path, user: Option<&str>) -> io::Result<()> {
+pub(crate) fn give(sandbox: &Path, user: Option<&str>) -> io::Result<()> {
     let Some(name) = user else { return Ok(()) };
     let user = nix::unistd::User::from_name(name)?.ok_or_else(|| {
         io::Error::new(

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tepui_agent_core::{Launch, Limits as Wanted};
 use tepui_images::ImageConfig;
 use tepui_proto::mesos::v1::r_limit_info::r_limit::Type as RlimitType;
+use tepui_proto::mesos::v1::value::Scalar;
 use tepui_proto::mesos::v1::{CommandInfo, ContainerInfo, Environment, Resource};
 
 use crate::config::{Config, format_duration};
@@ -41,8 +42,17 @@ impl Surroundings {
         let user = own
             .filter(|user| !user.is_empty())
             .unwrap_or(&launch.framework.user);
+        self.switches(user).then_some(user)
+    }
+
+    /// This user, if it is another than the agent's own and the agent may become it.
+    pub(crate) fn switched(&self, user: &str) -> Option<String> {
+        self.switches(user).then(|| user.to_owned())
+    }
+
+    fn switches(&self, user: &str) -> bool {
         let root = nix::unistd::geteuid().is_root();
-        (self.config.switch_user && root && !user.is_empty() && user != "root").then_some(user)
+        self.config.switch_user && root && !user.is_empty() && user != "root"
     }
 
     /// What the containerizer is told. Says what is asked for and not built yet. `mounted`: what was made for the container.
@@ -55,13 +65,28 @@ impl Surroundings {
         mounted: Provisioned,
         attached: Option<&Attached>,
     ) -> Result<LaunchSpec, String> {
+        let id =
+            ContainerId::new(launch.container.to_string()).map_err(|error| error.to_string())?;
+        self.spec_of(id, agent, launch, sandbox, plan, mounted, attached)
+    }
+
+    /// The same of a container that goes by this name.
+    #[allow(clippy::too_many_arguments, reason = "all of it is one launch")]
+    pub(crate) fn spec_of(
+        &self,
+        id: ContainerId,
+        agent: &str,
+        launch: &Launch,
+        sandbox: &Path,
+        plan: &Settings,
+        mounted: Provisioned,
+        attached: Option<&Attached>,
+    ) -> Result<LaunchSpec, String> {
         let command = launch.command().ok_or("the executor has no command")?;
         let container = launch.container_info();
         if let Some(missing) = unsupported(container) {
             return Err(format!("this agent cannot {missing} yet"));
         }
-        let id =
-            ContainerId::new(launch.container.to_string()).map_err(|error| error.to_string())?;
         let inside = &self.config.images.sandbox_directory;
         let image = mounted.root.as_ref().map(|(_, image)| &image.config);
         let runs = match image {
@@ -239,7 +264,7 @@ fn user_inside(command: &CommandInfo, plan: &Settings, image: &ImageConfig) -> O
 }
 
 /// The variables whose values are secrets.
-fn secrets(environment: Option<&Environment>) -> Result<Vec<(String, String)>, String> {
+pub(crate) fn secrets(environment: Option<&Environment>) -> Result<Vec<(String, String)>, String> {
     let variables = environment
         .map(|it| it.variables.as_slice())
         .unwrap_or_default();
@@ -330,6 +355,39 @@ pub(crate) fn limits(wanted: Wanted, enable_cfs: bool) -> Limits {
         },
         processes: None,
     }
+}
+
+/// The limits of a container with these resources, some of which may have limits of their own.
+pub(crate) fn limits_of(
+    resources: &[Resource],
+    own: &[(String, Scalar)],
+    enable_cfs: bool,
+) -> Limits {
+    const MIB: f64 = 1_048_576.0;
+    let asked = |name: &str| -> f64 {
+        let named = resources.iter().filter(|resource| resource.name == name);
+        named
+            .filter_map(|resource| resource.scalar.as_ref())
+            .map(|scalar| scalar.value)
+            .sum()
+    };
+    let limit = |name: &str| {
+        own.iter()
+            .find(|(limited, _)| limited == name)
+            .map(|(_, scalar)| scalar.value)
+    };
+    // A float that is too large, or no number, becomes the nearest that there is.
+    let bytes = |mib: f64| (mib * MIB) as u64;
+    let milli = |cpus: f64| (cpus * 1000.0).round() as u64;
+    limits(
+        Wanted {
+            cpus_milli: milli(asked("cpus")),
+            cpus_limit_milli: limit("cpus").map(milli),
+            mem_bytes: bytes(asked("mem")),
+            mem_limit_bytes: limit("mem").map_or(bytes(asked("mem")), bytes),
+        },
+        enable_cfs,
+    )
 }
 
 fn rlimits(container: &ContainerInfo) -> Vec<Rlimit> {

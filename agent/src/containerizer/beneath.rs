@@ -19,6 +19,14 @@ pub(crate) fn through(fd: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
+/// A directory to whose absolute path no link leads: one that stands among files of somebody who might put one there.
+pub(crate) fn open_without_links(path: &Path) -> Result<OwnedFd, Errno> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    openat2(nix::fcntl::AT_FDCWD, path, how)
+}
+
 /// The path without what leads up or stands still.
 fn relative(path: &Path) -> Result<PathBuf, Errno> {
     let mut plain = PathBuf::new();
@@ -77,6 +85,23 @@ impl Beneath {
                 other => other?,
             };
             reached = next;
+        }
+        Ok(fd)
+    }
+
+    /// A directory, made where it is missing, with those above it, to which no link leads.
+    pub(crate) fn directory_without_links(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        let mut fd = self.open(Path::new("."))?;
+        for part in relative(path)?.components() {
+            let name = Path::new(part.as_os_str());
+            match mkdirat(&fd, name, Mode::from_bits_truncate(0o755)) {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+            let how = OpenHow::new()
+                .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+                .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+            fd = openat2(&fd, name, how)?;
         }
         Ok(fd)
     }
@@ -156,6 +181,14 @@ mod tests {
         assert!(root.join("etc/made/deep").is_dir());
         beneath.write(Path::new("file"), b"own").unwrap();
         assert_eq!(std::fs::read(root.join("file")).unwrap(), b"own");
+        assert_eq!(
+            beneath
+                .directory_without_links(Path::new("inside/x"))
+                .unwrap_err(),
+            Errno::ELOOP
+        );
+        drop(beneath.directory_without_links(Path::new("new/x")).unwrap());
+        assert!(root.join("new/x").is_dir());
         drop(beneath.file(Path::new("a/b")).unwrap());
         assert!(root.join("a/b").is_file());
         assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);

@@ -21,6 +21,11 @@ pub enum ContainerizerError {
     /// No such container, or it has ended.
     #[error("container '{0}' does not run")]
     NotRunning(ContainerId),
+    /// Version 2 of cgroups lets nobody limit a part of what a cgroup with processes in it has.
+    #[error(
+        "a container inside of '{0}' cannot have limits of its own: this machine's cgroups are of version 2, which does not have that"
+    )]
+    LimitsWithin(ContainerId),
     /// The user does not exist, or the agent may not become it.
     #[error("cannot run as user '{user}': {reason}")]
     User {

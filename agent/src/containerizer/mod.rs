@@ -22,6 +22,7 @@ mod capabilities;
 mod error;
 mod event;
 mod exec;
+mod inside;
 mod launcher;
 mod recovery;
 mod spec;
@@ -37,7 +38,7 @@ pub use event::{
 pub use rootfs::{At, Hidden, Mount, Overlay, RootFilesystem, Source};
 pub use spec::{
     BindMount, Command, ContainerId, DEFAULT_PATH, ExecSpec, KillScope, LaunchSpec, Limits,
-    MAX_CONTAINER_ID_BYTES, Namespaces, Rlimit, RlimitKind, UNCHARGED_MEMORY_BYTES,
+    MAX_CONTAINER_ID_BYTES, Namespaces, Rlimit, RlimitKind, UNCHARGED_MEMORY_BYTES, Within,
 };
 
 use std::collections::HashMap;
@@ -56,7 +57,7 @@ use crate::supervisor::message::{Launch, Order, Program, RequestKind};
 use crate::supervisor::sys;
 use isolators::cgroups::{Layout, Placement};
 use launcher::Launcher;
-use record::Process;
+use record::{Durability, Process};
 use recovery::{Found, runtime_error};
 
 /// How many events wait for their reader before supervisors' news waits too (nothing is lost: it stays on disk).
@@ -285,65 +286,94 @@ impl Containerizer {
         }
     }
 
+    /// The notes of containers that have a record, for whoever starts: before [`recover`](Self::recover), which removes what is not known.
+    pub fn notes(&self) -> Result<Vec<(ContainerId, String)>, ContainerizerError> {
+        let runtime_dir = &self.inner.config.runtime_dir;
+        let containers_dir = runtime_dir.join(record::CONTAINERS_DIR);
+        let names =
+            recovery::directories(runtime_dir).map_err(runtime_error("read", &containers_dir))?;
+        let mut notes = Vec::new();
+        for name in names {
+            let directory = record::directory(runtime_dir, &name);
+            match (
+                record::read(&directory, record::NOTE_FILE),
+                ContainerId::new(name),
+            ) {
+                (Ok(Some(note)), Ok(container)) => notes.push((container, note)),
+                (Ok(None), _) | (_, Err(_)) => {}
+                (Err(error), _) => {
+                    tracing::error!(directory = %directory.display(), %error, "the note of a container cannot be read");
+                }
+            }
+        }
+        Ok(notes)
+    }
+
     /// Hands the container over to the launcher. `Ok` means that exactly one `Exited` (of reason `LaunchFailed` if it never ran) will
     /// come, after one `Started` if it did run.
     pub async fn launch(&self, spec: LaunchSpec) -> Result<(), ContainerizerError> {
+        let own_user = spec.user.is_some();
         let credentials = user::resolve(spec.user).await?;
         let container = spec.container;
-        let namespaces = self.inner.capabilities.effective(spec.namespaces);
-        let placement = self.inner.layout.place(container.as_str());
         let record = record::directory(&self.inner.config.runtime_dir, container.as_str());
+        let mut program = Program {
+            command: spec.command,
+            environment: spec.environment,
+            working_directory: spec.sandbox,
+            credentials,
+            named_inside: spec.root.as_ref().and_then(|root| root.user.clone()),
+            rlimits: spec.rlimits,
+        };
+        let (namespaces, joined, placement, confinement) = match &spec.within {
+            None => {
+                let namespaces = self.inner.capabilities.effective(spec.namespaces);
+                let confinement = Confinement {
+                    namespaces,
+                    capabilities: spec.capabilities,
+                };
+                let placement = self.inner.layout.place(container.as_str());
+                (namespaces, None, placement, confinement)
+            }
+            Some(within) => {
+                let inside =
+                    self.inner
+                        .inside(within, spec.namespaces, spec.capabilities, &spec.limits)?;
+                if let Some(parent) = inside.program {
+                    inside::inherit(&mut program, own_user, parent);
+                }
+                (
+                    inside.made,
+                    Some(inside.joined),
+                    inside.placement,
+                    inside.confinement,
+                )
+            }
+        };
         self.insert(
             &container,
             placement.clone(),
-            Confinement {
-                namespaces,
-                capabilities: spec.capabilities,
-            },
+            confinement,
             State::Launching { orders: Vec::new() },
         )?;
         let launch = Launch {
             record: record.clone(),
             boot_id: self.inner.boot_id.clone(),
-            ephemeral: self.inner.config.lifetime == Lifetime::Ephemeral,
+            ephemeral: spec.ephemeral || self.inner.config.lifetime == Lifetime::Ephemeral,
             namespaces,
+            joined,
             hostname: spec.hostname,
             network: spec.network,
             mounts: spec.mounts,
             volumes: spec.volumes,
-            capabilities: spec.capabilities,
+            capabilities: confinement.capabilities,
             placement,
             limits: spec.limits,
-            program: Program {
-                command: spec.command,
-                environment: spec.environment,
-                working_directory: spec.sandbox,
-                credentials,
-                named_inside: spec.root.as_ref().and_then(|root| root.user.clone()),
-                rlimits: spec.rlimits,
-            },
+            program,
             root: spec.root,
             stdout: spec.stdout,
             stderr: spec.stderr,
         };
-        let requested = match std::fs::create_dir(&record) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(ContainerizerError::Exists(container.clone()))
-            }
-            Err(error) => Err(runtime_error("create", &record)(error)),
-            Ok(()) => {
-                let requested = self
-                    .inner
-                    .launcher
-                    .request(RequestKind::Launch, &launch, &[])
-                    .await;
-                if requested.is_err() {
-                    let _ = std::fs::remove_dir(&record);
-                }
-                requested
-            }
-        };
-        match requested {
+        match self.hand_over(&launch, spec.note, &container).await {
             Ok(reports) => {
                 self.watch(watch::follow_launch(
                     Arc::clone(&self.inner),
@@ -357,6 +387,37 @@ impl Containerizer {
                 Err(error)
             }
         }
+    }
+
+    /// Makes the record's directory and sends the request.
+    async fn hand_over(
+        &self,
+        launch: &Launch,
+        note: Option<String>,
+        container: &ContainerId,
+    ) -> Result<launcher::Reports, ContainerizerError> {
+        let directory = &launch.record;
+        match std::fs::create_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(ContainerizerError::Exists(container.clone()));
+            }
+            made => made.map_err(runtime_error("create", directory))?,
+        }
+        let noted = note.map_or(Ok(()), |note| {
+            record::write(directory, record::NOTE_FILE, &note, Durability::Process)
+        });
+        let requested = match noted {
+            Ok(()) => {
+                let launcher = &self.inner.launcher;
+                launcher.request(RequestKind::Launch, launch, &[]).await
+            }
+            Err(error) => Err(runtime_error("write into", directory)(error)),
+        };
+        if requested.is_err() {
+            // Nobody has heard of it: there is nothing in it but the note.
+            let _ = std::fs::remove_dir_all(directory);
+        }
+        requested
     }
 
     /// Sends a signal. SIGKILL to the tree ends the container; its `Exited` comes.
@@ -457,6 +518,11 @@ impl Containerizer {
             Some(_) => opened.map(Some),
             None => Err(ContainerizerError::NotRunning(container.clone())),
         }
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&self, container: &ContainerId) -> bool {
+        self.inner.running(container).is_ok()
     }
 
     /// What it uses now.

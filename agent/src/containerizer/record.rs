@@ -4,9 +4,10 @@
 //! or not at all (written beside, then renamed). The directory is made by the agent before and removed by `destroy` after; a container
 //! whose directory is gone cannot begin.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -16,12 +17,15 @@ use serde::{Deserialize, Serialize};
 
 use super::isolators::cgroups::Placement;
 use super::spec::Namespaces;
+use crate::supervisor::message::Program;
 use crate::supervisor::sys;
 
 /// Who supervises the container ([`LaunchRecord`]).
 pub(crate) const LAUNCH_FILE: &str = "launch";
 /// How it ended ([`Exit`](super::Exit)).
 pub(crate) const EXIT_FILE: &str = "exit";
+/// What whoever launched it wants to know again.
+pub(crate) const NOTE_FILE: &str = "note";
 
 /// Below the runtime directory.
 pub(crate) const CONTAINERS_DIR: &str = "containers";
@@ -113,10 +117,14 @@ pub(crate) struct LaunchRecord {
     pub(crate) supervisor: Process,
     pub(crate) init: Process,
     pub(crate) placement: Placement,
+    /// Those that are not the agent's.
     pub(crate) namespaces: Namespaces,
     /// Records of older versions have none.
     #[serde(default)]
     pub(crate) capabilities: Option<u64>,
+    /// What was run, for those that join it. Records of older versions have none.
+    #[serde(default)]
+    pub(crate) program: Option<Program>,
 }
 
 /// What a record must survive.
@@ -128,7 +136,7 @@ pub(crate) enum Durability {
     Power,
 }
 
-/// Puts `content` into the file `name` of `directory`, which exists.
+/// Puts `content` into the file `name` of `directory`, which exists. Nobody else may read it: environments may hold secrets.
 pub(crate) fn write<T: Serialize>(
     directory: &Path,
     name: &str,
@@ -136,7 +144,12 @@ pub(crate) fn write<T: Serialize>(
     durability: Durability,
 ) -> io::Result<()> {
     let temporary = unfinished(directory, name);
-    let mut file = File::create(&temporary)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)?;
     file.write_all(&serde_json::to_vec(content)?)?;
     if durability == Durability::Power {
         file.sync_all()?;

@@ -18,7 +18,7 @@ use crate::supervisor::sys;
 pub(super) enum Found {
     /// Its supervisor lives.
     Running {
-        launch: LaunchRecord,
+        launch: Box<LaunchRecord>,
         supervisor: OwnedFd,
     },
     /// It has ended.
@@ -42,7 +42,10 @@ pub(super) fn examine(directory: &Path, boot_id: &str) -> io::Result<Found> {
         return Ok(Found::Stale);
     }
     match launch.supervisor.open()? {
-        Some(supervisor) => Ok(Found::Running { launch, supervisor }),
+        Some(supervisor) => Ok(Found::Running {
+            launch: Box::new(launch),
+            supervisor,
+        }),
         // It may have ended between our two looks.
         None => Ok(Found::Exited(watch::conclude(directory, None)?)),
     }
@@ -97,10 +100,10 @@ pub(super) fn destroy(directory: &Path, boot_id: &str) -> io::Result<()> {
 
 /// A record that was being written when its writer was killed. A writer that lives fails to rename it, and gives up.
 fn remove_unfinished(directory: &Path) -> io::Result<()> {
-    for name in [record::LAUNCH_FILE, record::EXIT_FILE] {
+    for name in [record::LAUNCH_FILE, record::EXIT_FILE, record::NOTE_FILE] {
         ignore_missing(std::fs::remove_file(record::unfinished(directory, name)))?;
     }
-    Ok(())
+    ignore_missing(std::fs::remove_file(directory.join(record::NOTE_FILE)))
 }
 
 fn ignore_missing(result: io::Result<()>) -> io::Result<()> {

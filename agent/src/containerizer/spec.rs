@@ -107,6 +107,25 @@ pub struct LaunchSpec {
     pub root: Option<RootFilesystem>,
     /// The capabilities that it can have at most: bit n stands for capability n. `None`: all that the agent has.
     pub capabilities: Option<u64>,
+    /// A container that runs, to be inside of.
+    pub within: Option<Within>,
+    /// It ends with the agent's process, whatever the lifetime of others.
+    pub ephemeral: bool,
+    /// Kept beside the record for later agents ([`Containerizer::notes`](super::Containerizer::notes)).
+    pub note: Option<String>,
+}
+
+/// A container inside another one: in its cgroups, with no more capabilities, and in those of its namespaces that it does not have itself. It does
+/// not outlive it where that has a pid namespace; elsewhere whoever launched it has to see to that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Within {
+    /// The other one.
+    pub parent: ContainerId,
+    /// Its name among those inside the parent: a component of a path.
+    pub name: String,
+    /// It runs what it runs as the parent's program does: with its variables (those of the spec go before), in its working directory, as its
+    /// user unless the spec names one, with its limits per process. The spec's `sandbox` is not used.
+    pub inherit: bool,
 }
 
 /// A directory of the host that a container sees in another place too.
@@ -141,6 +160,9 @@ impl LaunchSpec {
             volumes: Vec::new(),
             root: None,
             capabilities: None,
+            within: None,
+            ephemeral: false,
+            note: None,
         }
     }
 }
@@ -193,6 +215,42 @@ pub struct Namespaces {
     pub network: bool,
     /// Users: the same ids, but no power over the host. Added by itself where the agent is not root.
     pub user: bool,
+}
+
+impl Namespaces {
+    /// All are the agent's.
+    pub const NONE: Self = Self {
+        pid: false,
+        mount: false,
+        ipc: false,
+        uts: false,
+        network: false,
+        user: false,
+    };
+
+    /// Those that are in either.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            pid: self.pid || other.pid,
+            mount: self.mount || other.mount,
+            ipc: self.ipc || other.ipc,
+            uts: self.uts || other.uts,
+            network: self.network || other.network,
+            user: self.user || other.user,
+        }
+    }
+
+    /// Those that are in this and not in the other.
+    pub(crate) fn without(self, other: Self) -> Self {
+        Self {
+            pid: self.pid && !other.pid,
+            mount: self.mount && !other.mount,
+            ipc: self.ipc && !other.ipc,
+            uts: self.uts && !other.uts,
+            network: self.network && !other.network,
+            user: self.user && !other.user,
+        }
+    }
 }
 
 impl Default for Namespaces {

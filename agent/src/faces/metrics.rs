@@ -91,6 +91,9 @@ pub(super) fn values(face: &Face) -> BTreeMap<String, f64> {
     set("slave/recovery_errors", 0.0);
     set("slave/container_launch_errors", counts.launch_errors as f64);
     drop(view);
+    let (kept, launched) = face.nested.counts();
+    set("containerizer/nested_containers", kept as f64);
+    set("containerizer/nested_containers_launched", launched as f64);
     for (name, value) in face.fetcher.metrics() {
         set(name, value);
     }
@@ -126,6 +129,7 @@ fn is_counter(name: &str) -> bool {
     (name.starts_with("slave/tasks_") && !GAUGES.contains(&name))
         || name.starts_with("containerizer/fetcher/task_")
         || name.ends_with("_errors")
+        || name.ends_with("_launched")
         || matches!(
             name,
             "slave/executors_terminated" | "slave/executors_preempted"
@@ -145,7 +149,8 @@ pub(super) fn prometheus(face: &Face) -> Response {
         let name = name
             .replacen("slave/", "tepui_agent_", 1)
             .replacen("system/", "tepui_system_", 1)
-            .replacen("containerizer/fetcher/", "tepui_agent_fetcher_", 1);
+            .replacen("containerizer/fetcher/", "tepui_agent_fetcher_", 1)
+            .replacen("containerizer/", "tepui_agent_", 1);
         // Writing to a String cannot fail.
         let _ = writeln!(out, "# TYPE {name}{suffix} {kind}\n{name}{suffix} {value}");
     }

@@ -22,6 +22,7 @@ mod grpc;
 mod images;
 mod json;
 mod metrics;
+mod nested;
 mod operator;
 mod state;
 mod statistics;
@@ -76,6 +77,7 @@ pub(crate) struct Face {
     pub(crate) layout: Layout,
     pub(crate) executors: Executors,
     pub(crate) containerizer: Arc<Containerizer>,
+    pub(crate) nested: crate::nested::Nested,
     pub(crate) provisioner: Provisioner,
     pub(crate) fetcher: crate::fetcher::Fetcher,
     pub(crate) networks: crate::networks::Networks,

@@ -8,12 +8,13 @@ use tepui_agent_core::view::{ExecutorView, FrameworkView, View};
 use tepui_http::negotiate::Format;
 use tepui_proto::mesos::v1::agent::{Call, Response as Answer, call, response};
 use tepui_proto::mesos::v1::{
-    AgentId, AgentInfo, FileInfo, Flag, Metric, Task, TimeInfo, VersionInfo,
+    AgentId, AgentInfo, ExecutorId, FileInfo, Flag, FrameworkId, Metric, Task, TimeInfo,
+    VersionInfo,
 };
 
 use super::asked::{Asked, Response, text, typed};
 use super::files::{list_files, read_file};
-use super::statistics::{live, statistics, status};
+use super::statistics::{Shown, Which, proto_id, shown};
 use super::{Face, MESOS_VERSION, metrics};
 use std::os::unix::fs::MetadataExt;
 
@@ -40,16 +41,23 @@ pub(super) async fn answer(face: &Arc<Face>, mut asked: Asked) -> Response {
         let asked = call.prune_images.unwrap_or_default();
         return super::images::prune(face, &asked.excluded_images).await;
     }
+    if let Some(answer) = super::nested::answer(face, &call, format).await {
+        return answer;
+    }
     match carry_out(face, call).await {
         Ok(answer) => typed(StatusCode::OK, format.media_type(), format.to_vec(&answer)),
         Err(refusal) => refusal,
     }
 }
 
-fn missing(field: &str) -> Response {
+pub(super) fn missing(field: &str) -> Response {
+    invalid(format!("Expecting '{field}' to be present"))
+}
+
+pub(super) fn invalid(problem: impl std::fmt::Display) -> Response {
     text(
         StatusCode::BAD_REQUEST,
-        format!("Failed to validate agent::Call: Expecting '{field}' to be present"),
+        format!("Failed to validate agent::Call: {problem}"),
     )
 }
 
@@ -167,7 +175,7 @@ async fn carry_out(face: &Arc<Face>, call: Call) -> Result<Answer, Response> {
         Type::GetContainers => of(
             response::Type::GetContainers,
             Answer {
-                get_containers: Some(containers(face)),
+                get_containers: Some(containers(face, call.get_containers.unwrap_or_default())),
                 ..none
             },
         ),
@@ -264,26 +272,21 @@ fn agent(face: &Face) -> response::GetAgent {
     }
 }
 
-fn containers(face: &Face) -> response::GetContainers {
-    let container = |(state, cpus): &(Arc<tepui_agent_core::ExecutorState>, f64)| {
-        response::get_containers::Container {
-            framework_id: Some(tepui_proto::mesos::v1::FrameworkId {
-                value: state.framework_id.as_str().to_owned(),
-            }),
-            executor_id: Some(tepui_proto::mesos::v1::ExecutorId {
-                value: state.id.as_str().to_owned(),
-            }),
-            executor_name: Some(state.info.name().to_owned()),
-            container_id: tepui_proto::mesos::v1::ContainerId {
-                value: state.container.to_string(),
-                parent: None,
-            },
-            container_status: Some(status(face, state)),
-            resource_statistics: statistics(face, state, *cpus),
-        }
+fn containers(face: &Face, asked: call::GetContainers) -> response::GetContainers {
+    let container = |shown: Shown| response::get_containers::Container {
+        framework_id: shown.framework_id.map(|value| FrameworkId { value }),
+        executor_id: shown.executor_id.map(|value| ExecutorId { value }),
+        executor_name: shown.executor_name,
+        container_id: proto_id(&shown.container),
+        container_status: Some(shown.status),
+        resource_statistics: shown.statistics,
+    };
+    let which = Which {
+        nested: asked.show_nested(),
+        standalone: asked.show_standalone(),
     };
     response::GetContainers {
-        containers: live(face).iter().map(container).collect(),
+        containers: shown(face, which).into_iter().map(container).collect(),
     }
 }
 

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 use tepui_agent_core::ExecutorState;
+use tepui_model::ContainerId as CoreId;
 use tepui_proto::mesos::v1::{ContainerStatus, NetworkInfo, ResourceStatistics, network_info};
 
 use super::Face;
@@ -10,14 +11,148 @@ use super::asked::{Asked, Response, text};
 use super::json::message;
 use crate::containerizer::ContainerId;
 
-/// What a container uses, as far as this machine tells.
+/// A container as operators see it.
+pub(super) struct Shown {
+    pub(super) framework_id: Option<String>,
+    pub(super) executor_id: Option<String>,
+    pub(super) executor_name: Option<String>,
+    source: Option<String>,
+    pub(super) container: CoreId,
+    pub(super) status: ContainerStatus,
+    pub(super) statistics: Option<ResourceStatistics>,
+}
+
+/// Which containers are shown besides those of executors.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Which {
+    /// Those inside of others.
+    pub(super) nested: bool,
+    /// Those that operators have launched by themselves.
+    pub(super) standalone: bool,
+}
+
+/// The id as a message.
+pub(super) fn proto_id(id: &CoreId) -> tepui_proto::mesos::v1::ContainerId {
+    tepui_proto::mesos::v1::ContainerId {
+        value: id.value().to_owned(),
+        parent: id.parent().map(|parent| Box::new(proto_id(parent))),
+    }
+}
+
+/// Containers that are there.
+pub(super) fn shown(face: &Face, which: Which) -> Vec<Shown> {
+    let executors = live(face);
+    let mut all = Vec::new();
+    for (state, cpus) in &executors {
+        all.push(Shown {
+            status: status(face, state),
+            statistics: statistics(face, state, *cpus),
+            ..of_executor(state, state.container.clone())
+        });
+        if which.nested {
+            all.extend(tasks_of(face, state));
+        }
+    }
+    for (id, name, pid) in face.nested.running() {
+        if !(which.nested && id.parent().is_some() || which.standalone && id.root() == &id) {
+            continue;
+        }
+        let owner = executors
+            .iter()
+            .find(|(state, _)| state.container == *id.root());
+        let mut shown = match owner {
+            Some((state, _)) => of_executor(state, id.clone()),
+            None => Shown {
+                framework_id: None,
+                executor_id: None,
+                executor_name: None,
+                source: None,
+                container: id.clone(),
+                status: ContainerStatus::default(),
+                statistics: None,
+            },
+        };
+        shown.status = ContainerStatus {
+            container_id: Some(proto_id(&id)),
+            network_infos: networks_of(face, id.root()),
+            executor_pid: Some(pid),
+            ..ContainerStatus::default()
+        };
+        shown.statistics = used_by(face, &name, None);
+        all.push(shown);
+    }
+    all
+}
+
+fn of_executor(state: &ExecutorState, container: CoreId) -> Shown {
+    Shown {
+        framework_id: Some(state.framework_id.as_str().to_owned()),
+        executor_id: Some(state.id.as_str().to_owned()),
+        executor_name: Some(state.info.name().to_owned()),
+        source: Some(state.info.source().to_owned()),
+        container,
+        status: ContainerStatus::default(),
+        statistics: None,
+    }
+}
+
+/// The containers of tasks that run in groups.
+fn tasks_of(face: &Face, state: &ExecutorState) -> Vec<Shown> {
+    let found: Vec<(CoreId, ContainerStatus, f64)> = {
+        let view = face.view.read();
+        let framework = view.frameworks.get(&state.framework_id);
+        let executor = framework.and_then(|framework| framework.executors.get(&state.id));
+        let tasks = executor
+            .into_iter()
+            .flat_map(|executor| executor.tasks.values());
+        tasks
+            .filter(|task| !task.state.is_terminal())
+            .filter_map(|task| {
+                let statuses = task.statuses.iter().rev();
+                let status = statuses
+                    .filter_map(|status| status.container_status.as_ref())
+                    .next()?;
+                let id = crate::nested::launch::core_id(status.container_id.as_ref()?)?;
+                id.parent()?;
+                Some((id, status.clone(), cpus(&task.info.resources)))
+            })
+            .collect()
+    };
+    found
+        .into_iter()
+        .map(|(id, status, cpus)| {
+            let name = crate::nested::runtime_id(&id);
+            Shown {
+                status,
+                statistics: used_by(face, &name, Some(cpus)),
+                ..of_executor(state, id)
+            }
+        })
+        .collect()
+}
+
+fn cpus(resources: &[tepui_proto::mesos::v1::Resource]) -> f64 {
+    resources
+        .iter()
+        .filter(|resource| resource.name == "cpus")
+        .filter_map(|resource| resource.scalar.as_ref())
+        .map(|scalar| scalar.value)
+        .sum()
+}
+
+/// What an executor's container uses.
 pub(super) fn statistics(
     face: &Face,
     state: &ExecutorState,
     cpus: f64,
 ) -> Option<ResourceStatistics> {
     let id = ContainerId::new(state.container.to_string()).ok()?;
-    let usage = face.containerizer.usage(&id).ok()?;
+    used_by(face, &id, Some(cpus))
+}
+
+/// What a container uses, as far as this machine tells.
+fn used_by(face: &Face, id: &ContainerId, cpus: Option<f64>) -> Option<ResourceStatistics> {
+    let usage = face.containerizer.usage(id).ok()?;
     let seconds = |nanos: Option<u64>| nanos.map(|nanos| nanos as f64 / 1e9);
     let small =
         |number: Option<u64>| number.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
@@ -27,7 +162,7 @@ pub(super) fn statistics(
         threads: small(usage.threads),
         cpus_user_time_secs: seconds(usage.cpu_user_ns),
         cpus_system_time_secs: seconds(usage.cpu_system_ns),
-        cpus_soft_limit: Some(cpus),
+        cpus_soft_limit: cpus,
         cpus_nr_periods: small(usage.cpu_periods),
         cpus_nr_throttled: small(usage.cpu_throttled_periods),
         cpus_throttled_time_secs: seconds(usage.cpu_throttled_ns),
@@ -42,10 +177,10 @@ pub(super) fn statistics(
     })
 }
 
-/// Where a container is.
-pub(super) fn status(face: &Face, state: &ExecutorState) -> ContainerStatus {
+/// Where the outermost container is.
+fn networks_of(face: &Face, root: &CoreId) -> Vec<NetworkInfo> {
     let ip = face.endpoint.rsplit_once(':').map_or("", |(ip, _)| ip);
-    let mut networks = face.networks.infos(&state.container.to_string());
+    let mut networks = face.networks.infos(&root.to_string());
     if networks.is_empty() {
         networks.push(NetworkInfo {
             ip_addresses: vec![network_info::IpAddress {
@@ -55,12 +190,14 @@ pub(super) fn status(face: &Face, state: &ExecutorState) -> ContainerStatus {
             ..Default::default()
         });
     }
+    networks
+}
+
+/// Where an executor's container is.
+fn status(face: &Face, state: &ExecutorState) -> ContainerStatus {
     ContainerStatus {
-        container_id: Some(tepui_proto::mesos::v1::ContainerId {
-            value: state.container.to_string(),
-            parent: None,
-        }),
-        network_infos: networks,
+        container_id: Some(proto_id(&state.container)),
+        network_infos: networks_of(face, &state.container),
         executor_pid: state.pid,
         ..Default::default()
     }
@@ -73,14 +210,6 @@ pub(super) fn live(face: &Face) -> Vec<(std::sync::Arc<ExecutorState>, f64)> {
         .frameworks
         .values()
         .flat_map(|framework| framework.executors.values());
-    let cpus = |resources: &[tepui_proto::mesos::v1::Resource]| -> f64 {
-        resources
-            .iter()
-            .filter(|resource| resource.name == "cpus")
-            .filter_map(|resource| resource.scalar.as_ref())
-            .map(|scalar| scalar.value)
-            .sum()
-    };
     executors
         .map(|executor| {
             let tasks = executor
@@ -132,17 +261,34 @@ pub(super) fn containers(face: &Face, asked: &Asked) -> Response {
         );
     }
     let is = |wanted: Option<&str>, found: &str| wanted.is_none_or(|wanted| wanted == found);
-    let shown = live(face)
-        .iter()
-        .filter(|(state, _)| is(container, &state.container.to_string()))
-        .filter(|(state, _)| {
-            is(framework, state.framework_id.as_str()) && is(executor, state.id.as_str())
+    let asks_for = |name| asked.parameter(name) == Some("true");
+    let which = Which {
+        nested: asks_for("show_nested"),
+        standalone: asks_for("show_standalone"),
+    };
+    let shown = shown(face, which)
+        .into_iter()
+        .filter(|shown| is(container, &shown.container.to_string()))
+        .filter(|shown| {
+            is(framework, shown.framework_id.as_deref().unwrap_or_default())
+                && is(executor, shown.executor_id.as_deref().unwrap_or_default())
         })
-        .map(|(state, cpus)| {
-            let mut out = named(state);
-            out["container_id"] = json!(state.container.to_string());
-            out["status"] = message(&status(face, state));
-            if let Some(statistics) = statistics(face, state, *cpus) {
+        .map(|shown| {
+            let mut out = json!({
+                "container_id": shown.container.to_string(),
+                "status": message(&shown.status),
+            });
+            for (name, value) in [
+                ("framework_id", shown.framework_id),
+                ("executor_id", shown.executor_id),
+                ("executor_name", shown.executor_name),
+                ("source", shown.source),
+            ] {
+                if let Some(value) = value {
+                    out[name] = value.into();
+                }
+            }
+            if let Some(statistics) = shown.statistics {
                 out["statistics"] = message(&statistics);
             }
             out

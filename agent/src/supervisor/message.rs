@@ -57,7 +57,10 @@ pub(crate) struct Launch {
     pub(crate) boot_id: String,
     /// Die, and leave nothing, when the agent goes.
     pub(crate) ephemeral: bool,
+    /// Those that are made for it.
     pub(crate) namespaces: Namespaces,
+    /// The container that it is inside of.
+    pub(crate) joined: Option<Joined>,
     pub(crate) hostname: Option<String>,
     /// A file that keeps a network namespace to be joined.
     pub(crate) network: Option<PathBuf>,
@@ -74,6 +77,12 @@ pub(crate) struct Launch {
 }
 
 impl Launch {
+    /// The namespaces that are not the agent's.
+    pub(crate) fn apart(&self) -> Namespaces {
+        let parents = self.joined.map_or(Namespaces::NONE, |it| it.namespaces);
+        self.namespaces.or(parents)
+    }
+
     /// The sandbox, on the host.
     pub(crate) fn sandbox(&self) -> &Path {
         self.root
@@ -82,8 +91,17 @@ impl Launch {
     }
 }
 
+/// A container that another one is inside of.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Joined {
+    /// Its first process.
+    pub(crate) init: Process,
+    /// The namespaces of its that are entered.
+    pub(crate) namespaces: Namespaces,
+}
+
 /// What a process executes, and as whom.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Program {
     pub(crate) command: Command,
     pub(crate) environment: Vec<(String, String)>,

@@ -12,6 +12,7 @@ use nix::unistd::{Gid, Uid};
 
 use super::message::{Credentials, Launch, Program, failed, failed_io, failure};
 use super::{passwd, sys};
+use crate::containerizer::beneath::{open_without_links, through};
 use crate::containerizer::isolators::Isolators;
 use crate::containerizer::{Command, DEFAULT_PATH, LaunchFailure};
 
@@ -68,9 +69,9 @@ fn become_program(
                     root.sandbox_inside.to_string_lossy(),
                 ))?;
             }
-            let stdout = open_output(&launch.stdout, credentials.as_ref())?;
+            let stdout = open_output(launch, &launch.stdout, credentials.as_ref())?;
             nix::unistd::dup2_stdout(&stdout).map_err(failed("redirect standard output", ""))?;
-            let stderr = open_output(&launch.stderr, credentials.as_ref())?;
+            let stderr = open_output(launch, &launch.stderr, credentials.as_ref())?;
             nix::unistd::dup2_stderr(&stderr).map_err(failed("redirect standard error", ""))?;
         }
         Output::Pipes(stdout, stderr) => {
@@ -98,8 +99,23 @@ fn become_program(
 }
 
 /// A file for output: appended to, created for the task's user; never through a link that somebody has put in the sandbox.
-fn open_output(path: &Path, owner: Option<&Credentials>) -> Result<OwnedFd, LaunchFailure> {
+fn open_output(
+    launch: &Launch,
+    path: &Path,
+    owner: Option<&Credentials>,
+) -> Result<OwnedFd, LaunchFailure> {
     let subject = path.to_string_lossy();
+    let directory;
+    let mut path = path.to_owned();
+    if launch.joined.is_some()
+        && launch.root.is_none()
+        && let (Some(parent), Some(name)) = (path.parent(), path.file_name())
+    {
+        // The sandbox is in another container's, where directories may be changed for links.
+        directory = open_without_links(parent).map_err(failed("open the sandbox", &subject))?;
+        path = through(&directory).join(name);
+    }
+    let path = &path;
     let open = |options: &mut OpenOptions| {
         options
             .append(true)

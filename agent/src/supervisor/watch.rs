@@ -83,7 +83,13 @@ fn start(
     let (ends, ends_in) = pipe2(OFlag::O_CLOEXEC).map_err(failed("make a pipe", ""))?;
     let (go_out, go) = pipe2(OFlag::O_CLOEXEC).map_err(failed("make a pipe", ""))?;
     let flags = isolators.clone_flags();
-    let init = match sys::fork(flags, None).map_err(failed("make the namespaces", ""))? {
+    let in_parents = launch.joined.is_some_and(|joined| joined.namespaces.pid);
+    let forked = if in_parents && launch.namespaces.pid {
+        fork_below(flags)
+    } else {
+        sys::fork(flags, None)
+    };
+    let init = match forked.map_err(failed("make the namespaces", ""))? {
         Fork::Child => {
             // Only the launch itself is init's business; the rest is let go, so that each end is noticed by who watches it.
             drop((failures, ends, go, orders));
@@ -114,6 +120,30 @@ fn start(
     }
 }
 
+/// Forks a child in a pid namespace below the one that was joined. The kernel makes one only for a process that is in the upper one itself, which
+/// no process can become: so a child of ours does it in our stead, and goes.
+fn fork_below(flags: u64) -> Result<Fork, Errno> {
+    let between = match sys::fork(0, None)? {
+        Fork::Child => match sys::fork(flags | libc::CLONE_PARENT as u64, None) {
+            Ok(Fork::Child) => return Ok(Fork::Child),
+            Ok(Fork::Parent(_)) => sys::exit(0),
+            Err(errno) => sys::exit(errno as i32),
+        },
+        Fork::Parent(pid) => pid,
+    };
+    let ended = sys::wait(between, true)?.map(|(_, status)| WaitStatus::from_raw(status));
+    match ended.and_then(WaitStatus::code) {
+        Some(0) => {}
+        Some(errno) => return Err(Errno::from_raw(errno)),
+        None => return Err(Errno::ECHILD),
+    }
+    // What it was called there means nothing here; but it is our only child.
+    let own = std::process::id();
+    let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
+    let child = children.ok().and_then(|text| text.trim().parse().ok());
+    child.map(Fork::Parent).ok_or(Errno::ECHILD)
+}
+
 /// Everything that must be true before the container's first own step.
 fn begin(launch: &Launch, init: i32, isolators: &Isolators) -> Result<Report, LaunchFailure> {
     isolators.map_ids(init)?;
@@ -124,8 +154,9 @@ fn begin(launch: &Launch, init: i32, isolators: &Isolators) -> Result<Report, La
         supervisor,
         init,
         placement: launch.placement.clone(),
-        namespaces: launch.namespaces,
+        namespaces: launch.apart(),
         capabilities: launch.capabilities,
+        program: Some(launch.program.clone()),
     };
     record::write(
         &launch.record,
@@ -148,9 +179,11 @@ fn kill_one(pid: i32) {
     );
 }
 
-/// Ends the container: with init goes its pid namespace; without one, init has to do it by hand.
+/// Ends the container: with init goes its pid namespace; without one, init has to do it by hand. In another container's namespaces it may be
+/// kept from finding all; there they are killed by their cgroup, which is cleared in the end.
 fn kill_all(launch: &Launch, container: &Container) {
-    if launch.namespaces.pid {
+    let by_cgroup = launch.joined.is_some() && !launch.placement.directories.is_empty();
+    if launch.namespaces.pid || by_cgroup {
         kill_one(container.init);
     } else {
         let _ = sys::order(

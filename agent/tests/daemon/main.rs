@@ -13,6 +13,7 @@ mod images;
 #[allow(dead_code, reason = "shared with the tests of the store")]
 mod kit;
 mod master;
+mod nested;
 mod networks;
 mod operations;
 mod reconfiguration;

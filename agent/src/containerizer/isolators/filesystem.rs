@@ -11,6 +11,8 @@ use crate::supervisor::message::failed;
 
 pub(super) struct Filesystem {
     namespaces: Namespaces,
+    /// The container's processes are not the host's: its own, or its parent's.
+    pid: bool,
     /// The host's root is the container's.
     of_host: bool,
 }
@@ -19,8 +21,15 @@ impl Filesystem {
     pub(super) fn new(namespaces: Namespaces, of_host: bool) -> Self {
         Self {
             namespaces,
+            pid: namespaces.pid,
             of_host,
         }
+    }
+
+    /// With the processes of a parent container.
+    pub(super) fn within(mut self, pid: bool) -> Self {
+        self.pid |= pid;
+        self
     }
 }
 
@@ -37,7 +46,7 @@ impl Isolator for Filesystem {
             None::<&str>,
         )
         .map_err(failed("make the mounts the container's own", "/"))?;
-        if self.namespaces.pid && self.of_host {
+        if self.pid && self.of_host {
             let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
             mount(Some("proc"), "/proc", Some("proc"), flags, None::<&str>)
                 .map_err(failed("mount", "/proc"))?;

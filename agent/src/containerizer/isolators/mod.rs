@@ -104,16 +104,19 @@ pub(crate) struct Isolators(Vec<Box<dyn Isolator>>);
 
 /// Of a container to be launched.
 pub(crate) fn of_launch(launch: &Launch) -> Isolators {
+    let inside = launch.joined.is_some();
+    let parents_processes = launch.joined.is_some_and(|joined| joined.namespaces.pid);
     Isolators(vec![
-        Box::new(Cgroups::new(launch.placement.clone(), launch.limits)),
+        Box::new(Cgroups::new(launch.placement.clone(), launch.limits).inside(inside)),
         Box::new(
             namespaces::NamespacesIsolator::new(launch.namespaces, launch.hostname.clone())
-                .joining(launch.network.clone()),
+                .joining(launch.network.clone())
+                .within(launch.joined),
         ),
-        Box::new(filesystem::Filesystem::new(
-            launch.namespaces,
-            launch.root.is_none(),
-        )),
+        Box::new(
+            filesystem::Filesystem::new(launch.namespaces, launch.root.is_none())
+                .within(parents_processes),
+        ),
         Box::new(mounts::Mounts::new(launch.mounts.clone())),
         Box::new(volumes::Volumes::of_sandbox(
             &launch.volumes,
@@ -121,12 +124,15 @@ pub(crate) fn of_launch(launch: &Launch) -> Isolators {
             launch.sandbox(),
             &launch.record,
         )),
-        Box::new(root::Root::new(
-            launch.root.clone(),
-            launch.namespaces,
-            launch.volumes.clone(),
-            &launch.record,
-        )),
+        Box::new(
+            root::Root::new(
+                launch.root.clone(),
+                launch.namespaces,
+                launch.volumes.clone(),
+                &launch.record,
+            )
+            .inside(inside),
+        ),
         Box::new(rlimits::Rlimits::new(launch.program.rlimits.clone())),
         Box::new(privileges::Privileges::new(launch.capabilities)),
     ])

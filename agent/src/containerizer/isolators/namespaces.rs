@@ -3,12 +3,12 @@
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use super::Isolator;
 use crate::containerizer::{LaunchFailure, Namespaces};
-use crate::supervisor::message::{failed, failed_io};
+use crate::supervisor::message::{Joined, failed, failed_io, failure};
 use crate::supervisor::sys;
 
 pub(super) struct NamespacesIsolator {
@@ -17,6 +17,10 @@ pub(super) struct NamespacesIsolator {
     /// A network namespace that is there already, by the file that keeps it.
     network: Option<PathBuf>,
     opened: Option<File>,
+    /// Another container, in some of whose namespaces this one is.
+    joined: Option<Joined>,
+    /// Its init.
+    parent: Option<OwnedFd>,
 }
 
 impl NamespacesIsolator {
@@ -26,12 +30,20 @@ impl NamespacesIsolator {
             hostname,
             network: None,
             opened: None,
+            joined: None,
+            parent: None,
         }
     }
 
     /// With a network namespace that is there already, instead of a new one.
     pub(super) fn joining(mut self, network: Option<PathBuf>) -> Self {
         self.network = network;
+        self
+    }
+
+    /// Inside another container.
+    pub(super) fn within(mut self, joined: Option<Joined>) -> Self {
+        self.joined = joined;
         self
     }
 }
@@ -76,6 +88,26 @@ impl Isolator for NamespacesIsolator {
                 path.to_string_lossy(),
             ))?);
         }
+        let Some(joined) = self.joined else {
+            return Ok(());
+        };
+        let parent = joined
+            .init
+            .open()
+            .map_err(failed_io("open the parent container's first process", ""))?
+            .ok_or_else(|| failure("join the parent container: it has ended", "", 0))?;
+        // By the supervisor: children alone are made in another pid namespace, and the user namespace gives the right to join the others. Its
+        // files stay the host's.
+        let first = Namespaces {
+            pid: joined.namespaces.pid,
+            user: joined.namespaces.user,
+            ..Namespaces::NONE
+        };
+        let first = flags(first);
+        if !first.is_empty() {
+            setns(&parent, first).map_err(failed("join the parent container's processes", ""))?;
+        }
+        self.parent = Some(parent);
         Ok(())
     }
 
@@ -108,6 +140,17 @@ impl Isolator for NamespacesIsolator {
     }
 
     fn isolate(&self) -> Result<(), LaunchFailure> {
+        if let (Some(parent), Some(joined)) = (&self.parent, self.joined) {
+            let rest = flags(Namespaces {
+                pid: false,
+                user: false,
+                ..joined.namespaces
+            });
+            if !rest.is_empty() {
+                setns(parent, rest)
+                    .map_err(failed("enter the parent container's namespaces", ""))?;
+            }
+        }
         if let Some(hostname) = self.hostname.as_ref().filter(|_| self.namespaces.uts) {
             nix::unistd::sethostname(hostname).map_err(failed("set the host name", hostname))?;
         }

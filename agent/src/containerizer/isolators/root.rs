@@ -15,7 +15,7 @@ use nix::unistd::{pivot_root, symlinkat};
 use super::Isolator;
 use super::mounts::{bind, make_read_only};
 use super::volumes::Volumes;
-use crate::containerizer::beneath::{Beneath, through};
+use crate::containerizer::beneath::{Beneath, open_without_links, through};
 use crate::containerizer::rootfs::{Mount, Overlay, RootFilesystem};
 use crate::containerizer::{LaunchFailure, Namespaces};
 use crate::supervisor::message::{failed, failed_io, failure};
@@ -66,6 +66,8 @@ pub(super) struct Root {
     namespaces: Namespaces,
     /// At absolute places.
     volumes: Volumes,
+    /// Its sandbox is in that of another container.
+    inside: bool,
 }
 
 /// Mounts an overlay on its own place. Changes the working directory.
@@ -112,7 +114,14 @@ impl Root {
             root,
             namespaces,
             volumes: Volumes::inside(mounts, namespaces, record),
+            inside: false,
         }
+    }
+
+    /// Of a container inside another one.
+    pub(super) fn inside(mut self, inside: bool) -> Self {
+        self.inside = inside;
+        self
     }
 }
 
@@ -152,10 +161,15 @@ impl Root {
                 .map_err(failed("write into the image's root", subject))?;
         }
         let place = inside.directory(&root.sandbox_inside)?;
-        bind(&root.sandbox, &through(&place), true).map_err(failed(
-            "mount the sandbox at",
-            root.sandbox_inside.to_string_lossy(),
-        ))?;
+        let words = "mount the sandbox at";
+        let subject = root.sandbox_inside.to_string_lossy();
+        if self.inside {
+            let sandbox = open_without_links(&root.sandbox)
+                .map_err(failed("open the sandbox", root.sandbox.to_string_lossy()))?;
+            bind(&through(&sandbox), &through(&place), true).map_err(failed(words, &subject))?;
+        } else {
+            bind(&root.sandbox, &through(&place), true).map_err(failed(words, &subject))?;
+        }
         drop(place);
         for path in &root.directories {
             inside.directory(path)?;

@@ -89,6 +89,31 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
+    /// The directories of a container inside the one of this placement: below its own, so that all of its limits hold for both together. In
+    /// version 2 it has no controllers of its own: there, none can be handed on by a cgroup that has processes.
+    pub(crate) fn within(&self, name: &str) -> Self {
+        let inside = |directory: &Directory| Directory {
+            version: directory.version,
+            controllers: match directory.version {
+                Version::V1 => directory.controllers.clone(),
+                Version::V2 => Vec::new(),
+            },
+            // With a prefix: the kernel's own files stand there too.
+            path: directory.path.join(format!("nested-{name}")),
+        };
+        Self {
+            directories: self.directories.iter().map(inside).collect(),
+        }
+    }
+
+    /// Whether containers inside can have limits of their own for all that is limited here.
+    pub(crate) fn can_limit_within(&self) -> bool {
+        let blunt = |directory: &Directory| {
+            directory.version == Version::V2 && !directory.controllers.is_empty()
+        };
+        !self.directories.iter().any(blunt)
+    }
+
     /// The one that limits memory.
     fn memory(&self) -> Option<&Directory> {
         self.directories
@@ -101,6 +126,8 @@ impl Placement {
 pub(super) struct Cgroups {
     placement: Placement,
     limits: Limits,
+    /// Below the directories of another container.
+    inside: bool,
     /// Version 1: one open `tasks` file for each directory.
     tasks: Vec<File>,
     /// Version 2: the directory.
@@ -113,10 +140,17 @@ impl Cgroups {
         Self {
             placement,
             limits,
+            inside: false,
             tasks: Vec::new(),
             unified: None,
             out_of_memory: None,
         }
+    }
+
+    /// Of a container inside another one, whose directories must be there.
+    pub(super) fn inside(mut self, inside: bool) -> Self {
+        self.inside = inside;
+        self
     }
 
     /// Version 1 writes to an eventfd when a cgroup is out of memory.
@@ -140,12 +174,16 @@ impl Isolator for Cgroups {
                     std::fs::create_dir(path)
                 }
                 // An ephemeral agent that shares our root has just left and taken the empty root along.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !self.inside => {
                     std::fs::create_dir_all(path)
                 }
                 other => other,
             }
             .map_err(failed_io("make the cgroup", path.to_string_lossy()))?;
+            if self.inside && self.limits == Limits::default() {
+                // What the parent may use is all that there is to share.
+                continue;
+            }
             for (file, value) in
                 settings::of(directory.version, &directory.controllers, &self.limits)
             {
