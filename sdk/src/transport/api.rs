@@ -100,9 +100,14 @@ impl Api for ExecutorApi {
         call.r#type().as_str_name()
     }
 
-    /// Updates of a task must keep their order, and they are few.
-    fn lane(_: &Self::Call, _: usize) -> usize {
-        0
+    /// A task's updates keep their order, and messages theirs.
+    fn lane(call: &Self::Call, lanes: usize) -> usize {
+        match &call.update {
+            Some(update) if lanes > 1 => {
+                1 + spread(update.status.task_id.value.as_bytes()) % (lanes - 1)
+            }
+            _ => 0,
+        }
     }
 
     async fn connect(
