@@ -14,19 +14,30 @@ use nix::{
 /// How long killed processes may take to go.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Kills everything in the cgroups of this name, in every hierarchy, and removes them. What resists is left: the test that it belongs to is over.
-pub fn empty(name: &str) {
+/// The cgroups below the one of this name, in every hierarchy.
+#[must_use]
+pub fn children(name: &str) -> Vec<PathBuf> {
+    roots(name).iter().flat_map(|root| below(root)).collect()
+}
+
+/// The cgroups of this name, in every hierarchy.
+fn roots(name: &str) -> Vec<PathBuf> {
     let top = Path::new("/sys/fs/cgroup");
     let hierarchies = fs::read_dir(top)
         .into_iter()
         .flatten()
         .flatten()
         .map(|entry| entry.path());
-    let roots: Vec<PathBuf> = hierarchies
+    hierarchies
         .chain([top.to_path_buf()])
         .map(|path| path.join(name))
         .filter(|path| path.is_dir())
-        .collect();
+        .collect()
+}
+
+/// Kills everything in the cgroups of this name, in every hierarchy, and removes them. What resists is left: the test that it belongs to is over.
+pub fn empty(name: &str) {
+    let roots = roots(name);
     let started = Instant::now();
     while started.elapsed() < LIMIT {
         let pids: Vec<i32> = roots.iter().flat_map(|root| processes(root)).collect();

@@ -60,6 +60,12 @@ impl Daemon {
         self.process.as_ref().expect("the daemon runs")
     }
 
+    /// The cgroup below which an agent's tasks have theirs; empty for other daemons.
+    #[must_use]
+    pub fn cgroups_root(&self) -> &str {
+        self.cgroups_root.as_deref().unwrap_or_default()
+    }
+
     /// Kills it as nothing can be prepared for.
     pub fn kill(&mut self) {
         self.process = None;
