@@ -22,7 +22,7 @@ use super::{
 };
 
 /// Connections for calls.
-const LANES: usize = 4;
+const LANES: usize = 8;
 /// The largest event, in bytes.
 const RECORD_LIMIT_BYTES: usize = 64 << 20;
 /// How much of an error's text is read, in bytes.
