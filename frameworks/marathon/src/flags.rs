@@ -94,6 +94,9 @@ pub struct Flags {
     /// How long a task may take from launch to its first status, in milliseconds.
     #[arg(long = "task_launch_confirm_timeout", default_value_t = 300_000)]
     pub task_launch_confirm_timeout: u64,
+    /// An instance whose reservation is not seen for so long after it was asked for is given up, in milliseconds.
+    #[arg(long = "task_reservation_timeout", default_value_t = 20_000)]
+    pub task_reservation_timeout: u64,
     /// How long a task may take to run, in milliseconds.
     #[arg(long = "task_launch_timeout", default_value_t = 300_000)]
     pub task_launch_timeout: u64,
@@ -233,6 +236,7 @@ impl Flags {
                 min_revive_offers_interval_ms: self.min_revive_offers_interval,
                 task_launch_confirm_timeout_ms: self.task_launch_confirm_timeout,
                 task_launch_timeout_ms: self.task_launch_timeout,
+                task_reservation_timeout_ms: self.task_reservation_timeout,
                 reconciliation_interval_ms: self.reconciliation_interval,
                 scale_apps_interval_ms: self.scale_apps_interval,
                 kill_retry_ms: self.kill_retry_timeout,

@@ -162,7 +162,11 @@ impl Session<'_> {
 
     fn command(&mut self, command: SchedulerCommand) {
         let done = match command {
-            SchedulerCommand::Accept { offer_ids, tasks } => {
+            SchedulerCommand::Accept {
+                offer_ids,
+                operations,
+                tasks,
+            } => {
                 // A placement is made from one offer. If it was rescinded meanwhile, the master answers its tasks with TASK_DROPPED.
                 let mut offers: Vec<Offer> = offer_ids
                     .iter()
@@ -170,6 +174,9 @@ impl Session<'_> {
                     .collect();
                 match offers.first_mut() {
                     Some(offer) => {
+                        for operation in operations {
+                            offer.operation(operation);
+                        }
                         for task in tasks {
                             offer.launch(task);
                         }
@@ -177,7 +184,7 @@ impl Session<'_> {
                         offer.refuse_for(Duration::ZERO);
                         Ok(())
                     }
-                    None => self.accept_void(offer_ids, tasks),
+                    None => self.accept_void(offer_ids, operations, tasks),
                 }
             }
             SchedulerCommand::Decline {
@@ -230,13 +237,16 @@ impl Session<'_> {
     fn accept_void(
         &self,
         offer_ids: Vec<String>,
+        mut operations: Vec<mesos::offer::Operation>,
         tasks: Vec<mesos::TaskInfo>,
     ) -> Result<(), tepui_sdk::Error> {
-        let operation = mesos::offer::Operation {
-            r#type: Some(mesos::offer::operation::Type::Launch.into()),
-            launch: Some(mesos::offer::operation::Launch { task_infos: tasks }),
-            ..Default::default()
-        };
+        if !tasks.is_empty() {
+            operations.push(mesos::offer::Operation {
+                r#type: Some(mesos::offer::operation::Type::Launch.into()),
+                launch: Some(mesos::offer::operation::Launch { task_infos: tasks }),
+                ..Default::default()
+            });
+        }
         self.driver.call(Call {
             r#type: Some(call::Type::Accept.into()),
             accept: Some(call::Accept {
@@ -244,7 +254,7 @@ impl Session<'_> {
                     .into_iter()
                     .map(|value| mesos::OfferId { value })
                     .collect(),
-                operations: vec![operation],
+                operations,
                 filters: None,
             }),
             ..Call::default()

@@ -47,6 +47,8 @@ pub struct Config {
     pub task_launch_confirm_timeout_ms: u64,
     /// `--task_launch_timeout`: longest time between staging and running.
     pub task_launch_timeout_ms: u64,
+    /// `--task_reservation_timeout`: an instance whose reservation is not seen for so long after it was asked for is given up.
+    pub task_reservation_timeout_ms: u64,
     /// `--reconciliation_interval`.
     pub reconciliation_interval_ms: u64,
     /// `--scale_apps_interval`.
@@ -96,6 +98,7 @@ impl Default for Config {
             kill_chunk_size: 100,
             task_launch_confirm_timeout_ms: 300_000,
             task_launch_timeout_ms: 300_000,
+            task_reservation_timeout_ms: 20_000,
             reconciliation_interval_ms: 600_000,
             scale_apps_interval_ms: 300_000,
             max_versions: 50,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tepui_proto::mesos::TaskInfo;
+use tepui_proto::mesos::{TaskInfo, offer::Operation};
 
 use crate::{event::Event, input::ReplyToken, response::Response, view::Change};
 
@@ -22,11 +22,13 @@ pub enum Output {
         /// What to write.
         mutations: Vec<Mutation>,
     },
-    /// ACCEPT with one LAUNCH operation.
+    /// ACCEPT: the operations in their order, then one LAUNCH. One of the two is never empty.
     Accept {
         /// The offers, all of one agent.
         offer_ids: Vec<String>,
-        /// What to launch; never empty.
+        /// Other operations than LAUNCH.
+        operations: Vec<Operation>,
+        /// What to launch.
         tasks: Vec<TaskInfo>,
     },
     /// DECLINE.

@@ -4,6 +4,8 @@
 
 mod cluster;
 
+use std::collections::BTreeSet;
+
 use cluster::{Behaviour, Cluster, delete, update};
 use proptest::prelude::*;
 use tepui_marathon_core::{ApiCall, Origin, view::Embed, view::Query};
@@ -15,6 +17,7 @@ enum Act {
         app: u8,
         instances: u8,
         checked: bool,
+        resident: bool,
     },
     Scale {
         app: u8,
@@ -52,6 +55,9 @@ enum Act {
     Sicken {
         task: Option<u8>,
     },
+    LoseAccepts {
+        lost: bool,
+    },
     Disconnect,
     Register,
     FailOver,
@@ -76,7 +82,8 @@ fn act() -> impl Strategy<Value = Act> {
         TaskState::TaskStaging,
     ]);
     prop_oneof![
-        3 => (app.clone(), 0..4u8, any::<bool>()).prop_map(|(app, instances, checked)| Act::Create { app, instances, checked }),
+        3 => (app.clone(), 0..4u8, any::<bool>(), any::<bool>())
+            .prop_map(|(app, instances, checked, resident)| Act::Create { app, instances, checked, resident }),
         3 => (app.clone(), 0..6u8, any::<bool>()).prop_map(|(app, instances, force)| Act::Scale { app, instances, force }),
         3 => (app.clone(), 0..4u8, 0..4u8, any::<bool>())
             .prop_map(|(app, command, strategy, force)| Act::Reconfigure { app, command, strategy, force }),
@@ -87,6 +94,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (app, any::<u8>()).prop_map(|(app, version)| Act::RollBack { app, version }),
         4 => (any::<u8>(), states).prop_map(|(task, state)| Act::Report { task, state }),
         1 => prop::option::of(any::<u8>()).prop_map(|task| Act::Sicken { task }),
+        1 => any::<bool>().prop_map(|lost| Act::LoseAccepts { lost }),
         1 => Just(Act::Disconnect),
         1 => Just(Act::Register),
         1 => Just(Act::FailOver),
@@ -106,14 +114,20 @@ fn perform(cluster: &mut Cluster, act: &Act) {
             app,
             instances,
             checked,
+            resident,
         } => {
             let checks = if *checked {
                 r#"[{"intervalSeconds":1,"gracePeriodSeconds":1,"maxConsecutiveFailures":1}]"#
             } else {
                 "[]"
             };
+            let keeps = if *resident {
+                r#","role":"group","container":{"type":"MESOS","volumes":[{"containerPath":"data","persistent":{"size":10}}]}"#
+            } else {
+                ""
+            };
             let body = format!(
-                r#"{{"id":"{}","cmd":"run 0","cpus":0.1,"mem":1,"instances":{instances},"maxLaunchDelaySeconds":4,"healthChecks":{checks}}}"#,
+                r#"{{"id":"{}","cmd":"run 0","cpus":0.1,"mem":1,"instances":{instances},"maxLaunchDelaySeconds":4,"healthChecks":{checks}{keeps}}}"#,
                 name(*app)
             );
             cluster.send(ApiCall::CreateApp {
@@ -196,6 +210,7 @@ fn perform(cluster: &mut Cluster, act: &Act) {
             }
         }
         Act::Sicken { task: nth } => cluster.unhealthy = nth.and_then(|nth| task(cluster, nth)),
+        Act::LoseAccepts { lost } => cluster.lose_accepts = *lost,
         Act::Disconnect => cluster.disconnect(),
         Act::Register => cluster.register(),
         Act::FailOver => cluster.fail_over(),
@@ -207,6 +222,7 @@ fn perform(cluster: &mut Cluster, act: &Act) {
 fn converges(cluster: &mut Cluster) {
     cluster.unhealthy = None;
     cluster.behaviour.clear();
+    cluster.lose_accepts = false;
     cluster.register();
     // Agents that were unreachable are back, and say so when asked.
     let ids: Vec<String> = cluster.tasks.keys().cloned().collect();
@@ -239,12 +255,10 @@ fn converges(cluster: &mut Cluster) {
             app["tasksRunning"], app["instances"],
             "{id}: the view agrees"
         );
-        assert_eq!(
-            app["tasks"].as_array().unwrap().len() as u64,
-            instances,
-            "{id}: {}",
-            app["tasks"]
-        );
+        let tasks = app["tasks"].as_array().unwrap().iter();
+        let kept =
+            tasks.filter(|task| task["state"] == "TASK_RUNNING" || app["residency"].is_null());
+        assert_eq!(kept.count() as u64, instances, "{id}: {}", app["tasks"]);
         if !app["healthChecks"].is_null() {
             assert_eq!(app["tasksHealthy"], app["instances"], "{id}");
         }
@@ -255,12 +269,35 @@ fn converges(cluster: &mut Cluster) {
         "nothing runs that nobody wants: {:?}",
         cluster.tasks.keys().collect::<Vec<_>>()
     );
-    let stored = cluster
-        .store
-        .keys()
-        .filter(|key| key.starts_with("instance/"))
-        .count();
-    assert_eq!(stored, wanted, "nothing is stored that is not there");
+    let records = cluster.store.iter();
+    let records = records.filter(|(key, _)| key.starts_with("instance/"));
+    let stored: Vec<serde_json::Value> = records
+        .map(|(_, value)| serde_json::from_slice(value).unwrap())
+        .collect();
+    let running = stored.iter().filter(|one| one["data"]["goal"] == "Running");
+    assert_eq!(
+        running.count(),
+        wanted,
+        "nothing is stored that is not there"
+    );
+    let keep = stored.iter().map(|one| &one["data"]);
+    let keep: BTreeSet<(String, usize)> = keep
+        .filter(|one| !one["reservation"].is_null())
+        .map(|one| {
+            let agent = one["agent"]["id"].as_str().unwrap();
+            let agent = agent.trim_start_matches("agent").parse().unwrap();
+            (one["id"].as_str().unwrap().to_owned(), agent)
+        })
+        .collect();
+    assert_eq!(
+        cluster.reserved(),
+        keep,
+        "what is reserved belongs to an instance, and what instances keep is reserved"
+    );
+    assert!(
+        cluster.store.keys().all(|key| !key.starts_with("remains/")),
+        "nothing waits to be freed"
+    );
     assert!(
         cluster
             .store
@@ -283,6 +320,7 @@ fn known_sequences_converge() {
         app: 0,
         instances: 3,
         checked: true,
+        resident: false,
     };
     for acts in [
         vec![
@@ -321,6 +359,7 @@ fn a_crashing_app_does_not_keep_others_from_converging() {
             app: 0,
             instances: 3,
             checked: true,
+            resident: false,
         },
     );
     cluster.pass(3);

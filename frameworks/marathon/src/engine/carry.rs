@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use parking_lot::RwLock;
 use tepui_marathon_core::{CheckId, Mutation, Output, Probe, ReplyToken, Response, view::View};
-use tepui_proto::mesos::TaskInfo;
+use tepui_proto::mesos::{TaskInfo, offer::Operation};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{events::EventHub, probes::Prober};
@@ -15,6 +15,7 @@ use crate::{events::EventHub, probes::Prober};
 pub(crate) enum SchedulerCommand {
     Accept {
         offer_ids: Vec<String>,
+        operations: Vec<Operation>,
         tasks: Vec<TaskInfo>,
     },
     Decline {
@@ -102,9 +103,15 @@ impl Carriers {
                     self.stop(check);
                     continue;
                 }
-                Output::Accept { offer_ids, tasks } => {
-                    SchedulerCommand::Accept { offer_ids, tasks }
-                }
+                Output::Accept {
+                    offer_ids,
+                    operations,
+                    tasks,
+                } => SchedulerCommand::Accept {
+                    offer_ids,
+                    operations,
+                    tasks,
+                },
                 Output::Decline {
                     offer_ids,
                     refuse_ms,

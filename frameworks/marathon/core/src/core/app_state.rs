@@ -30,6 +30,8 @@ pub(super) struct AppState {
     pub(super) tally: Tally,
     /// Instances that want an offer.
     pub(super) scheduled: BTreeSet<u64>,
+    /// Of these, those that keep no place.
+    pub(super) unplaced: BTreeSet<u64>,
     /// Instances of another configuration that shall go on: those that serve by their age, and the others.
     pub(super) old_serving: BTreeSet<(Timestamp, u64)>,
     pub(super) old_idle: BTreeSet<u64>,
@@ -54,7 +56,7 @@ pub(super) struct Tally {
     pub(super) ready_new: usize,
     /// Of another configuration, with a task that exists or may.
     pub(super) active_old: usize,
-    /// Goal Decommissioned.
+    /// Shall end and have not ended.
     pub(super) leaving: usize,
     /// Launched and not yet running.
     pub(super) launching: usize,
@@ -85,6 +87,8 @@ pub(super) struct Class {
     new: bool,
     running_goal: bool,
     scheduled: bool,
+    reserved: bool,
+    leaving: bool,
     active: bool,
     launching: bool,
     ready: bool,
@@ -106,6 +110,7 @@ impl AppState {
             instances: BTreeSet::new(),
             tally: Tally::default(),
             scheduled: BTreeSet::new(),
+            unplaced: BTreeSet::new(),
             old_serving: BTreeSet::new(),
             old_idle: BTreeSet::new(),
             delay: None,
@@ -131,7 +136,9 @@ impl AppState {
         let scheduled = instance.is_scheduled();
         let lost = matches!(condition, Condition::Unreachable | Condition::Scheduled)
             || condition.is_terminal();
-        let placed = new && !lost;
+        let reserved = instance.reservation.is_some();
+        // What keeps its place will come back there.
+        let placed = new && (!lost || reserved);
         // An instance whose checks fail, or that does not run, serves nobody. One without results may serve.
         let serves = condition == Condition::Running && instance.healthy != Some(false);
         let counted_health =
@@ -141,6 +148,13 @@ impl AppState {
             new,
             running_goal,
             scheduled,
+            reserved,
+            leaving: match instance.goal {
+                Goal::Running => false,
+                // Whether an unreachable one has ended nobody can tell.
+                Goal::Stopped => condition.is_active() && condition != Condition::Unreachable,
+                Goal::Decommissioned => true,
+            },
             active: condition.is_active(),
             launching: matches!(
                 condition,
@@ -168,6 +182,9 @@ impl AppState {
         self.count(class, true);
         if class.scheduled {
             self.scheduled.insert(class.key);
+            if !class.reserved {
+                self.unplaced.insert(class.key);
+            }
         }
         if !class.new && class.running_goal && !class.inactive {
             match class.serving_since {
@@ -180,6 +197,7 @@ impl AppState {
     pub(super) fn remove(&mut self, class: &Class) {
         self.count(class, false);
         self.scheduled.remove(&class.key);
+        self.unplaced.remove(&class.key);
         self.old_idle.remove(&class.key);
         if let Some(since) = class.serving_since {
             self.old_serving.remove(&(since, class.key));
@@ -203,7 +221,7 @@ impl AppState {
         bump(&mut tally.ready, class.ready);
         bump(&mut tally.ready_new, class.ready && class.new);
         bump(&mut tally.active_old, class.active && !class.new);
-        bump(&mut tally.leaving, !class.running_goal);
+        bump(&mut tally.leaving, class.leaving);
         bump(&mut tally.launching, class.launching);
         bump(&mut tally.awaited, class.awaited);
         let bump = |number: &mut u32, counts: bool| {

@@ -448,7 +448,7 @@ impl Marathon {
         }
         let response = self.order(changes, Versioning::Changed, force, &PathId::root(), None)?;
         for (key, _) in sentenced {
-            self.decommission(key);
+            self.retire(key);
         }
         Ok(response)
     }

@@ -110,6 +110,7 @@ impl Marathon {
             return;
         };
         let id = instance.spec.id.clone();
+        self.leave(&instance);
         self.by_instance_id.remove(&instance.id);
         if let Some(state) = self.apps.get_mut(&id) {
             let class = state.class(&instance);

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Marathon, records};
 use crate::{
-    definition::{App, VersionInfo},
+    definition::{App, Faults, VersionInfo, validate_change},
     deployment::{ActionKind, Deployment, StepView, plan},
     event::EventKind,
     group::{Before, Changes, Group, GroupChanges, Target},
@@ -125,6 +125,7 @@ impl Marathon {
     fn judge(&mut self, order: &Order, version: Timestamp) -> Result<Judged, Response> {
         let mut changes = Changes::new();
         let mut fresh = BTreeSet::new();
+        let mut faults = Faults::default();
         for (id, app) in &order.changes {
             let old = self.root.get(id);
             let Some(app) = app else {
@@ -144,10 +145,14 @@ impl Marathon {
                     format!("All ports in the range [{min}-{max}) are already in use"),
                 ));
             }
+            if let Some(old) = old {
+                validate_change(old, &app, order.force, &mut faults);
+            }
             if stamp(&mut app, old.map(|old| &**old), version, order.versioning) {
                 changes.insert(id.clone(), Some(Arc::new(app)));
             }
         }
+        faults.into_result("Object is not valid")?;
         let groups = self.group_changes(&changes, &order.groups, version);
         let target = Target {
             root: &self.root,

@@ -51,6 +51,15 @@ impl Marathon {
                 reasons.push(format!("{what}{short} on {count} {agents}"));
             }
         }
+        let kept = state.scheduled.difference(&state.unplaced);
+        for instance in kept.filter_map(|key| self.instances.get(key)) {
+            if let Some(agent) = &instance.agent {
+                reasons.push(format!(
+                    "{} waits for what is reserved for it on {}",
+                    instance.id, agent.host
+                ));
+            }
+        }
         if state.tally.launching > 0 {
             reasons.push(format!(
                 "{} launched and not yet running",
@@ -62,6 +71,14 @@ impl Marathon {
         }
         if silent > 0 {
             reasons.push(format!("{silent} running and not yet ready"));
+        }
+        let unreachable = state.instances.iter().filter(|key| {
+            let instance = self.instances.get(*key);
+            instance.is_some_and(|one| one.condition == Condition::Unreachable)
+        });
+        let unreachable = unreachable.count();
+        if unreachable > 0 {
+            reasons.push(format!("{unreachable} on agents that are unreachable"));
         }
         if state.tally.leaving > 0 {
             reasons.push(format!("{} being ended", state.tally.leaving));

@@ -19,6 +19,7 @@ mod queue;
 mod readiness;
 mod records;
 mod recover;
+mod reservations;
 mod results;
 mod updates;
 
@@ -38,7 +39,7 @@ use crate::{
     group::{History, RootGroup, ServicePorts},
     ids::IdGenerator,
     input::Input,
-    instance::Instance,
+    instance::{Instance, Remains},
     output::{CheckId, Output, Record},
     path::PathId,
     response::Response,
@@ -75,6 +76,8 @@ pub struct Marathon {
     waiting: BTreeSet<PathId>,
     /// Where the next look at the waiting apps begins, so that none is always last.
     turn: Option<PathId>,
+    /// What instances that are no more have left on agents, by instance.
+    remains: BTreeMap<Arc<str>, Remains>,
     revive: offers::Revive,
     dirty: Dirty,
 }
@@ -112,6 +115,10 @@ enum Timer {
     Launch(u64),
     /// See what becomes of an unreachable instance.
     Unreachable(u64),
+    /// See whether a reservation came to be.
+    Reservation(u64),
+    /// See whether what was left behind is still there.
+    Remains,
     /// The app's delay is over.
     Delay(PathId),
     /// Ask for offers.
@@ -180,6 +187,7 @@ impl Marathon {
             kills_in_flight: 0,
             waiting: BTreeSet::new(),
             turn: None,
+            remains: BTreeMap::new(),
             revive: offers::Revive::default(),
             dirty: Dirty::default(),
         };
@@ -255,6 +263,8 @@ impl Marathon {
                 Timer::Kill(key) => self.repeat_kill(key),
                 Timer::Launch(key) => self.check_launch(key),
                 Timer::Unreachable(key) => self.check_unreachable(key),
+                Timer::Reservation(key) => self.check_reservation(key),
+                Timer::Remains => self.revive.wanted |= !self.remains.is_empty(),
                 Timer::Delay(id) => self.delay_over(&id),
                 Timer::Revive => self.revive.due = true,
                 Timer::Reconcile => self.reconcile(),

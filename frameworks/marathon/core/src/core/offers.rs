@@ -3,15 +3,24 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tepui_model::Time;
-use tepui_proto::mesos::{Offer, TaskInfo};
+use tepui_proto::mesos::{Offer, TaskInfo, offer::Operation};
 
 use super::{Marathon, Timer, app_state::is_delayed};
 use crate::{
-    instance::{Condition, Surroundings, Task, task_info},
-    matching::{OfferState, Reasons},
+    definition::App,
+    instance::{Agent, Condition, Reservation, Surroundings, Task, task_info},
+    matching::{OfferState, Reasons, Taken},
     output::Output,
     path::PathId,
 };
+
+/// An offer with what is done with it.
+#[derive(Debug)]
+pub(super) struct Using {
+    pub(super) state: OfferState,
+    pub(super) operations: Vec<Operation>,
+    pub(super) tasks: Vec<TaskInfo>,
+}
 
 /// When offers are asked for.
 #[derive(Debug, Default)]
@@ -45,7 +54,8 @@ impl Marathon {
             return;
         }
         let (due, wanted) = (std::mem::take(&mut self.revive.due), self.revive.wanted);
-        let tell_calm = self.waiting.is_empty()
+        let calm_now = self.waiting.is_empty() && self.remains.is_empty();
+        let tell_calm = calm_now
             && self
                 .revive
                 .told
@@ -60,9 +70,11 @@ impl Marathon {
             .iter()
             .filter_map(|id| self.apps.get(id))
             .filter(|state| !is_delayed(state.delay, self.now));
-        let roles: BTreeSet<String> = launchable.map(|state| state.app().role.clone()).collect();
+        let mut roles: BTreeSet<String> =
+            launchable.map(|state| state.app().role.clone()).collect();
+        roles.extend(self.kept_roles());
         let told = self.revive.told.take().unwrap_or_default();
-        let calm: Vec<String> = if self.waiting.is_empty() {
+        let calm: Vec<String> = if calm_now {
             let default =
                 std::iter::once(self.config.mesos_role.clone()).filter(|_| told.is_empty());
             told.iter().cloned().chain(default).collect()
@@ -72,11 +84,7 @@ impl Marathon {
         if self.config.suppress_offers && !calm.is_empty() {
             self.outbox.push(Output::Suppress { roles: calm });
         }
-        self.revive.told = Some(if self.waiting.is_empty() {
-            BTreeSet::new()
-        } else {
-            told
-        });
+        self.revive.told = Some(if calm_now { BTreeSet::new() } else { told });
         if roles.is_empty() {
             self.revive.wanted = false;
             return;
@@ -110,19 +118,28 @@ impl Marathon {
         }
         // What this step has still to decide may want these offers, or want them no more.
         self.settle();
-        let mut states: Vec<(OfferState, Vec<TaskInfo>)> = offers
-            .into_iter()
-            .map(|offer| (OfferState::new(offer, &self.config, self.now), Vec::new()))
-            .collect();
+        let using = |offer| Using {
+            state: OfferState::new(offer, &self.config, self.now),
+            operations: Vec::new(),
+            tasks: Vec::new(),
+        };
+        let mut states: Vec<Using> = offers.into_iter().map(using).collect();
+        self.use_reservations(&mut states);
         self.match_offers(&mut states);
         let mut declined = Vec::new();
-        for (state, tasks) in states {
+        for Using {
+            state,
+            operations,
+            tasks,
+        } in states
+        {
             let id = state.offer.id.value.clone();
-            if tasks.is_empty() {
+            if tasks.is_empty() && operations.is_empty() {
                 declined.push(id);
             } else {
                 self.outbox.push(Output::Accept {
                     offer_ids: vec![id],
+                    operations,
                     tasks,
                 });
             }
@@ -137,7 +154,7 @@ impl Marathon {
 
     /// In each round every offer gets at most one instance of each app, so that instances spread; as many rounds as instances may go
     /// into one offer. Apps take turns in being first.
-    fn match_offers(&mut self, offers: &mut [(OfferState, Vec<TaskInfo>)]) {
+    fn match_offers(&mut self, offers: &mut [Using]) {
         let launchable = self.waiting.iter().filter(|id| {
             self.apps
                 .get(*id)
@@ -152,24 +169,18 @@ impl Marathon {
         for round in 0..self.config.max_instances_per_offer.max(1) {
             let mut used = false;
             for id in &queue {
-                for (offer, tasks) in &mut *offers {
-                    if tasks.len() >= self.config.max_instances_per_offer.max(1) {
+                for offer in &mut *offers {
+                    if offer.tasks.len() >= self.config.max_instances_per_offer.max(1) {
                         continue;
                     }
                     let Some(key) = self
                         .apps
                         .get(id)
-                        .and_then(|state| state.scheduled.first().copied())
+                        .and_then(|state| state.unplaced.first().copied())
                     else {
                         break;
                     };
-                    match self.launch(id, key, offer, round == 0) {
-                        Some(task) => {
-                            tasks.push(task);
-                            used = true;
-                        }
-                        None => continue,
-                    }
+                    used |= self.launch(id, key, offer, round == 0);
                 }
             }
             if !used {
@@ -179,38 +190,61 @@ impl Marathon {
     }
 
     /// Launches an instance on an offer if it fits. What is refused counts once for each offer: in the first round.
-    fn launch(
-        &mut self,
-        id: &PathId,
-        key: u64,
-        offer: &mut OfferState,
-        count: bool,
-    ) -> Option<TaskInfo> {
+    fn launch(&mut self, id: &PathId, key: u64, offer: &mut Using, count: bool) -> bool {
         let (random, now) = (self.ids.number(), self.stamp());
-        let state = self.apps.get_mut(id)?;
+        let Some(state) = self.apps.get_mut(id) else {
+            return false;
+        };
         let app = state.app().clone();
-        let taken = match offer.take(&app, &state.placed, &self.config, random) {
+        let (state_of, offers) = (&mut offer.state, &mut state.offers);
+        let mut taken = match state_of.take(&app, &state.placed, &self.config, random) {
             Ok(taken) => taken,
             Err(reasons) => {
                 if count {
-                    state
-                        .offers
-                        .count(&offer.offer, &offer.agent.id, reasons, now);
+                    offers.count(&state_of.offer, &state_of.agent.id, reasons, now);
                 }
-                return None;
+                return false;
             }
         };
-        state
-            .offers
-            .count(&offer.offer, &offer.agent.id, Reasons::default(), now);
-        state.delay = state.delay.map(|delay| delay.advanced(self.now));
-        let agent = offer.agent.clone();
+        offers.count(&state_of.offer, &state_of.agent.id, Reasons::default(), now);
+        let agent = offer.state.agent.clone();
+        let mut reservation = None;
+        if app.is_resident() {
+            let instance_id = self.instance(key).map(|instance| instance.id.clone());
+            let made = instance_id.and_then(|id| self.make_reservation(&id, &app, &taken));
+            let Some((made, operations, resources)) = made else {
+                return false;
+            };
+            offer.operations.extend(operations);
+            taken.resources = resources;
+            reservation = Some(made);
+            self.await_reservation(key);
+        }
+        let task = self.start_task(key, app, agent, taken, reservation);
+        offer.tasks.extend(task);
+        true
+    }
+
+    /// Gives an instance its next task.
+    pub(super) fn start_task(
+        &mut self,
+        key: u64,
+        app: Arc<App>,
+        agent: Arc<Agent>,
+        taken: Taken,
+        reservation: Option<Reservation>,
+    ) -> Option<TaskInfo> {
+        let (id, now) = (app.id.clone(), self.stamp());
+        if let Some(state) = self.apps.get_mut(&id) {
+            state.delay = state.delay.map(|delay| delay.advanced(self.now));
+        }
         self.change(key, |instance| {
             instance.incarnation += 1;
             instance.spec = app;
             instance.condition = Condition::Provisioned;
             instance.active_since = None;
             instance.agent = Some(agent);
+            instance.reservation = reservation;
             instance.task = Some(Task {
                 id: Arc::from(format!("{}._app.{}", instance.id, instance.incarnation)),
                 staged_at: now,
@@ -239,8 +273,22 @@ impl Marathon {
             Surroundings {
                 prefix: &self.config.env_vars_prefix,
                 bridge_name: &self.config.mesos_bridge_name,
-                enforces_role: self.root.enforces_role(id) == Some(true),
+                enforces_role: self.root.enforces_role(&id) == Some(true),
             },
         ))
+    }
+
+    /// Roles in which something is kept that is waited for: by an instance whose app has another role by now, or to be freed.
+    fn kept_roles(&self) -> BTreeSet<String> {
+        let mut roles: BTreeSet<String> =
+            self.remains.values().map(|one| one.role.clone()).collect();
+        let states = self.waiting.iter().filter_map(|id| self.apps.get(id));
+        let states = states.filter(|state| !is_delayed(state.delay, self.now));
+        for state in states.filter(|state| state.unplaced.len() < state.scheduled.len()) {
+            let waiting = state.scheduled.difference(&state.unplaced);
+            let kept = waiting.filter_map(|key| self.instances.get(key)?.reservation.as_ref());
+            roles.extend(kept.map(|kept| kept.role.clone()));
+        }
+        roles
     }
 }

@@ -35,7 +35,7 @@ impl Marathon {
                     if self
                         .instances
                         .get(&key)
-                        .is_some_and(|instance| instance.goal == crate::instance::Goal::Running)
+                        .is_some_and(|one| one.goal != crate::instance::Goal::Decommissioned)
                     {
                         self.decommission(key);
                     }
@@ -98,11 +98,11 @@ impl Marathon {
         let (target, wanted) = (app.instances as usize, state.tally.wanted);
         if wanted > target {
             for key in self.victims(id, wanted - target) {
-                self.decommission(key);
+                self.retire(key);
             }
         }
         for _ in wanted..target {
-            self.create_instance(id, awaited);
+            self.add_instance(id, awaited, false);
         }
     }
 
@@ -119,6 +119,7 @@ impl Marathon {
             tally.ready,
             old,
             app.upgrade_strategy,
+            app.is_resident(),
         );
         self.kill_old(id, bounds.kill_now.min(old), app.kill_selection);
     }
@@ -131,13 +132,19 @@ impl Marathon {
         let target = app.instances as usize;
         // Those that serve nobody go first; it costs nothing.
         for key in state.old_idle.iter().copied().collect::<Vec<_>>() {
-            self.decommission(key);
+            self.retire(key);
         }
         let Some(state) = self.apps.get(id) else {
             return true;
         };
         let tally = state.tally;
-        let bounds = capacity(target, tally.ready, tally.wanted, app.upgrade_strategy);
+        let bounds = capacity(
+            target,
+            tally.ready,
+            tally.wanted,
+            app.upgrade_strategy,
+            app.is_resident(),
+        );
         let ready_old = tally.ready - tally.ready_new;
         self.kill_old(
             id,
@@ -150,7 +157,7 @@ impl Marathon {
         if tally.wanted_new > target {
             let surplus: Vec<u64> = self.victims_of(id, tally.wanted_new - target, |fits| fits);
             for key in surplus {
-                self.decommission(key);
+                self.retire(key);
             }
         }
         let Some(tally) = self.apps.get(id).map(|state| state.tally) else {
@@ -160,7 +167,7 @@ impl Marathon {
             .max_running
             .saturating_sub(tally.active_old + tally.wanted_new);
         for _ in 0..room.min(target.saturating_sub(tally.wanted_new)) {
-            self.create_instance(id, true);
+            self.add_instance(id, true, true);
         }
         let Some(tally) = self.apps.get(id).map(|state| state.tally) else {
             return true;
@@ -183,7 +190,7 @@ impl Marathon {
             KillSelection::OldestFirst => idle.chain(serving).take(count).collect(),
         };
         for key in victims {
-            self.decommission(key);
+            self.retire(key);
         }
     }
 

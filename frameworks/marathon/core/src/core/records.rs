@@ -12,6 +12,7 @@
 //! | `failure/<id>` | the last failed task of an app |
 //! | `group/<id>` | a group, without what lies below it |
 //! | `history/<timestamp>` | what a change of the root group replaced: versions of apps, groups as they were |
+//! | `remains/<instance id>` | what an instance that was forgotten has left reserved on its agent |
 //! | `past/<id>/<timestamp>` | a definition that no app has any more and a state of the past needs |
 
 use std::collections::BTreeMap;
@@ -59,6 +60,10 @@ pub(super) fn group_key(id: &PathId) -> String {
 
 pub(super) fn history_key(version: Timestamp) -> String {
     format!("history/{version}")
+}
+
+pub(super) fn remains_key(instance: &str) -> String {
+    format!("remains/{instance}")
 }
 
 pub(super) fn past_key(id: &PathId, version: Timestamp) -> String {

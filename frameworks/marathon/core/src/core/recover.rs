@@ -13,7 +13,7 @@ use crate::{
     definition::App,
     deployment::Deployment,
     group::Group,
-    instance::{Condition, Goal, Instance, InstanceRecord, TaskFailure},
+    instance::{Condition, Goal, Instance, InstanceRecord, Remains, TaskFailure},
     output::{Output, Record},
     path::PathId,
     timestamp::Timestamp,
@@ -56,6 +56,10 @@ impl Marathon {
                     let app: App = records::read(&record, data)?;
                     past.insert((app.id.clone(), app.version), Arc::new(app));
                 }
+                "remains" => {
+                    let remains: Remains = records::read(&record, data)?;
+                    self.remains.insert(remains.instance.clone(), remains);
+                }
                 "failure" => failures.push(records::read(&record, data)?),
                 _ => {
                     return Err(RecoverError::Record {
@@ -64,6 +68,9 @@ impl Marathon {
                     });
                 }
             }
+        }
+        if !self.remains.is_empty() {
+            self.await_remains();
         }
         self.recover_apps(&versions, failures);
         past.extend(versions.clone());
@@ -157,15 +164,23 @@ impl Marathon {
                 incarnation: record.incarnation,
                 agent: record.agent,
                 task: record.task,
+                reservation: record.reservation,
                 ..Instance::new(record.key, "", spec, record.since)
             };
+            let kept = instance.reservation.as_ref();
+            let unconfirmed = kept.is_some_and(|one| !one.confirmed);
             let (key, condition, goal) = (instance.key, instance.condition, instance.goal);
             self.restore(Instance {
                 id: record.id,
                 ..instance
             });
-            if goal == Goal::Decommissioned {
-                self.decommission(key);
+            match goal {
+                Goal::Running => {}
+                Goal::Stopped => self.retire(key),
+                Goal::Decommissioned => self.decommission(key),
+            }
+            if unconfirmed {
+                self.await_reservation(key);
             }
             match condition {
                 Condition::Running => {

@@ -35,7 +35,7 @@ impl Marathon {
         }
         // The master knows nothing of what was suppressed or asked for before.
         self.revive.forget();
-        self.revive.wanted = !self.waiting.is_empty();
+        self.revive.wanted = !self.waiting.is_empty() || !self.remains.is_empty();
         self.reconcile();
     }
 
@@ -177,10 +177,40 @@ impl Marathon {
             self.stop_checks(key);
             self.stop_readiness(key, true);
         }
+        if self
+            .instance(key)
+            .is_some_and(|one| one.reservation.is_some())
+        {
+            self.update_resident(key, condition, status);
+        }
         if condition.is_terminal() {
             self.terminated(key, condition, status);
         } else if condition == Condition::Unreachable {
             self.check_unreachable(key);
+        }
+    }
+
+    /// What a status means for an instance that keeps its place.
+    fn update_resident(&mut self, key: u64, condition: Condition, status: &TaskStatus) {
+        let started = matches!(
+            condition,
+            Condition::Staging | Condition::Starting | Condition::Running | Condition::Killing
+        );
+        if started || matches!(condition, Condition::Finished | Condition::Failed) {
+            self.confirm(key);
+        }
+        let stopped = self
+            .instance(key)
+            .is_some_and(|one| one.goal == Goal::Stopped);
+        if started && stopped {
+            // It could not be told to end while its agent was unreachable.
+            self.kill(key);
+        }
+        if status.state() == TaskState::TaskGoneByOperator {
+            self.lose_reservation(key);
+            if stopped {
+                self.decommission(key);
+            }
         }
     }
 

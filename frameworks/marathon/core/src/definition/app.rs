@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     container::{Artifact, Container, Network},
     readiness::ReadinessCheck,
+    volume::Residency,
 };
 use crate::{path::PathId, timestamp::Timestamp};
 
@@ -92,6 +93,9 @@ pub struct App {
     pub kill_selection: KillSelection,
     /// When this definition was given.
     pub version: Timestamp,
+    /// Of an app with persistent volumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residency: Option<Residency>,
     /// When it was last scaled and reconfigured. Absent only in the answer to a POST.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version_info: Option<VersionInfo>,

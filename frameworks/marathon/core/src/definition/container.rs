@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Object, Protocol, reader::Faults};
+use super::{
+    Object, Protocol,
+    reader::Faults,
+    volume::{self, Volume},
+};
 
 /// A container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +23,7 @@ pub struct Container {
     pub docker: Option<DockerImage>,
     /// What is mounted into it.
     #[serde(default)]
-    pub volumes: Vec<HostVolume>,
+    pub volumes: Vec<Volume>,
     /// Ports; none on the host's network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port_mappings: Option<Vec<PortMapping>>,
@@ -57,28 +61,6 @@ pub struct Parameter {
     pub key: String,
     /// Its value.
     pub value: String,
-}
-
-/// A directory of the agent in the container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HostVolume {
-    /// Where it is mounted.
-    pub container_path: String,
-    /// Which directory of the agent.
-    pub host_path: String,
-    /// Whether it may be written.
-    pub mode: VolumeMode,
-}
-
-/// See [`HostVolume::mode`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum VolumeMode {
-    /// Read only.
-    Ro,
-    /// Read and write.
-    Rw,
 }
 
 /// A port of an app that has a network of its own.
@@ -258,7 +240,7 @@ pub(super) fn read(value: &Value, path: String, faults: &mut Faults) -> Option<C
     let volumes = object.array("volumes", faults).unwrap_or_default();
     let volumes = volumes
         .into_iter()
-        .filter_map(|(path, item)| volume(path, item, &mut later, faults))
+        .filter_map(|(path, item)| volume::read(path, item, &mut later, faults))
         .collect();
     Some(ContainerUpdate {
         container: Container {
@@ -286,48 +268,6 @@ fn parameters(image: &Object<'_>, faults: &mut Faults) -> Vec<Parameter> {
         Some(Parameter { key, value })
     };
     items.into_iter().filter_map(parameter).collect()
-}
-
-fn volume(
-    path: String,
-    item: &Value,
-    later: &mut Vec<(String, String)>,
-    faults: &mut Faults,
-) -> Option<HostVolume> {
-    let object = Object::new(item, path, faults)?;
-    for (key, message) in [
-        (
-            "persistent",
-            super::update::not_built("a persistent volume"),
-        ),
-        ("external", super::update::feature("external_volumes")),
-        ("secret", super::update::feature("secrets")),
-    ] {
-        if object.get(key).is_some() {
-            later.push((object.path(key), message));
-            return None;
-        }
-    }
-    for key in ["containerPath", "hostPath", "mode"] {
-        object.require(key, faults);
-    }
-    let mode = object.choice(
-        "mode",
-        &[("RO", VolumeMode::Ro), ("RW", VolumeMode::Rw)],
-        faults,
-    );
-    let mut text = |key: &str| {
-        let text = object.text(key, faults)?;
-        if text.is_empty() {
-            later.push((object.path(key), "must not be empty".to_owned()));
-        }
-        Some(text)
-    };
-    Some(HostVolume {
-        container_path: text("containerPath")?,
-        host_path: text("hostPath")?,
-        mode: mode?,
-    })
 }
 
 fn mappings(object: &Object<'_>, faults: &mut Faults) -> Option<Vec<PortMapping>> {

@@ -18,20 +18,24 @@ mod readiness;
 pub(crate) mod tests;
 mod update;
 mod validate;
+mod volume;
+#[cfg(test)]
+mod volume_tests;
 
 pub use app::{
     App, CheckCommand, Constraint, HealthCheck, HealthProtocol, IpProtocol, KillSelection,
     Operator, PortDefinition, Protocol, UnreachableStrategy, UpgradeStrategy, VersionInfo,
 };
 pub use container::{
-    Artifact, Container, ContainerKind, DockerImage, HostVolume, Network, NetworkMode, Parameter,
-    PortMapping, VolumeMode,
+    Artifact, Container, ContainerKind, DockerImage, Network, NetworkMode, Parameter, PortMapping,
 };
 pub(crate) use ports::{PortDemand, PortSlot};
 pub(crate) use reader::{Faults, Object};
 pub use readiness::{ReadinessCheck, ReadinessProtocol};
 pub(crate) use update::AppUpdate;
 pub(crate) use validate::group_id as validate_group_id;
+pub(crate) use volume::validate_change;
+pub use volume::{DiskKind, PersistentVolume, Residency, TaskLostBehavior, Volume, VolumeMode};
 
 use crate::{config::Config, path::PathId, response::Response};
 

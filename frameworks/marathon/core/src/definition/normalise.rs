@@ -13,7 +13,7 @@ use super::{
     update::{AppUpdate, HealthUpdate, PortUpdate, UnreachableUpdate},
 };
 use crate::{
-    definition::{UnreachableStrategy, UpgradeStrategy},
+    definition::{Residency, UnreachableStrategy, UpgradeStrategy},
     path::PathId,
     timestamp::Timestamp,
 };
@@ -100,6 +100,15 @@ pub(crate) fn apply(
         &mut app.task_kill_grace_period_seconds,
         update.task_kill_grace_period_seconds.map(u64::from),
     );
+    let fresh = old.is_none();
+    app.residency = app.is_resident().then(Residency::default);
+    if app.residency.is_some() && fresh {
+        app.upgrade_strategy = UpgradeStrategy {
+            minimum_health_capacity: 0.5,
+            maximum_over_capacity: 0.0,
+        };
+        app.unreachable_strategy = UnreachableStrategy::Disabled;
+    }
     set(&mut app.upgrade_strategy, update.upgrade_strategy);
     set(
         &mut app.unreachable_strategy,
@@ -162,6 +171,7 @@ pub(super) fn defaults(id: PathId, default_role: &str) -> App {
             expunge_after_seconds: 0,
         },
         kill_selection: KillSelection::YoungestFirst,
+        residency: None,
         version: Timestamp::default(),
         version_info: None,
     }

@@ -470,12 +470,6 @@ fn refused_documents_and_the_exact_answer() {
             &unsupported("linuxInfo"),
         ),
         (
-            r#"{"container":{"volumes":[{"containerPath":"x","mode":"RW","persistent":{"size":1}}]}}"#,
-            invalid,
-            "/container/volumes(0)/persistent",
-            &unsupported("a persistent volume"),
-        ),
-        (
             r#"{"fetch":[{"uri":"a b"}]}"#,
             invalid,
             "/fetch(0)/uri",
@@ -530,10 +524,10 @@ fn refused_documents_and_the_exact_answer() {
             &unsupported("resourceLimits"),
         ),
         (
-            r#"{"residency":{"taskLostBehavior":"WAIT_FOREVER"}}"#,
-            invalid,
-            "/residency",
-            &unsupported("residency"),
+            r#"{"residency":{"taskLostBehavior":"X"}}"#,
+            unreadable,
+            "/residency/taskLostBehavior",
+            "error.unknown.enum.literal",
         ),
         (
             r#"{"healthChecks":[{"protocol":"MESOS_HTTPS","port":1}]}"#,

@@ -180,6 +180,7 @@ impl AppUpdate {
             .members()
             .any(|(key, value)| key != "version" && key != "id" && !value.is_null());
         update.env = environment(&object, &mut update.not_built, faults);
+        super::volume::check_residency(&object, faults);
         update.name_what_is_not_built(&object, faults);
         Some(update)
     }
@@ -195,7 +196,6 @@ impl AppUpdate {
             "check",
             "ipAddress",
             "executorResources",
-            "residency",
             "resourceLimits",
             "tty",
         ] {
@@ -254,7 +254,7 @@ fn port_number(value: i64) -> Option<u16> {
     u16::try_from(value).ok()
 }
 
-fn constraint(path: &str, item: &Value, faults: &mut Faults) -> Option<Vec<String>> {
+pub(super) fn constraint(path: &str, item: &Value, faults: &mut Faults) -> Option<Vec<String>> {
     let Value::Array(items) = item else {
         faults.add(path, "error.expected.jsarray");
         return None;

@@ -33,6 +33,7 @@ pub(crate) fn validate(
     ports(app, faults);
     super::place::validate(app, faults);
     super::readiness::validate(app, faults);
+    super::volume::validate(app, faults);
     roles(app, old_role, setting, faults);
     if app.env.contains_key("") {
         faults.add("/env", "must not be empty");

@@ -13,12 +13,14 @@ pub(crate) struct Capacity {
     pub(crate) kill_now: usize,
 }
 
-/// For `target` wanted instances, `healthy` ones and `known` ones altogether.
+/// For `target` wanted instances, `healthy` ones and `known` ones altogether. Where nothing could move, instances that keep their place
+/// (`resident`) go one below the first bound; others one above the second.
 pub(crate) fn capacity(
     target: usize,
     healthy: usize,
     known: usize,
     strategy: UpgradeStrategy,
+    resident: bool,
 ) -> Capacity {
     #[allow(
         clippy::cast_precision_loss,
@@ -31,11 +33,14 @@ pub(crate) fn capacity(
         reason = "between 0 and twice the target"
     )]
     let whole = |number: f64| number as usize;
-    let min_healthy = whole((wanted * strategy.minimum_health_capacity).ceil());
+    let mut min_healthy = whole((wanted * strategy.minimum_health_capacity).ceil());
     let mut max_running = whole((wanted * (1.0 + strategy.maximum_over_capacity)).floor());
     if min_healthy == max_running && max_running <= healthy {
-        // Nothing could ever move: one more is allowed.
-        max_running += 1;
+        if resident {
+            min_healthy = min_healthy.saturating_sub(1);
+        } else {
+            max_running += 1;
+        }
     }
     let mut kill_now = healthy.saturating_sub(min_healthy);
     if target < known {
@@ -61,12 +66,15 @@ mod tests {
             (3, 3, 0.0, 0.0, (0, 3, 3)),
             (1, 1, 0.5, 0.5, (1, 2, 0)),
             (5, 10, 1.0, 1.0, (5, 10, 5)),
+            (1, 1, 0.5, 0.0, (0, 1, 1)),
+            (3, 3, 1.0, 0.0, (2, 3, 1)),
         ] {
+            let resident = over == 0.0 && target % 2 == 1 && min > 0.0;
             let strategy = UpgradeStrategy {
                 minimum_health_capacity: min,
                 maximum_over_capacity: over,
             };
-            let got = capacity(target, known, known, strategy);
+            let got = capacity(target, known, known, strategy, resident);
             assert_eq!(
                 (got.min_healthy, got.max_running, got.kill_now),
                 want,

@@ -8,6 +8,8 @@ use tepui_proto::mesos::{TaskState, TaskStatus, task_status::Reason};
 pub enum Goal {
     /// A task shall run.
     Running,
+    /// Its task shall end; what is reserved for it stays, until it is wanted again.
+    Stopped,
     /// Its task shall end, and it shall be forgotten then.
     Decommissioned,
 }

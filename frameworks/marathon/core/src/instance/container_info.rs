@@ -15,10 +15,11 @@ pub(super) fn container_info(app: &App, task: &Task, bridge_name: &str) -> Optio
         volumes: container
             .volumes
             .iter()
+            .filter(|one| one.persistent.is_none())
             .map(|one| {
                 let mut mounted = Volume {
                     container_path: one.container_path.clone(),
-                    host_path: Some(one.host_path.clone()),
+                    host_path: one.host_path.clone(),
                     ..Volume::default()
                 };
                 mounted.set_mode(match one.mode {

@@ -5,6 +5,7 @@
 mod condition;
 mod container_info;
 mod kill_order;
+mod reservation;
 mod task_info;
 mod view;
 
@@ -14,9 +15,12 @@ pub use condition::{Condition, Goal};
 use serde::{Deserialize, Serialize};
 pub use view::{HealthCheckResult, IpAddress, ReadinessCheckResult, TaskFailure, TaskView};
 
+pub use reservation::LocalVolume;
+
 pub(crate) use self::{
     condition::state_name,
     kill_order::kill_order,
+    reservation::{Remains, Reservation, free, labels, owner, reserve},
     task_info::{Surroundings, task_info},
 };
 use crate::{
@@ -40,6 +44,8 @@ pub(crate) struct Instance {
     pub(crate) incarnation: u64,
     pub(crate) agent: Option<Arc<Agent>>,
     pub(crate) task: Option<Task>,
+    /// Of an app with persistent volumes, once it was launched.
+    pub(crate) reservation: Option<Reservation>,
     /// One for each check of the spec; empty while it does not run.
     pub(crate) checks: Vec<CheckState>,
     pub(crate) healthy: Option<bool>,
@@ -97,6 +103,8 @@ pub(crate) struct InstanceRecord {
     pub(crate) incarnation: u64,
     pub(crate) agent: Option<Arc<Agent>>,
     pub(crate) task: Option<Task>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reservation: Option<Reservation>,
 }
 
 impl Instance {
@@ -112,6 +120,7 @@ impl Instance {
             incarnation: 0,
             agent: None,
             task: None,
+            reservation: None,
             checks: Vec::new(),
             healthy: None,
             readiness: None,
@@ -158,6 +167,7 @@ impl Instance {
             incarnation: self.incarnation,
             agent: self.agent.clone(),
             task: self.task.clone(),
+            reservation: self.reservation.clone(),
         }
     }
 
@@ -187,7 +197,10 @@ impl Instance {
                 .iter()
                 .filter_map(|check| check.result(&self.id))
                 .collect(),
-            local_volumes: [],
+            local_volumes: self
+                .reservation
+                .as_ref()
+                .map_or_else(Vec::new, |kept| kept.volumes.clone()),
             region: agent.region.clone(),
             zone: agent.zone.clone(),
             role: self.spec.role.as_str().into(),

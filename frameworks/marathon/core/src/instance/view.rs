@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::LocalVolume;
 use crate::{input::ReadinessAnswer, path::PathId, timestamp::Timestamp};
 
 /// A task of an app with the fields that Marathon prints.
@@ -41,8 +42,8 @@ pub struct TaskView {
     pub version: Option<Timestamp>,
     /// One for each check that has run.
     pub health_check_results: Vec<HealthCheckResult>,
-    /// Volumes, until they are built always empty.
-    pub local_volumes: [(); 0],
+    /// Persistent volumes.
+    pub local_volumes: Vec<LocalVolume>,
     /// Region of the agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<Arc<str>>,

@@ -57,7 +57,12 @@ impl OfferState {
             ));
         }
         let accepted = |role: &str| app.accepts_role(role, config);
-        for (name, amount) in [("cpus", app.cpus), ("mem", app.mem), ("disk", app.disk)] {
+        for (name, amount) in [
+            ("cpus", app.cpus),
+            ("mem", app.mem),
+            ("disk", app.disk),
+            ("gpus", f64::from(app.gpus)),
+        ] {
             let wanted = Scalar::from_f64(amount).unwrap_or(Scalar::from_thousandths(i64::MAX));
             let there = self.pool.amount(name, accepted);
             if there >= wanted {
@@ -74,6 +79,16 @@ impl OfferState {
                 what,
                 missing: Some(missing.as_f64()),
             });
+        }
+        let on_root = super::disks::on_root(app);
+        let needed = on_root + Scalar::from_f64(app.disk).unwrap_or_default();
+        if on_root > Scalar::ZERO && !self.pool.has_whole("disk", needed, accepted) {
+            lacks.push(Lack::of("disk for persistent volumes"));
+        }
+        if self.pool.find_disks(app).is_none() {
+            lacks.push(Lack::of(
+                "a disk of the kind and size of a persistent volume",
+            ));
         }
         let demands: Vec<PortDemand> = app.ports().iter().map(|slot| slot.demand).collect();
         if self.pool.find_ports(&demands, 0, accepted).is_none() {

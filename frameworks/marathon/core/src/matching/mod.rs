@@ -3,16 +3,17 @@
 //! Wanted: every reason is found, so that people can be told; a refusal costs no allocation; what is taken is exactly what was offered,
 //! with reservations and allocation as they came.
 //!
-//! Leaves out: fault domains, GPUs, volumes and reservations of residents, which are not built yet.
+//! Leaves out: fault domains, which are not built yet.
 
 mod constraint;
+mod disks;
 mod lacks;
 mod pool;
 mod reasons;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub(crate) use constraint::{Placed, accepts, field_value};
 pub(crate) use pool::Pool;
@@ -23,7 +24,7 @@ use tepui_proto::mesos::{Attribute, Offer, Resource};
 use crate::{
     config::{AcceptedRoles, Config},
     definition::{App, PortDemand},
-    instance::Agent,
+    instance::{Agent, Reservation, owner},
 };
 
 /// An offer while it is being used.
@@ -43,6 +44,8 @@ pub(crate) struct OfferState {
 pub(crate) struct Taken {
     pub(crate) resources: Vec<Resource>,
     pub(crate) ports: Vec<u16>,
+    /// For its persistent volumes, in their order: disks that are to be reserved, or the volumes if they were there.
+    pub(crate) disks: Vec<Resource>,
 }
 
 impl OfferState {
@@ -84,7 +87,7 @@ impl OfferState {
             .labels
             .get("GPU_SCHEDULING_BEHAVIOR")
             .is_some_and(|value| value == "unrestricted");
-        self.has_gpus && !unrestricted
+        self.has_gpus && app.gpus == 0 && !unrestricted
     }
 
     /// Takes what one instance of `app` needs, or tells why it cannot. `random` chooses ports.
@@ -115,12 +118,14 @@ impl OfferState {
             reasons.add(Reason::DeclinedScarceResources);
         }
         let accepted = |role: &str| app.accepts_role(role, config);
+        let on_root = disks::on_root(app);
         let scalars = [
             ("cpus", app.cpus, Reason::InsufficientCpus),
             ("mem", app.mem, Reason::InsufficientMemory),
             ("disk", app.disk, Reason::InsufficientDisk),
+            ("gpus", f64::from(app.gpus), Reason::InsufficientGpus),
         ];
-        let mut wanted = [("", Scalar::default()); 3];
+        let mut wanted = [("", Scalar::default()); 4];
         for (at, (name, amount, reason)) in scalars.into_iter().enumerate() {
             let amount = Scalar::from_f64(amount).unwrap_or(Scalar::from_thousandths(i64::MAX));
             wanted[at] = (name, amount);
@@ -132,29 +137,111 @@ impl OfferState {
                 });
             }
         }
+        let needed = on_root + wanted[2].1;
+        if on_root > Scalar::ZERO && !self.pool.has_whole("disk", needed, accepted) {
+            reasons.add(Reason::InsufficientDisk);
+        }
+        let disks = self.pool.find_disks(app);
+        if disks.is_none() {
+            reasons.add(Reason::InsufficientDisk);
+        }
         let slots = app.ports();
         let demands: Vec<PortDemand> = slots.iter().map(|slot| slot.demand).collect();
         let ports = self.pool.find_ports(&demands, random, accepted);
-        let Some(ports) = ports else {
+        if ports.is_none() {
             reasons.add(Reason::InsufficientPorts);
+        }
+        let (Some(ports), Some(found)) = (ports, disks) else {
             return Err(reasons);
         };
         if !reasons.is_empty() {
             return Err(reasons);
         }
+        let disks = self.pool.take_disks(app, &found, accepted);
         let mut resources = Vec::with_capacity(4);
         for (name, amount) in wanted {
             self.pool
                 .take_scalar(name, amount, accepted, &mut resources);
         }
         self.pool.take_ports(&ports, accepted, &mut resources);
-        Ok(Taken { resources, ports })
+        Ok(Taken {
+            resources,
+            ports,
+            disks,
+        })
     }
+
+    /// The part of the offer that is reserved for instances of this framework, by instance.
+    pub(crate) fn reserved(&self, framework_id: &str) -> BTreeMap<String, Vec<Resource>> {
+        let mut reserved: BTreeMap<String, Vec<Resource>> = BTreeMap::new();
+        for resource in &self.offer.resources {
+            if let Some(instance) = owner(resource, framework_id) {
+                let list = reserved.entry(instance.to_owned()).or_default();
+                list.push(resource.clone());
+            }
+        }
+        reserved
+    }
+
+    /// The role that it was made to.
+    pub(crate) fn role(&self) -> &str {
+        self.role.as_deref().unwrap_or("*")
+    }
+
+    /// Whether it was made to this role.
+    pub(crate) fn is_for(&self, role: &str) -> bool {
+        self.role.as_deref().is_none_or(|own| own == role)
+    }
+
+    /// Whether a launch on what is reserved there may be thought of now: constraints were heeded when it was reserved.
+    pub(crate) const fn serves_reserved(&self) -> bool {
+        !self.in_maintenance
+    }
+}
+
+/// What an instance needs of what is reserved for it; none if it is not all there. It keeps the ports that its last task had.
+pub(crate) fn take_reserved(
+    app: &App,
+    reservation: &Reservation,
+    reserved: &[Resource],
+    last_ports: &[u16],
+) -> Option<Taken> {
+    let volumes = reservation.volumes_in(reserved)?;
+    let mut pool = Pool::reserved(reserved);
+    let all = |_: &str| true;
+    let slots = app.ports();
+    let demands: Vec<PortDemand> = slots.iter().map(|slot| slot.demand).collect();
+    let found = pool.find_ports(&demands, 0, all)?;
+    let same = found.len() == last_ports.len() && pool.has_ports(last_ports, all);
+    let ports = if same { last_ports.to_vec() } else { found };
+    let mut resources = Vec::with_capacity(4);
+    for (name, amount) in [
+        ("cpus", app.cpus),
+        ("mem", app.mem),
+        ("disk", app.disk),
+        ("gpus", f64::from(app.gpus)),
+    ] {
+        let amount = Scalar::from_f64(amount)?;
+        if !pool.has_scalar(name, amount, all) {
+            return None;
+        }
+        pool.take_scalar(name, amount, all, &mut resources);
+    }
+    pool.take_ports(&ports, all, &mut resources);
+    Some(Taken {
+        resources,
+        ports,
+        disks: volumes.into_iter().cloned().collect(),
+    })
 }
 
 impl App {
     /// Whether it takes resources of this role.
     fn accepts_role(&self, role: &str, config: &Config) -> bool {
+        // What instances keep is reserved anew, for them alone.
+        if self.is_resident() {
+            return role == "*";
+        }
         match &self.accepted_resource_roles {
             Some(roles) => roles.contains(role),
             None => match config.accepted_resource_roles_default {

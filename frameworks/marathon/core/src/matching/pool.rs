@@ -1,11 +1,13 @@
 //! What is left of an offer while tasks are cut out of it.
 //!
 //! Works on the resources as they were offered: what a task gets carries the reservations and the allocation of the lot that it was cut
-//! from. Volumes, special disks, shared and revocable resources and foreign reservations with labels are left alone.
+//! from. Volumes, shared and revocable resources and reservations with labels are left alone; disks beside the agent's own are for
+//! persistent volumes alone (`disks`).
 
 use tepui_model::resources::{Ranges, Scalar};
 use tepui_proto::mesos::{Resource, value};
 
+use super::disks::Disk;
 use crate::definition::PortDemand;
 
 /// One offered resource and how much of it is left.
@@ -28,13 +30,61 @@ enum Amount {
 pub(crate) struct Pool {
     /// Reserved before unreserved: what is reserved is of use to fewer.
     lots: Vec<Lot>,
+    pub(super) disks: Vec<Disk>,
 }
 
 impl Pool {
     pub(crate) fn new(resources: &[Resource]) -> Self {
-        let mut lots: Vec<Lot> = resources.iter().filter_map(Lot::new).collect();
+        let free = resources
+            .iter()
+            .filter(|one| one.disk.is_none() && !is_labelled(one));
+        let mut lots: Vec<Lot> = free.filter_map(Lot::new).collect();
         lots.sort_by_key(|lot| lot.role == "*");
-        Self { lots }
+        Self {
+            lots,
+            disks: resources.iter().filter_map(Disk::new).collect(),
+        }
+    }
+
+    /// Of what is reserved for one instance, without its volumes.
+    pub(crate) fn reserved(resources: &[Resource]) -> Self {
+        let plain = resources.iter().filter(|one| one.disk.is_none());
+        Self {
+            lots: plain.filter_map(Lot::new).collect(),
+            disks: Vec::new(),
+        }
+    }
+
+    /// Whether there is so much of a scalar in one piece.
+    pub(crate) fn has_whole(
+        &self,
+        name: &str,
+        wanted: Scalar,
+        accepted: impl Fn(&str) -> bool,
+    ) -> bool {
+        let mut lots = self
+            .lots
+            .iter()
+            .filter(|lot| lot.form.name == name && accepted(&lot.role));
+        lots.any(|lot| matches!(lot.left, Amount::Scalar(left) if left >= wanted))
+    }
+
+    /// Cuts so much of a scalar out of one piece.
+    pub(crate) fn take_whole(
+        &mut self,
+        name: &str,
+        wanted: Scalar,
+        accepted: impl Fn(&str) -> bool,
+    ) -> Option<Resource> {
+        let mut lots = self.scalars(name);
+        let (form, _, left) = lots.find(|(_, role, left)| accepted(role) && **left >= wanted)?;
+        *left -= wanted;
+        Some(Resource {
+            scalar: Some(value::Scalar {
+                value: wanted.as_f64(),
+            }),
+            ..form.clone()
+        })
     }
 
     fn scalars<'a>(
@@ -211,30 +261,29 @@ impl Pool {
     }
 }
 
+/// Whether it is reserved for somebody in particular.
+pub(super) fn is_labelled(resource: &Resource) -> bool {
+    let last = resource
+        .reservations
+        .last()
+        .or(resource.reservation.as_deref());
+    let labels = last.and_then(|reservation| reservation.labels.as_ref());
+    labels.is_some_and(|labels| !labels.labels.is_empty())
+}
+
+/// For which role it is reserved; `*` for none.
+pub(super) fn role(resource: &Resource) -> String {
+    let last = resource.reservations.last();
+    let role = last.and_then(|reservation| reservation.role.clone());
+    role.unwrap_or_else(|| resource.role().to_owned())
+}
+
 impl Lot {
     fn new(resource: &Resource) -> Option<Self> {
-        let last = resource
-            .reservations
-            .last()
-            .or(resource.reservation.as_deref());
-        let owned = last.is_some_and(|reservation| {
-            reservation
-                .labels
-                .as_ref()
-                .is_some_and(|labels| !labels.labels.is_empty())
-        });
-        if owned
-            || resource.disk.is_some()
-            || resource.shared.is_some()
-            || resource.revocable.is_some()
-        {
+        if resource.shared.is_some() || resource.revocable.is_some() {
             return None;
         }
-        let role = resource
-            .reservations
-            .last()
-            .and_then(|reservation| reservation.role.clone());
-        let role = role.unwrap_or_else(|| resource.role().to_owned());
+        let role = role(resource);
         let left = match (&resource.scalar, &resource.ranges, resource.name.as_str()) {
             (Some(scalar), ..) => Amount::Scalar(Scalar::from_f64(scalar.value)?),
             (_, Some(ranges), "ports") => {

@@ -17,10 +17,16 @@ use tepui_marathon_core::{
     event::Event,
     view::{Embed, Query, View},
 };
-use tepui_model::Time;
-use tepui_proto::mesos::{
-    AgentId, FrameworkId, Offer, OfferId, Resource, TaskId, TaskInfo, TaskState, TaskStatus,
-    task_status::Reason, value,
+use tepui_model::{Resources, Time, resources::Name};
+use tepui_proto::{
+    convert::{
+        operation::{Conversion, conversion},
+        resources::{Encoding, from_wire, to_wire},
+    },
+    mesos::{
+        AgentId, FrameworkId, Offer, OfferId, Resource, TaskId, TaskInfo, TaskState, TaskStatus,
+        offer::Operation, task_status::Reason,
+    },
 };
 
 pub const START: Time = Time::from_secs(1_600_000_000);
@@ -39,6 +45,8 @@ pub struct Agent {
     pub host: String,
     pub cpus: f64,
     pub alive: bool,
+    /// What RESERVE, CREATE and their like have made of its resources, in order.
+    pub conversions: Vec<Conversion>,
 }
 
 pub struct Running {
@@ -66,10 +74,16 @@ pub struct Cluster {
     pub kills: usize,
     pub outputs: Vec<String>,
     inputs: VecDeque<Input>,
+    /// Offers, by agent.
+    offered: BTreeMap<String, usize>,
     suppressed: bool,
     offers_due: bool,
     next: u64,
     pub config: Config,
+    /// ACCEPT is lost on its way: the master answers with TASK_DROPPED, and nothing else happens.
+    pub lose_accepts: bool,
+    /// Operations that could not be done.
+    pub failed_operations: usize,
     /// Checked after every input.
     pub invariant: Option<fn(&Cluster)>,
 }
@@ -93,6 +107,7 @@ impl Cluster {
             host: format!("host{at}"),
             cpus: 8.0,
             alive: true,
+            conversions: Vec::new(),
         };
         let mut cluster = Self {
             core,
@@ -111,10 +126,13 @@ impl Cluster {
             kills: 0,
             outputs: Vec::new(),
             inputs: VecDeque::new(),
+            offered: BTreeMap::new(),
             suppressed: false,
             offers_due: false,
             next: 0,
             config,
+            lose_accepts: false,
+            failed_operations: 0,
             invariant: None,
         };
         cluster.carry_out(out);
@@ -323,6 +341,7 @@ impl Cluster {
             if self.agents[at].alive {
                 self.next += 1;
                 let offer = self.offer_of(at);
+                self.offered.insert(format!("offer{}", self.next), at);
                 offers.extend(offer);
             }
         }
@@ -331,45 +350,8 @@ impl Cluster {
 
     fn offer_of(&self, at: usize) -> Option<Offer> {
         let agent = &self.agents[at];
-        let used: Vec<&Resource> = self
-            .tasks
-            .values()
-            .filter(|task| task.agent == at)
-            .flat_map(|task| &task.info.resources)
-            .collect();
-        let cpus: f64 = used
-            .iter()
-            .filter(|one| one.name == "cpus")
-            .filter_map(|one| one.scalar.as_ref())
-            .map(|one| one.value)
-            .sum();
-        assert!(cpus <= agent.cpus + 1e-9, "more was launched than offered");
-        let taken: BTreeSet<u64> = used
-            .iter()
-            .filter_map(|one| one.ranges.as_ref())
-            .flat_map(|one| &one.range)
-            .flat_map(|one| one.begin..=one.end)
-            .collect();
-        let free = (31_000..32_000)
-            .filter(|port| !taken.contains(port))
-            .map(|port| value::Range {
-                begin: port,
-                end: port,
-            });
-        let scalar = |name: &str, amount: f64| Resource {
-            name: name.to_owned(),
-            scalar: Some(value::Scalar { value: amount }),
-            ..Resource::default()
-        };
-        let ports = Resource {
-            name: "ports".to_owned(),
-            r#type: value::Type::Ranges.into(),
-            ranges: Some(value::Ranges {
-                range: free.collect(),
-            }),
-            ..Resource::default()
-        };
-        (agent.cpus - cpus > 0.05).then(|| Offer {
+        let free = self.free(at);
+        (!free.is_empty()).then(|| Offer {
             id: OfferId {
                 value: format!("offer{}", self.next),
             },
@@ -380,14 +362,67 @@ impl Cluster {
                 value: format!("agent{at}"),
             },
             hostname: agent.host.clone(),
-            resources: vec![
-                scalar("cpus", agent.cpus - cpus),
-                scalar("mem", 100_000.0),
-                scalar("disk", 100_000.0),
-                ports,
-            ],
+            resources: to_wire(&free, Encoding::Stack),
             ..Offer::default()
         })
+    }
+
+    /// What an agent has: free, reserved, in volumes, used.
+    pub fn total(&self, at: usize) -> Resources {
+        let agent = &self.agents[at];
+        let mut total = Resources::new();
+        for (name, amount) in [
+            (Name::Cpus, agent.cpus),
+            (Name::Mem, 100_000.0),
+            (Name::Disk, 100_000.0),
+        ] {
+            total.add_resource(tepui_model::Resource::scalar(name, amount).unwrap());
+        }
+        total.add_resource(tepui_model::Resource::ranges(Name::Ports, [(31_000, 31_999)]).unwrap());
+        for conversion in &agent.conversions {
+            total = conversion.apply(&total).unwrap();
+        }
+        total
+    }
+
+    /// What nothing runs on.
+    pub fn free(&self, at: usize) -> Resources {
+        let on_agent = self.tasks.values().filter(|task| task.agent == at);
+        let used: Vec<Resource> = on_agent
+            .flat_map(|task| task.info.resources.clone())
+            .collect();
+        let used = from_wire(&used).unwrap().unallocated();
+        let free = self.total(at).checked_sub(&used);
+        free.expect("no more is launched than there is")
+    }
+
+    /// Reserved for which instances, on which agents.
+    pub fn reserved(&self) -> BTreeSet<(String, usize)> {
+        let mut reserved = BTreeSet::new();
+        for at in 0..self.agents.len() {
+            for resource in to_wire(&self.total(at), Encoding::Stack) {
+                let labels = resource
+                    .reservations
+                    .iter()
+                    .filter_map(|one| one.labels.clone());
+                for label in labels.flat_map(|labels| labels.labels) {
+                    if label.key == "marathon_task_id" {
+                        reserved.insert((label.value.unwrap(), at));
+                    }
+                }
+            }
+        }
+        reserved
+    }
+
+    /// Does what the master and the agent do with an operation.
+    fn operate(&mut self, at: usize, operation: &Operation) {
+        let conversion = conversion(operation).unwrap();
+        if conversion.apply(&self.free(at)).is_some() {
+            self.agents[at].conversions.push(conversion);
+        } else {
+            self.failed_operations += 1;
+        }
     }
 
     pub fn carry_out(&mut self, outputs: Vec<Output>) {
@@ -411,10 +446,20 @@ impl Cluster {
                     }
                     self.inputs.push_back(Input::Stored { sequence });
                 }
-                Output::Accept { offer_ids, tasks } => {
+                Output::Accept {
+                    offer_ids,
+                    operations,
+                    tasks,
+                } => {
                     self.outputs.push(format!("accept {}", tasks.len()));
                     assert_eq!(offer_ids.len(), 1);
                     self.offers_due = true;
+                    let at = self.offered[&offer_ids[0]];
+                    if !self.lose_accepts {
+                        for operation in &operations {
+                            self.operate(at, operation);
+                        }
+                    }
                     for info in tasks {
                         self.launch(info);
                     }
@@ -480,6 +525,25 @@ impl Cluster {
             .iter()
             .find(|(text, _)| command.contains(text.as_str()))
             .map(|(_, behaviour)| *behaviour);
+        let wanted = from_wire(&info.resources).unwrap().unallocated();
+        if self.lose_accepts || !self.free(agent).contains(&wanted) {
+            self.report(
+                &id,
+                if self.lose_accepts {
+                    TaskState::TaskDropped
+                } else {
+                    TaskState::TaskError
+                },
+            );
+            return;
+        }
+        for volume in volumes(&info) {
+            let others = self.tasks.values().flat_map(|task| volumes(&task.info));
+            assert!(
+                !others.into_iter().any(|other| other == volume),
+                "two tasks on volume {volume}"
+            );
+        }
         let running = Running {
             info,
             agent,
@@ -537,6 +601,13 @@ impl Cluster {
     pub fn event_types(&self) -> Vec<&'static str> {
         self.events.iter().map(Event::event_type).collect()
     }
+}
+
+/// Ids of the persistent volumes of a task.
+pub fn volumes(info: &TaskInfo) -> Vec<String> {
+    let disks = info.resources.iter().filter_map(|one| one.disk.as_ref());
+    let volumes = disks.filter_map(|disk| disk.persistence.as_ref());
+    volumes.map(|one| one.id.clone()).collect()
 }
 
 pub fn update(id: &str, document: &str, force: bool) -> ApiCall {

@@ -1,0 +1,299 @@
+//! Instances that keep their place: what is reserved for them, how it is used again, and how it is freed.
+//!
+//! Promises: an instance with persistent volumes is launched on its own volumes or not at all, so no volume ever has two tasks; its volumes
+//! are destroyed when the instance is forgotten, and never otherwise; what is reserved for an instance that is not known is freed when it is
+//! offered. RESERVE, CREATE and LAUNCH leave in one ACCEPT; if they were lost on their way, nothing of the instance is ever seen, and
+//! another takes its place.
+
+use std::{sync::Arc, time::Duration};
+
+use tepui_proto::mesos::Resource;
+
+use super::{Marathon, Timer, app_state::is_delayed, offers::Using, records};
+use crate::{
+    instance::{
+        Condition, Goal, Instance, LocalVolume, Remains, Reservation, free, labels, reserve,
+    },
+    matching::{Reason, Reasons, Taken, take_reserved},
+    output::Mutation,
+    path::PathId,
+};
+
+impl Marathon {
+    /// Ends an instance that is not wanted for now: one with volumes is kept for later, any other is forgotten.
+    pub(super) fn retire(&mut self, key: u64) {
+        let Some(instance) = self.instance(key) else {
+            return;
+        };
+        if instance.reservation.is_none() || instance.goal == Goal::Decommissioned {
+            self.decommission(key);
+            return;
+        }
+        let has_task = instance.condition.is_active();
+        self.change(key, |instance| instance.goal = Goal::Stopped);
+        if has_task {
+            self.kill(key);
+        }
+    }
+
+    /// One more instance: one that was stopped, the last first, or else a new one. With `idle` only those whose task has ended.
+    pub(super) fn add_instance(&mut self, id: &PathId, awaited: bool, idle: bool) {
+        let Some(state) = self.apps.get(id) else {
+            return;
+        };
+        if !state.app().is_resident() {
+            self.create_instance(id, awaited);
+            return;
+        }
+        let app = state.app().clone();
+        let stopped = state
+            .instances
+            .iter()
+            .filter_map(|key| self.instances.get(key))
+            .filter(|one| one.goal == Goal::Stopped && !(idle && one.condition.is_active()));
+        let best = stopped.max_by_key(|one| (one.condition.is_active(), one.since, one.key));
+        let Some(key) = best.map(|one| one.key) else {
+            self.create_instance(id, awaited);
+            return;
+        };
+        self.change(key, |instance| {
+            instance.goal = Goal::Running;
+            instance.awaited = awaited;
+            // The configuration of a task that still runs is its own.
+            if !instance.condition.is_active() {
+                instance.spec = app;
+            }
+        });
+    }
+
+    /// Makes the reservation of an instance that is launched for the first time: with which operations, and what its task then has.
+    pub(super) fn make_reservation(
+        &mut self,
+        instance_id: &str,
+        app: &crate::definition::App,
+        taken: &Taken,
+    ) -> Option<(
+        Reservation,
+        Vec<tepui_proto::mesos::offer::Operation>,
+        Vec<Resource>,
+    )> {
+        let framework_id = self.framework_id.clone()?;
+        let volumes = app.persistent_volumes();
+        let volumes = volumes.map(|(path, _)| LocalVolume::new(&app.id, path, self.ids.uuid()));
+        let reservation = Reservation {
+            role: app.role.clone(),
+            volumes: volumes.collect(),
+            confirmed: false,
+        };
+        let labels = labels(&framework_id, instance_id);
+        let (operations, resources) =
+            reserve(&reservation, &labels, &taken.resources, &taken.disks);
+        Some((reservation, operations, resources))
+    }
+
+    /// Looks at what offers hold that is reserved for instances: launches those that wait for it, frees what belongs to none.
+    pub(super) fn use_reservations(&mut self, offers: &mut [Using]) {
+        let Some(framework_id) = self.framework_id.clone() else {
+            return;
+        };
+        for offer in &mut *offers {
+            let reserved = offer.state.reserved(&framework_id);
+            self.note_freed(offer, |instance| reserved.contains_key(instance));
+            for (instance_id, resources) in reserved {
+                let agent = offer.state.agent.id.clone();
+                let known = self.by_instance_id.get(instance_id.as_str()).copied();
+                let known = known.filter(|key| {
+                    let instance = self.instances.get(key);
+                    instance.is_some_and(|one| {
+                        one.reservation.is_some()
+                            && one.agent.as_ref().is_some_and(|at| at.id == agent)
+                    })
+                });
+                match known {
+                    Some(key) => {
+                        self.confirm(key);
+                        self.launch_on_own(key, offer, &resources);
+                    }
+                    None => {
+                        if self.may_free(&instance_id, offer) {
+                            offer.operations.extend(free(resources));
+                        }
+                    }
+                }
+            }
+        }
+        self.count_foreign(offers);
+    }
+
+    /// Whether to free what is reserved for an instance that is not known: again only after a while, if it was in vain.
+    fn may_free(&mut self, instance_id: &str, offer: &Using) -> bool {
+        let (now, left_at) = (self.now, self.stamp());
+        let timeout = Duration::from_millis(self.config.task_reservation_timeout_ms);
+        let instance: Arc<str> = instance_id.into();
+        let remains = self
+            .remains
+            .entry(instance.clone())
+            .or_insert_with(|| Remains {
+                instance,
+                agent: offer.state.agent.id.clone(),
+                role: offer.state.role().to_owned(),
+                left_at,
+                freed_at: None,
+            });
+        if remains.freed_at.is_some_and(|at| now < at + timeout) {
+            return false;
+        }
+        remains.freed_at = Some(now);
+        self.await_remains();
+        true
+    }
+
+    /// Offers without what an instance waits for are of no use to it; that is counted for `/v2/queue`.
+    fn count_foreign(&mut self, offers: &[Using]) {
+        let now = self.stamp();
+        for id in &self.waiting {
+            let Some(state) = self.apps.get_mut(id) else {
+                continue;
+            };
+            if state.unplaced.len() < state.scheduled.len() {
+                let mut reasons = Reasons::default();
+                reasons.add(Reason::NoCorrespondingReservationFound);
+                for offer in offers.iter().filter(|offer| offer.tasks.is_empty()) {
+                    let agent = &offer.state.agent.id;
+                    state.offers.count(&offer.state.offer, agent, reasons, now);
+                }
+            }
+        }
+    }
+
+    fn launch_on_own(&mut self, key: u64, offer: &mut Using, resources: &[Resource]) {
+        let Some(instance) = self.instance(key).filter(|one| one.is_scheduled()) else {
+            return;
+        };
+        let id = instance.spec.id.clone();
+        let Some((app, kept)) = self.apps.get(&id).and_then(|state| {
+            let launches = !is_delayed(state.delay, self.now) && offer.state.serves_reserved();
+            let kept = instance.reservation.clone().filter(|_| launches)?;
+            Some((state.app().clone(), kept))
+        }) else {
+            return;
+        };
+        let ports = instance.task.as_ref().map(|task| task.ports.clone());
+        let ports = ports.unwrap_or_default();
+        let Some(mut taken) = take_reserved(&app, &kept, resources, &ports) else {
+            return;
+        };
+        taken.resources.append(&mut taken.disks);
+        let (offered, agent) = (offer.state.offer.clone(), offer.state.agent.clone());
+        let now = self.stamp();
+        if let Some(state) = self.apps.get_mut(&id) {
+            state
+                .offers
+                .count(&offered, &agent.id, Reasons::default(), now);
+        }
+        let task = self.start_task(key, app, agent, taken, Some(kept));
+        offer.tasks.extend(task);
+    }
+
+    /// Takes note that what is reserved for an instance is there.
+    pub(super) fn confirm(&mut self, key: u64) {
+        let unconfirmed = self
+            .instance(key)
+            .and_then(|instance| instance.reservation.as_ref())
+            .is_some_and(|reservation| !reservation.confirmed);
+        if unconfirmed {
+            self.change(key, |instance| {
+                if let Some(reservation) = &mut instance.reservation {
+                    reservation.confirmed = true;
+                }
+            });
+            self.dirty.unstored.insert(key);
+        }
+    }
+
+    /// Looks again, when it should have been seen, whether what was asked for came to be.
+    pub(super) fn await_reservation(&mut self, key: u64) {
+        let timeout = Duration::from_millis(self.config.task_reservation_timeout_ms);
+        self.timers
+            .insert((self.now + timeout, Timer::Reservation(key)));
+    }
+
+    /// Gives an instance up that has no task and of whose reservation nothing was seen.
+    pub(super) fn check_reservation(&mut self, key: u64) {
+        let Some(instance) = self.instance(key) else {
+            return;
+        };
+        let unconfirmed = instance
+            .reservation
+            .as_ref()
+            .is_some_and(|reservation| !reservation.confirmed);
+        if !unconfirmed {
+            return;
+        }
+        if instance.condition.is_active() || !self.registered {
+            // Its task may yet be heard of, or nothing can be.
+            self.await_reservation(key);
+        } else {
+            self.decommission(key);
+        }
+    }
+
+    /// Remembers what an instance leaves behind, so that offers are asked for until it is free.
+    pub(super) fn leave(&mut self, instance: &Instance) {
+        let (Some(reservation), Some(agent)) = (&instance.reservation, &instance.agent) else {
+            return;
+        };
+        let remains = Remains {
+            instance: instance.id.clone(),
+            agent: agent.id.clone(),
+            role: reservation.role.clone(),
+            left_at: self.stamp(),
+            freed_at: None,
+        };
+        let key = records::remains_key(&remains.instance);
+        self.outbox.write(records::put(key, &remains));
+        self.remains.insert(instance.id.clone(), remains);
+        self.revive.wanted = true;
+        self.await_remains();
+    }
+
+    /// Asks for offers once more when what was left should have been seen: it may never have come to be.
+    pub(super) fn await_remains(&mut self) {
+        let timeout = Duration::from_millis(self.config.task_reservation_timeout_ms);
+        self.timers.insert((self.now + timeout, Timer::Remains));
+    }
+
+    /// Forgets remains that their agent no longer offers: they were freed, or are not there.
+    ///
+    /// An offer may be older than what was left, so one that came at once proves nothing.
+    fn note_freed(&mut self, offer: &Using, is_there: impl Fn(&str) -> bool) {
+        let agent = &offer.state.agent.id;
+        let timeout = i64::try_from(self.config.task_reservation_timeout_ms).unwrap_or(i64::MAX);
+        let seen = self.stamp().millis().saturating_sub(timeout);
+        let gone = self.remains.values().filter(|one| {
+            (one.freed_at.is_some() || one.left_at.millis() <= seen)
+                && one.agent == *agent
+                && offer.state.is_for(&one.role)
+                && !is_there(&one.instance)
+        });
+        let gone: Vec<Arc<str>> = gone.map(|one| one.instance.clone()).collect();
+        for instance in gone {
+            self.remains.remove(&instance);
+            self.outbox.write(Mutation::Delete {
+                key: records::remains_key(&instance),
+            });
+        }
+    }
+
+    /// An agent is gone for good, by an operator's word: what was kept there is too.
+    pub(super) fn lose_reservation(&mut self, key: u64) {
+        let Some(instance) = self.instance(key) else {
+            return;
+        };
+        if instance.reservation.is_none() || instance.condition != Condition::Gone {
+            return;
+        }
+        self.change(key, |instance| instance.reservation = None);
+        self.dirty.unstored.insert(key);
+    }
+}
