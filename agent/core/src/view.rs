@@ -1,6 +1,6 @@
 //! What operators see, kept from the agent's [`Change`]s: the live objects and a bounded history of the ended ones.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,7 +24,7 @@ pub struct ExecutorView {
     /// The newest of it.
     pub state: Arc<ExecutorState>,
     /// Tasks whose terminal update is not acknowledged, in the order in which they came.
-    pub tasks: IndexMap<TaskId, Arc<TaskSnapshot>>,
+    pub tasks: BTreeMap<TaskId, Arc<TaskSnapshot>>,
     /// The last 200 ended ones, oldest first.
     pub completed: VecDeque<Arc<TaskSnapshot>>,
 }
@@ -124,7 +124,7 @@ impl View {
                     .and_modify(|executor| executor.state = Arc::clone(&state))
                     .or_insert_with(|| ExecutorView {
                         state: Arc::clone(&state),
-                        tasks: IndexMap::new(),
+                        tasks: BTreeMap::new(),
                         completed: VecDeque::new(),
                     });
             }
@@ -154,7 +154,7 @@ impl View {
                 }
                 let ended = framework.completed.iter_mut().rev();
                 for executor in framework.executors.values_mut().chain(ended) {
-                    if let Some(task) = executor.tasks.shift_remove(&id) {
+                    if let Some(task) = executor.tasks.remove(&id) {
                         push(&mut executor.completed, COMPLETED_TASKS, task);
                         return;
                     }

@@ -1,6 +1,6 @@
 //! What an executor has to repeat until its agent has it: updates that were not acknowledged, and tasks of which none was. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, btree_map::Entry};
 
 use bytes::Bytes;
 use tepui_proto::mesos;
@@ -14,6 +14,8 @@ pub(super) struct Ledger {
     /// In the order in which they were made: agents want each task's updates in order.
     updates: BTreeMap<u64, mesos::TaskStatus>,
     next: u64,
+    /// The numbers of the updates with these uuids.
+    numbers: HashMap<Bytes, u64>,
     /// Launched, and no update of them acknowledged yet.
     tasks: BTreeMap<String, mesos::TaskInfo>,
 }
@@ -29,14 +31,22 @@ impl Ledger {
             return false;
         }
         self.updates.insert(self.next, status.clone());
+        if let Some(uuid) = &status.uuid {
+            self.numbers.insert(uuid.clone(), self.next);
+        }
         self.next += 1;
         true
     }
 
     /// The agent has this one.
     pub(super) fn acknowledged(&mut self, task: &mesos::TaskId, uuid: &Bytes) {
-        self.updates
-            .retain(|_, status| status.task_id != *task || status.uuid.as_ref() != Some(uuid));
+        if let Some(number) = self.numbers.get(uuid)
+            && let Entry::Occupied(update) = self.updates.entry(*number)
+            && update.get().task_id == *task
+        {
+            update.remove();
+            self.numbers.remove(uuid);
+        }
         self.tasks.remove(&task.value);
     }
 
