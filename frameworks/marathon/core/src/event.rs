@@ -63,6 +63,12 @@ macro_rules! events {
 events! {
     /// An app was posted, or changed by PUT or PATCH.
     ApiPost = "api_post_event" { client_ip: String, uri: String, app_definition: Arc<App> }
+    /// A pod was posted, or put for the first time.
+    PodCreated = "pod_created_event" { client_ip: String, uri: String }
+    /// A pod was changed.
+    PodUpdated = "pod_updated_event" { client_ip: String, uri: String }
+    /// A pod was deleted.
+    PodDeleted = "pod_deleted_event" { client_ip: String, uri: String }
     /// A task's Mesos status changed.
     StatusUpdate = "status_update_event" {
         slave_id: String, task_id: String, task_status: &'static str, message: String, app_id: PathId, host: Arc<str>,

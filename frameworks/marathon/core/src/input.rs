@@ -233,6 +233,53 @@ pub enum ApiCall {
         /// A timestamp.
         version: String,
     },
+    /// `POST /v2/pods`.
+    CreatePod {
+        /// A pod definition.
+        body: Bytes,
+        /// Default false.
+        force: bool,
+        /// Who asked.
+        origin: Origin,
+    },
+    /// `PUT /v2/pods/{id}`.
+    UpdatePod {
+        /// From the URL.
+        id: String,
+        /// A pod definition.
+        body: Bytes,
+        /// Default false.
+        force: bool,
+        /// Who asked.
+        origin: Origin,
+    },
+    /// `DELETE /v2/pods/{id}`.
+    DeletePod {
+        /// From the URL.
+        id: String,
+        /// Default false.
+        force: bool,
+        /// Who asked.
+        origin: Origin,
+    },
+    /// `DELETE /v2/pods/{id}::instances/{instance}`.
+    KillPodInstance {
+        /// From the URL.
+        id: String,
+        /// An instance id.
+        instance: String,
+        /// Forget the instance, with volumes and reservations.
+        wipe: bool,
+    },
+    /// `DELETE /v2/pods/{id}::instances`.
+    KillPodInstances {
+        /// From the URL.
+        id: String,
+        /// An array of instance ids.
+        body: Bytes,
+        /// Forget the instances, with volumes and reservations.
+        wipe: bool,
+    },
     /// `GET /v3/apps/{id}/explain`.
     Explain {
         /// From the URL.

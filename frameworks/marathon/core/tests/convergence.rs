@@ -19,6 +19,15 @@ enum Act {
         checked: bool,
         resident: bool,
     },
+    Pod {
+        pod: u8,
+        instances: u8,
+        command: u8,
+        force: bool,
+    },
+    DeletePod {
+        pod: u8,
+    },
     Scale {
         app: u8,
         instances: u8,
@@ -84,6 +93,9 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         3 => (app.clone(), 0..4u8, any::<bool>(), any::<bool>())
             .prop_map(|(app, instances, checked, resident)| Act::Create { app, instances, checked, resident }),
+        3 => (0..2u8, 0..4u8, 0..3u8, any::<bool>())
+            .prop_map(|(pod, instances, command, force)| Act::Pod { pod, instances, command, force }),
+        1 => (0..2u8).prop_map(|pod| Act::DeletePod { pod }),
         3 => (app.clone(), 0..6u8, any::<bool>()).prop_map(|(app, instances, force)| Act::Scale { app, instances, force }),
         3 => (app.clone(), 0..4u8, 0..4u8, any::<bool>())
             .prop_map(|(app, command, strategy, force)| Act::Reconfigure { app, command, strategy, force }),
@@ -133,6 +145,31 @@ fn perform(cluster: &mut Cluster, act: &Act) {
             cluster.send(ApiCall::CreateApp {
                 body: body.into(),
                 force: false,
+                origin: Origin::default(),
+            });
+        }
+        Act::Pod {
+            pod,
+            instances,
+            command,
+            force,
+        } => {
+            let body = format!(
+                r#"{{"id":"/group/pod{pod}","scheduling":{{"backoff":{{"maxLaunchDelay":4}}}},"scaling":{{"instances":{instances}}},
+                    "containers":[{{"name":"a","resources":{{"cpus":0.1,"mem":1}},"exec":{{"command":{{"shell":"pod {command}"}}}}}},
+                    {{"name":"b","resources":{{"cpus":0.1,"mem":1}},"exec":{{"command":{{"shell":"side"}}}}}}]}}"#
+            );
+            cluster.send(ApiCall::UpdatePod {
+                id: format!("/group/pod{pod}"),
+                body: body.into(),
+                force: *force,
+                origin: Origin::default(),
+            });
+        }
+        Act::DeletePod { pod } => {
+            cluster.send(ApiCall::DeletePod {
+                id: format!("/group/pod{pod}"),
+                force: true,
                 origin: Origin::default(),
             });
         }
@@ -206,7 +243,13 @@ fn perform(cluster: &mut Cluster, act: &Act) {
         }
         Act::Report { task: nth, state } => {
             if let Some(id) = task(cluster, *nth) {
-                cluster.report(&id, *state);
+                // A pod goes on without a container that has finished, and then there is less to count.
+                let of_pod = !id.contains("._app.");
+                let state = match state {
+                    TaskState::TaskFinished if of_pod => TaskState::TaskFailed,
+                    state => *state,
+                };
+                cluster.report(&id, state);
             }
         }
         Act::Sicken { task: nth } => cluster.unhealthy = nth.and_then(|nth| task(cluster, nth)),
@@ -263,9 +306,22 @@ fn converges(cluster: &mut Cluster) {
             assert_eq!(app["tasksHealthy"], app["instances"], "{id}");
         }
     }
+    let (mut containers, mut pods) = (0, 0);
+    for pod in cluster.get(&Query::PodStatuses).1.as_array().unwrap() {
+        let id = pod["id"].as_str().unwrap();
+        let instances = pod["spec"]["scaling"]["instances"].as_u64().unwrap();
+        assert_eq!(cluster.running(id).len() as u64, 2 * instances, "{id}");
+        assert_eq!(pod["status"], "STABLE", "{id}");
+        let shown = pod["instances"].as_array().unwrap().iter();
+        let stable = shown.filter(|one| one["status"] == "STABLE");
+        assert_eq!(stable.count() as u64, instances, "{id}: the view agrees");
+        containers += usize::try_from(2 * instances).unwrap();
+        pods += usize::try_from(instances).unwrap();
+    }
+    assert_eq!(cluster.executors.len(), pods, "no executor is left");
     assert_eq!(
         cluster.tasks.len(),
-        wanted,
+        wanted + containers,
         "nothing runs that nobody wants: {:?}",
         cluster.tasks.keys().collect::<Vec<_>>()
     );
@@ -277,7 +333,7 @@ fn converges(cluster: &mut Cluster) {
     let running = stored.iter().filter(|one| one["data"]["goal"] == "Running");
     assert_eq!(
         running.count(),
-        wanted,
+        wanted + pods,
         "nothing is stored that is not there"
     );
     let keep = stored.iter().map(|one| &one["data"]);

@@ -15,13 +15,17 @@ pub(super) struct Metrics {
 
 #[allow(clippy::cast_precision_loss, reason = "figures for people")]
 pub(super) fn collect(leading: &Leading, http: &HttpStats, started: Instant) -> Metrics {
-    let (apps, groups, deployments, running, staged) = {
+    let (apps, pods, groups, deployments, running, staged) = {
         let view = leading.engine.view().read();
-        let (running, staged) = view.apps().fold((0, 0), |(running, staged), app| {
-            (running + app.counts.running, staged + app.counts.staged)
-        });
+        let (running, staged) = view
+            .apps()
+            .chain(view.pods())
+            .fold((0, 0), |(running, staged), app| {
+                (running + app.counts.running, staged + app.counts.staged)
+            });
         (
             view.app_count(),
+            view.pod_count(),
             view.group_count(),
             view.deployment_count(),
             running,
@@ -34,6 +38,7 @@ pub(super) fn collect(leading: &Leading, http: &HttpStats, started: Instant) -> 
     Metrics {
         gauges: vec![
             ("marathon.apps.active.gauge", apps as f64),
+            ("marathon.pods.active.gauge", pods as f64),
             ("marathon.groups.active.gauge", groups as f64),
             ("marathon.deployments.active.gauge", deployments as f64),
             ("marathon.instances.running.gauge", f64::from(running)),

@@ -80,10 +80,7 @@ pub(super) fn route(parts: &Parts<'_>) -> Wanted {
             },
         ),
         ["v2", "groups", rest @ ..] => groups(parts, rest, &parameters),
-        ["v2", known @ "pods", ..] => Wanted::Answer(Response::message(
-            501,
-            format!("/v2/{known} is not built yet in this version of Tepui"),
-        )),
+        ["v2", "pods", rest @ ..] => super::pods::pods(parts, rest, &parameters),
         _ => Wanted::Answer(Response::message(404, "URI not found")),
     }
 }
@@ -292,12 +289,12 @@ fn only(method: &Method, allowed: &[Method], wanted: Wanted) -> Wanted {
     }
 }
 
-fn not_allowed() -> Wanted {
+pub(super) fn not_allowed() -> Wanted {
     Wanted::Answer(Response::message(405, "Method Not Allowed"))
 }
 
 /// A call with a JSON body: another media type is refused, none is taken for JSON.
-fn with_body(parts: &Parts<'_>, call: impl FnOnce(Bytes, Origin) -> ApiCall) -> Wanted {
+pub(super) fn with_body(parts: &Parts<'_>, call: impl FnOnce(Bytes, Origin) -> ApiCall) -> Wanted {
     let json = parts.content_type.is_none_or(|value| {
         let media_type = value.split(';').next().unwrap_or("").trim();
         media_type.eq_ignore_ascii_case("application/json") || media_type == "*/*"
@@ -321,7 +318,7 @@ fn with_body(parts: &Parts<'_>, call: impl FnOnce(Bytes, Origin) -> ApiCall) -> 
 
 /// The query's parameters, in order, decoded.
 #[derive(Debug)]
-struct Parameters(Vec<(String, String)>);
+pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
     fn parse(query: &str) -> Self {
@@ -355,7 +352,7 @@ impl Parameters {
     }
 
     /// `true` in any letter case is true, anything else is not.
-    fn flag(&self, name: &str, otherwise: bool) -> bool {
+    pub(super) fn flag(&self, name: &str, otherwise: bool) -> bool {
         self.first(name)
             .map_or(otherwise, |value| value.eq_ignore_ascii_case("true"))
     }
@@ -486,7 +483,41 @@ mod tests {
             (&post, "/v2/info", "status: 405"),
             (&post, "/v2/deployments", "status: 405"),
             (&delete, "/v2/apps", "status: 405"),
-            (&get, "/v2/pods", "status: 501"),
+            (&get, "/v2/pods", "Pods"),
+            (&Method::HEAD, "/v2/pods", "status: 200"),
+            (
+                &post,
+                "/v2/pods?force=true",
+                "CreatePod { body: b\"{}\", force: true",
+            ),
+            (&get, "/v2/pods//a/b", "Pod { id: \"/a/b\""),
+            (&put, "/v2/pods/a/b", "UpdatePod { id: \"/a/b\""),
+            (
+                &delete,
+                "/v2/pods/a/b",
+                "DeletePod { id: \"/a/b\", force: false",
+            ),
+            (&get, "/v2/pods/::status", "PodStatuses"),
+            (&get, "/v2/pods/a/b::status", "PodStatus { id: \"/a/b\""),
+            (&get, "/v2/pods/a/b::versions", "PodVersions { id: \"/a/b\""),
+            (
+                &get,
+                "/v2/pods/a::versions/2015-01-01T00:00:00.000Z",
+                "PodVersion { id: \"/a\", version: \"2015-01-01T00:00:00.000Z\"",
+            ),
+            (
+                &delete,
+                "/v2/pods/a::instances/a.instance-1?wipe=true",
+                "KillPodInstance { id: \"/a\", instance: \"a.instance-1\", wipe: true",
+            ),
+            (
+                &delete,
+                "/v2/pods/a::instances",
+                "KillPodInstances { id: \"/a\", body: b\"{}\", wipe: false",
+            ),
+            (&patch, "/v2/pods/a", "status: 405"),
+            (&delete, "/v2/pods", "status: 405"),
+            (&get, "/v2/pods/a::nothing", "status: 404"),
             (&get, "/v2/groups", "Group { id: \"/\""),
             (&get, "/v2/groups/a/b", "Group { id: \"/a/b\""),
             (&get, "/v2/groups/a/apps", "GroupApps { id: \"/a\""),

@@ -159,23 +159,45 @@ impl Marathon {
                 self.group_version(&PathId::resolve(&id), &version)
             }
             ApiCall::Explain { id } => Ok(self.explain(&PathId::resolve(&id))),
+            ApiCall::CreatePod {
+                body,
+                force,
+                origin,
+            } => self.create_pod(&body, force, origin),
+            ApiCall::UpdatePod {
+                id,
+                body,
+                force,
+                origin,
+            } => self.update_pod(&PathId::resolve(&id), &body, force, origin),
+            ApiCall::DeletePod { id, force, origin } => {
+                self.delete_pod(&PathId::resolve(&id), force, origin)
+            }
+            ApiCall::KillPodInstance { id, instance, wipe } => {
+                self.kill_pod_instances(&PathId::resolve(&id), &[instance], wipe, true)
+            }
+            ApiCall::KillPodInstances { id, body, wipe } => {
+                let instances = self.listed_instances(&body)?;
+                self.kill_pod_instances(&PathId::resolve(&id), &instances, wipe, false)
+            }
             ApiCall::ResetDelay { id } => Ok(self.reset_delay(&PathId::resolve(&id))),
         }
     }
 
     fn existing(&self, id: &PathId) -> Result<&Arc<App>, Response> {
-        self.root.get(id).ok_or_else(|| Response::no_app(id, None))
+        let found = self.root.get(id).filter(|app| app.pod.is_none());
+        found.ok_or_else(|| Response::no_app(id, None))
     }
 
     /// What the definition of an app depends on beside itself.
-    fn setting(&self, id: &PathId) -> Setting<'_> {
+    pub(super) fn setting(&self, id: &PathId) -> Setting<'_> {
         Setting {
             enforce_role: self.root.enforces_role(id),
             ..Setting::new(&self.config)
         }
     }
 
-    fn json(&self, body: &Bytes) -> Result<Value, Response> {
+    pub(super) fn json(&self, body: &Bytes) -> Result<Value, Response> {
         if body.len() > self.config.max_body_bytes {
             return Err(Response::message(
                 413,
@@ -206,7 +228,7 @@ impl Marathon {
         let update = AppUpdate::read(&self.object(body)?, true)?;
         let id = PathId::resolve(update.id.as_deref().unwrap_or_default());
         let app = build(update, id.clone(), None, self.setting(&id))?;
-        if self.root.get(&id).is_some() {
+        if self.existing(&id).is_ok() {
             return Err(Response::message(
                 409,
                 format!("An app with id [{id}] already exists."),
@@ -250,7 +272,7 @@ impl Marathon {
         origin: Origin,
     ) -> Result<Response, Response> {
         let update = AppUpdate::read(&self.object(body)?, false)?;
-        let created = self.root.get(id).is_none();
+        let created = self.existing(id).is_err();
         let app = self.updated(id, update, mode)?;
         let mut response = self.order(
             [(id.clone(), Some(app))].into(),
@@ -269,7 +291,7 @@ impl Marathon {
     /// The definition that an update leads to.
     fn updated(&self, id: &PathId, update: AppUpdate, mode: Mode) -> Result<Arc<App>, Response> {
         let setting = self.setting(id);
-        let Some(old) = self.root.get(id) else {
+        let Ok(old) = self.existing(id) else {
             let app = build(update, id.clone(), None, setting)?;
             return if mode.create {
                 Ok(Arc::new(app))
@@ -385,6 +407,7 @@ impl Marathon {
         let keys: BTreeSet<u64> = ids
             .iter()
             .filter_map(|id| self.by_instance_id.get(instance_id_of(id)).copied())
+            .filter(|key| self.app_of(*key).is_some_and(|app| app.pod.is_none()))
             .collect();
         self.kill_tasks(
             &keys.into_iter().collect::<Vec<_>>(),
@@ -454,7 +477,7 @@ impl Marathon {
     }
 }
 
-fn wrong_kind(reason: &str) -> Response {
+pub(super) fn wrong_kind(reason: &str) -> Response {
     Response::json(
         400,
         &json!({ "message": "Please specify data in JSON format", "details": reason }),

@@ -198,7 +198,7 @@ impl Marathon {
     }
 
     fn scale_by(&self, id: &PathId, factor: f64, updated: &mut Updated) -> Result<(), Response> {
-        for app in self.root.apps_below(id) {
+        for app in self.root.apps_below(id).filter(|app| app.pod.is_none()) {
             let instances = (f64::from(app.instances) * factor).ceil();
             if instances > f64::from(i32::MAX) {
                 let message = format!("{} would have {instances} instances", app.id);

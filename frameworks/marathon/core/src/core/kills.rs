@@ -54,13 +54,14 @@ impl Marathon {
         let retry = self.now + Duration::from_millis(self.config.kill_retry_ms);
         self.kills.insert(key, Some(retry));
         self.timers.insert((retry, Timer::Kill(key)));
-        if let Some((task_id, agent_id)) = self.instances.get(&key).and_then(|instance| {
-            Some((
-                instance.task_id()?.to_string(),
-                instance.agent.as_ref().map(|agent| agent.id.to_string()),
-            ))
-        }) {
-            self.outbox.push(Output::Kill { task_id, agent_id });
+        if let Some(instance) = self.instances.get(&key) {
+            let agent_id = instance.agent.as_ref().map(|agent| agent.id.to_string());
+            for task_id in instance.task.iter().flat_map(|task| task.live()) {
+                self.outbox.push(Output::Kill {
+                    task_id: task_id.to_string(),
+                    agent_id: agent_id.clone(),
+                });
+            }
         }
     }
 

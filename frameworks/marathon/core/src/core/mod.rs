@@ -14,6 +14,7 @@ mod groups;
 mod kills;
 mod offers;
 mod outbox;
+mod pods;
 mod progress;
 mod queue;
 mod readiness;
@@ -285,10 +286,15 @@ impl Marathon {
             }
         }
         for key in &dirty.instances {
-            if let Some(view) = self.instances.get(key).and_then(Instance::view) {
-                self.outbox
-                    .push(Output::Change(Change::Task(Arc::new(view))));
-            }
+            let Some(instance) = self.instances.get(key) else {
+                continue;
+            };
+            let change = match instance.pod_view() {
+                Some(view) => Some(Change::PodInstance(Arc::new(view))),
+                None if instance.spec.pod.is_some() => None,
+                None => instance.view().map(|view| Change::Task(Arc::new(view))),
+            };
+            self.outbox.extend(change.map(Output::Change));
         }
         for id in &dirty.apps {
             if let Some(view) = self.app_view(id) {

@@ -8,7 +8,9 @@ use tepui_proto::mesos::{Offer, TaskInfo, offer::Operation};
 use super::{Marathon, Timer, app_state::is_delayed};
 use crate::{
     definition::App,
-    instance::{Agent, Condition, Reservation, Surroundings, Task, task_info},
+    instance::{
+        Agent, Condition, Reservation, Surroundings, Task, containers, launch_group, task_info,
+    },
     matching::{OfferState, Reasons, Taken},
     output::Output,
     path::PathId,
@@ -20,6 +22,8 @@ pub(super) struct Using {
     pub(super) state: OfferState,
     pub(super) operations: Vec<Operation>,
     pub(super) tasks: Vec<TaskInfo>,
+    /// How many instances.
+    pub(super) launched: usize,
 }
 
 /// When offers are asked for.
@@ -122,6 +126,7 @@ impl Marathon {
             state: OfferState::new(offer, &self.config, self.now),
             operations: Vec::new(),
             tasks: Vec::new(),
+            launched: 0,
         };
         let mut states: Vec<Using> = offers.into_iter().map(using).collect();
         self.use_reservations(&mut states);
@@ -131,6 +136,7 @@ impl Marathon {
             state,
             operations,
             tasks,
+            ..
         } in states
         {
             let id = state.offer.id.value.clone();
@@ -170,7 +176,7 @@ impl Marathon {
             let mut used = false;
             for id in &queue {
                 for offer in &mut *offers {
-                    if offer.tasks.len() >= self.config.max_instances_per_offer.max(1) {
+                    if offer.launched >= self.config.max_instances_per_offer.max(1) {
                         continue;
                     }
                     let Some(key) = self
@@ -220,8 +226,7 @@ impl Marathon {
             reservation = Some(made);
             self.await_reservation(key);
         }
-        let task = self.start_task(key, app, agent, taken, reservation);
-        offer.tasks.extend(task);
+        self.start_task(key, app, agent, taken, reservation, offer);
         true
     }
 
@@ -233,7 +238,8 @@ impl Marathon {
         agent: Arc<Agent>,
         taken: Taken,
         reservation: Option<Reservation>,
-    ) -> Option<TaskInfo> {
+        offer: &mut Using,
+    ) {
         let (id, now) = (app.id.clone(), self.stamp());
         if let Some(state) = self.apps.get_mut(&id) {
             state.delay = state.delay.map(|delay| delay.advanced(self.now));
@@ -245,8 +251,15 @@ impl Marathon {
             instance.active_since = None;
             instance.agent = Some(agent);
             instance.reservation = reservation;
+            instance.healthy = None;
+            let (id, incarnation) = (&instance.id, instance.incarnation);
+            let containers = containers(&instance.spec, id, incarnation, now);
             instance.task = Some(Task {
-                id: Arc::from(format!("{}._app.{}", instance.id, instance.incarnation)),
+                id: containers.first().map_or_else(
+                    || format!("{}._app.{}", instance.id, instance.incarnation).into(),
+                    |first| first.id.clone(),
+                ),
+                containers,
                 staged_at: now,
                 started_at: None,
                 ports: taken.ports,
@@ -263,19 +276,32 @@ impl Marathon {
             self.now + Duration::from_millis(timeout),
             Timer::Launch(key),
         ));
-        let instance = self.instance(key)?;
-        let (agent, task) = (instance.agent.as_ref()?, instance.task.as_ref()?);
-        Some(task_info(
-            instance,
-            agent,
-            task,
-            taken.resources,
-            Surroundings {
-                prefix: &self.config.env_vars_prefix,
-                bridge_name: &self.config.mesos_bridge_name,
-                enforces_role: self.root.enforces_role(&id) == Some(true),
-            },
-        ))
+        let Some(instance) = self.instance(key) else {
+            return;
+        };
+        let (Some(agent), Some(task)) = (&instance.agent, &instance.task) else {
+            return;
+        };
+        let surroundings = Surroundings {
+            prefix: &self.config.env_vars_prefix,
+            bridge_name: &self.config.mesos_bridge_name,
+            enforces_role: self.root.enforces_role(&id) == Some(true),
+        };
+        offer.launched += 1;
+        if instance.spec.pod.is_none() {
+            let info = task_info(instance, agent, task, taken.resources, surroundings);
+            offer.tasks.push(info);
+        } else if let Some(framework_id) = &self.framework_id {
+            let group = launch_group(
+                instance,
+                agent,
+                task,
+                taken.resources,
+                framework_id,
+                surroundings,
+            );
+            offer.operations.extend(group);
+        }
     }
 
     /// Roles in which something is kept that is waited for: by an instance whose app has another role by now, or to be freed.

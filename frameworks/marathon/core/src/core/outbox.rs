@@ -26,6 +26,13 @@ impl Outbox {
         self.fresh += 1;
     }
 
+    /// Puts several out, or none.
+    pub(crate) fn extend(&mut self, outputs: impl IntoIterator<Item = Output>) {
+        for output in outputs {
+            self.push(output);
+        }
+    }
+
     /// Writes.
     pub(crate) fn write(&mut self, mutation: Mutation) {
         self.mutations.push(mutation);

@@ -57,8 +57,12 @@ impl Marathon {
             "rejectSummaryLaunchAttempt".to_owned(),
             stats.attempt.json(),
         );
+        let (kind, definition) = match crate::definition::pod::json(state.app()) {
+            Some(pod) => ("pod", pod),
+            None => ("app", json!(**state.app())),
+        };
         let mut item = json!({
-            "app": **state.app(),
+            kind: definition,
             "count": count,
             "role": state.app().role,
             "delay": { "timeLeftSeconds": left, "overdue": !delayed },

@@ -158,7 +158,7 @@ impl Marathon {
             if state.unplaced.len() < state.scheduled.len() {
                 let mut reasons = Reasons::default();
                 reasons.add(Reason::NoCorrespondingReservationFound);
-                for offer in offers.iter().filter(|offer| offer.tasks.is_empty()) {
+                for offer in offers.iter().filter(|offer| offer.launched == 0) {
                     let agent = &offer.state.agent.id;
                     state.offers.count(&offer.state.offer, agent, reasons, now);
                 }
@@ -191,8 +191,7 @@ impl Marathon {
                 .offers
                 .count(&offered, &agent.id, Reasons::default(), now);
         }
-        let task = self.start_task(key, app, agent, taken, Some(kept));
-        offer.tasks.extend(task);
+        self.start_task(key, app, agent, taken, Some(kept), offer);
     }
 
     /// Takes note that what is reserved for an instance is there.

@@ -59,11 +59,10 @@ impl Marathon {
             .instances
             .values()
             .filter(|instance| !instance.condition.is_terminal())
-            .filter_map(|instance| {
-                Some((
-                    instance.task_id()?.to_string(),
-                    instance.agent.as_ref().map(|agent| agent.id.to_string()),
-                ))
+            .flat_map(|instance| {
+                let agent = instance.agent.as_ref().map(|agent| agent.id.to_string());
+                let live = instance.task.iter().flat_map(|task| task.live());
+                live.map(move |task| (task.to_string(), agent.clone()))
             });
         let tasks: Vec<_> = known.collect();
         if !tasks.is_empty() {
@@ -77,9 +76,9 @@ impl Marathon {
         let task_id = status.task_id.value.as_str();
         match self.by_instance_id.get(instance_id_of(task_id)).copied() {
             Some(key)
-                if self.instance(key).is_some_and(|instance| {
-                    instance.task_id().is_some_and(|id| **id == *task_id)
-                }) =>
+                if self
+                    .instance(key)
+                    .is_some_and(|instance| instance.has_task(task_id)) =>
             {
                 self.update_instance(key, status);
             }
@@ -132,7 +131,9 @@ impl Marathon {
         if before.is_terminal() {
             return;
         }
-        let condition = Condition::of(status);
+        let Some((condition, news)) = self.condition_of(key, status) else {
+            return;
+        };
         let addresses = addresses(status);
         let unreachable_since = status
             .unreachable_time
@@ -165,8 +166,10 @@ impl Marathon {
                 };
             }
         });
-        if before != condition {
+        if news {
             self.publish_status(key, status);
+        }
+        if before != condition {
             self.adjust_delay(key, condition, status);
         }
         if condition == Condition::Running {
@@ -188,6 +191,42 @@ impl Marathon {
         } else if condition == Condition::Unreachable {
             self.check_unreachable(key);
         }
+    }
+
+    /// What an instance does after a status of one of its tasks, and whether that task does something new. None if the status says nothing:
+    /// the task has ended before.
+    fn condition_of(&mut self, key: u64, status: &TaskStatus) -> Option<(Condition, bool)> {
+        let (condition, now) = (Condition::of(status), self.stamp());
+        let instance = self.instance(key)?;
+        let task = instance.task.as_ref()?;
+        if task.containers.is_empty() {
+            return Some((condition, instance.condition != condition));
+        }
+        let id = status.task_id.value.as_str();
+        let at = task.containers.iter().position(|one| *one.id == *id)?;
+        let before = task.containers[at].condition;
+        if before.is_terminal() {
+            return None;
+        }
+        let text = message(status);
+        self.change(key, |instance| {
+            let task = instance.task.as_mut();
+            if let Some(one) = task.and_then(|task| task.containers.get_mut(at)) {
+                if one.condition != condition {
+                    one.condition = condition;
+                    one.since = now;
+                }
+                one.message = text;
+                one.healthy = match condition {
+                    Condition::Running => status.healthy.or(one.healthy),
+                    _ => None,
+                };
+            }
+            instance.healthy = instance.health_of_containers();
+        });
+        self.dirty.unstored.insert(key);
+        let together = self.instance(key)?.task.as_ref()?.aggregate()?;
+        Some((together, before != condition))
     }
 
     /// What a status means for an instance that keeps its place.
@@ -225,7 +264,14 @@ impl Marathon {
                 | Condition::Unknown
         );
         if failed {
-            self.record_failure(key, state_name(status).to_owned(), message(status));
+            // Of a pod the container that began it.
+            let begun = self.instance(key).and_then(|instance| {
+                let containers = &instance.task.as_ref()?.containers;
+                let one = containers.iter().find(|one| one.condition == condition)?;
+                Some((one.condition.mesos_state(), one.message.clone()))
+            });
+            let (state, text) = begun.unwrap_or_else(|| (state_name(status), message(status)));
+            self.record_failure(key, state.to_owned(), text);
         }
         if self
             .instance(key)
@@ -244,6 +290,12 @@ impl Marathon {
         let (Some(agent), Some(task)) = (&instance.agent, &instance.task) else {
             return;
         };
+        // Of a pod the container that began it.
+        let failed = task
+            .containers
+            .iter()
+            .find(|one| one.condition == instance.condition);
+        let failed = failed.map_or(&task.id, |one| &one.id);
         let id = instance.spec.id.clone();
         if self.root.get(&id).is_none() {
             return;
@@ -253,7 +305,8 @@ impl Marathon {
             host: agent.host.to_string(),
             message,
             state,
-            task_id: task.id.to_string(),
+            task_id: failed.to_string(),
+            started_at: task.started_at,
             timestamp,
             version: instance.spec.version,
             slave_id: Some(agent.id.to_string()),
@@ -275,7 +328,7 @@ impl Marathon {
         };
         let event = EventKind::StatusUpdate {
             slave_id: agent.id.to_string(),
-            task_id: task.id.to_string(),
+            task_id: status.task_id.value.clone(),
             task_status: state_name(status),
             message: message(status),
             app_id: instance.spec.id.clone(),

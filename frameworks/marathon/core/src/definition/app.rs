@@ -1,11 +1,16 @@
 //! An app in canonical form: after aliases, defaults and validation. Its JSON is what `/v2/apps` prints and what the store keeps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     container::{Artifact, Container, Network},
+    pod::Pod,
     readiness::ReadinessCheck,
     volume::Residency,
 };
@@ -99,6 +104,9 @@ pub struct App {
     /// When it was last scaled and reconfigured. Absent only in the answer to a POST.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version_info: Option<VersionInfo>,
+    /// It is a pod, and this is what it is beside all that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Arc<Pod>>,
 }
 
 /// See [`App::version_info`].
@@ -413,6 +421,34 @@ pub enum KillSelection {
 }
 
 impl App {
+    /// First delay after a failure, its growth and its bound.
+    #[must_use]
+    pub fn backoff(&self) -> (Duration, f64, Duration) {
+        let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+        match &self.pod {
+            None => (
+                Duration::from_secs(self.backoff_seconds),
+                self.backoff_factor,
+                Duration::from_secs(self.max_launch_delay_seconds),
+            ),
+            Some(pod) => (
+                seconds(pod.backoff.backoff),
+                pod.backoff.backoff_factor,
+                // A century is longer than any delay, and no moment is beyond it.
+                seconds(pod.backoff.max_launch_delay).min(Duration::from_secs(3_155_760_000)),
+            ),
+        }
+    }
+
+    /// Whether instances have to pass health checks.
+    #[must_use]
+    pub fn is_checked(&self) -> bool {
+        match &self.pod {
+            None => !self.health_checks.is_empty(),
+            Some(pod) => pod.is_checked(),
+        }
+    }
+
     /// When the configuration last changed: instances of older versions run an old one.
     #[must_use]
     pub fn config_version(&self) -> Timestamp {
@@ -423,6 +459,9 @@ impl App {
     /// True if the two differ in nothing but the number of instances and version data.
     #[must_use]
     pub fn same_config(&self, other: &Self) -> bool {
+        if self.pod.is_some() {
+            return self.same_pod(other);
+        }
         let mut alike = other.clone();
         alike.instances = self.instances;
         alike.version = self.version;

@@ -312,7 +312,16 @@ pub(super) fn networks(object: &Object<'_>, faults: &mut Faults) -> Option<Vec<N
 
 /// `fetch`.
 pub(super) fn fetch(object: &Object<'_>, faults: &mut Faults) -> Option<Vec<Artifact>> {
-    let items = object.array("fetch", faults)?;
+    artifacts(object, "fetch", faults)
+}
+
+/// Files to be fetched.
+pub(super) fn artifacts(
+    object: &Object<'_>,
+    key: &str,
+    faults: &mut Faults,
+) -> Option<Vec<Artifact>> {
+    let items = object.array(key, faults)?;
     let artifact = |(path, item): (String, &Value)| {
         let object = Object::new(item, path, faults)?;
         object.require("uri", faults);

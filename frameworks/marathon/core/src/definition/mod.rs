@@ -11,6 +11,7 @@ mod normalise;
 mod place;
 #[cfg(test)]
 mod place_tests;
+pub(crate) mod pod;
 mod ports;
 mod reader;
 mod readiness;
@@ -28,6 +29,10 @@ pub use app::{
 };
 pub use container::{
     Artifact, Container, ContainerKind, DockerImage, Network, NetworkMode, Parameter, PortMapping,
+};
+pub use pod::{
+    Endpoint, Exec, ExecutorResources, ImageKind, Lifecycle, Pod, PodBackoff, PodCommand,
+    PodContainer, PodHealthCheck, PodImage, PodProbe, PodResources, PodVolume, VolumeMount,
 };
 pub(crate) use ports::{PortDemand, PortSlot};
 pub(crate) use reader::{Faults, Object};

@@ -62,7 +62,9 @@ pub(crate) fn apply(
     set(&mut app.labels, update.labels);
     set(
         &mut app.constraints,
-        update.constraints.map(|all| constraints(all, faults)),
+        update
+            .constraints
+            .map(|all| constraints(all, "/constraints", faults)),
     );
     set_some(
         &mut app.accepted_resource_roles,
@@ -114,7 +116,7 @@ pub(crate) fn apply(
         &mut app.unreachable_strategy,
         update
             .unreachable_strategy
-            .map(|strategy| unreachable(strategy, faults)),
+            .map(|strategy| unreachable(strategy, "/unreachableStrategy", faults)),
     );
     set(&mut app.kill_selection, update.kill_selection);
     app
@@ -174,6 +176,7 @@ pub(super) fn defaults(id: PathId, default_role: &str) -> App {
         residency: None,
         version: Timestamp::default(),
         version_info: None,
+        pod: None,
     }
 }
 
@@ -248,13 +251,18 @@ fn from_ports(ports: Vec<u16>) -> Vec<PortUpdate> {
     ports.into_iter().map(definition).collect()
 }
 
-fn constraints(all: Vec<Vec<String>>, faults: &mut Faults) -> Vec<Constraint> {
+/// Constraints that stand at `base`.
+pub(super) fn constraints(
+    all: Vec<Vec<String>>,
+    base: &str,
+    faults: &mut Faults,
+) -> Vec<Constraint> {
     let mut read: Vec<Constraint> = Vec::new();
     for (at, parts) in all.into_iter().enumerate() {
-        let path = format!("/constraints({at})");
+        let path = format!("{base}({at})");
         match constraint(parts) {
             Ok(constraint) if read.contains(&constraint) => {
-                faults.add("/constraints", "Elements must be unique.")
+                faults.add(base, "Elements must be unique.")
             }
             Ok(constraint) => read.push(constraint),
             Err(message) => faults.add(path, message),
@@ -361,7 +369,12 @@ fn health_checks(
     checks
 }
 
-fn unreachable(update: UnreachableUpdate, faults: &mut Faults) -> UnreachableStrategy {
+/// A strategy that stands at `path`.
+pub(super) fn unreachable(
+    update: UnreachableUpdate,
+    path: &str,
+    faults: &mut Faults,
+) -> UnreachableStrategy {
     let UnreachableUpdate::Replace {
         inactive_after_seconds: inactive,
         expunge_after_seconds: expunge,
@@ -372,12 +385,12 @@ fn unreachable(update: UnreachableUpdate, faults: &mut Faults) -> UnreachableStr
     if inactive < 0 {
         let message =
             format!("inactiveAfterSeconds ({inactive}) must be greater than or equal to 0");
-        faults.add("/unreachableStrategy", message);
+        faults.add(path, message);
     } else if inactive > expunge {
         let message = format!(
             "inactiveAfterSeconds ({inactive}) must be less or equal to expungeAfterSeconds, which is {expunge}"
         );
-        faults.add("/unreachableStrategy", message);
+        faults.add(path, message);
     }
     UnreachableStrategy::Replace {
         inactive_after_seconds: u64::try_from(inactive).unwrap_or(0),

@@ -196,7 +196,7 @@ pub(super) fn validate(app: &App, faults: &mut Faults) {
     }
 }
 
-fn networks(app: &App, faults: &mut Faults) {
+pub(super) fn networks(app: &App, faults: &mut Faults) {
     let mut seen: Vec<&Network> = Vec::new();
     for (at, network) in app.networks.iter().enumerate() {
         let path = format!("/networks({at})");

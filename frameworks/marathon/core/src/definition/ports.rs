@@ -66,7 +66,9 @@ impl App {
             network_names: &port.network_names,
             demand: port.host_port.map_or(PortDemand::None, demand),
         });
-        defined.chain(mapped).collect()
+        let on_host = self.is_on_host_network();
+        let of_pod = self.pod.iter().flat_map(|pod| pod.slots(on_host));
+        defined.chain(mapped).chain(of_pod).collect()
     }
 
     /// The service ports, one for each port.

@@ -93,7 +93,7 @@ pub(super) const PROTOCOLS: [(&str, Protocol); 3] = [
     ("udp", Protocol::Udp),
     ("udp,tcp", Protocol::Both),
 ];
-const KILL_SELECTIONS: [(&str, KillSelection); 2] = [
+pub(super) const KILL_SELECTIONS: [(&str, KillSelection); 2] = [
     ("YOUNGEST_FIRST", KillSelection::YoungestFirst),
     ("OLDEST_FIRST", KillSelection::OldestFirst),
 ];
@@ -322,7 +322,11 @@ fn upgrade(value: &Value, path: String, faults: &mut Faults) -> Option<UpgradeSt
     })
 }
 
-fn unreachable(value: &Value, path: String, faults: &mut Faults) -> Option<UnreachableUpdate> {
+pub(super) fn unreachable(
+    value: &Value,
+    path: String,
+    faults: &mut Faults,
+) -> Option<UnreachableUpdate> {
     if let Value::String(text) = value {
         if text.eq_ignore_ascii_case("disabled") {
             return Some(UnreachableUpdate::Disabled);

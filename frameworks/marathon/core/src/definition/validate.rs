@@ -34,7 +34,7 @@ pub(crate) fn validate(
     super::place::validate(app, faults);
     super::readiness::validate(app, faults);
     super::volume::validate(app, faults);
-    roles(app, old_role, setting, faults);
+    roles(app, "/acceptedResourceRoles", old_role, setting, faults);
     if app.env.contains_key("") {
         faults.add("/env", "must not be empty");
     }
@@ -104,7 +104,7 @@ pub(crate) fn group_id(group: &PathId, path: &str, faults: &mut Faults) {
 }
 
 /// The rules for an id.
-fn id(id: &PathId, path: &str, faults: &mut Faults) {
+pub(super) fn id(id: &PathId, path: &str, faults: &mut Faults) {
     segments(id, path, faults);
     if id.as_str().len() > MAX_ID_BYTES {
         faults.add(
@@ -180,7 +180,14 @@ pub(super) fn port_name(name: &str) -> bool {
     letters && !name.is_empty() && !name.starts_with('-') && !name.ends_with('-')
 }
 
-fn roles(app: &App, old_role: Option<&str>, setting: Setting<'_>, faults: &mut Faults) {
+/// The rules for roles; `accepted_path` is where those of resources stand.
+pub(super) fn roles(
+    app: &App,
+    accepted_path: &str,
+    old_role: Option<&str>,
+    setting: Setting<'_>,
+    faults: &mut Faults,
+) {
     let mut allowed: Vec<&str> = match setting.enforced_role(&app.id) {
         Some(role) => vec![role],
         None => [setting.default_role]
@@ -203,7 +210,7 @@ fn roles(app: &App, old_role: Option<&str>, setting: Setting<'_>, faults: &mut F
     }
     if let Some(accepted) = &app.accepted_resource_roles {
         if accepted.is_empty() {
-            faults.add("/acceptedResourceRoles", "must not be empty");
+            faults.add(accepted_path, "must not be empty");
         }
         if accepted.iter().any(|role| role != "*" && *role != app.role) {
             let both = if app.role == "*" {
@@ -212,7 +219,7 @@ fn roles(app: &App, old_role: Option<&str>, setting: Setting<'_>, faults: &mut F
                 format!("* and {}", app.role)
             };
             faults.add(
-                "/acceptedResourceRoles",
+                accepted_path,
                 format!("acceptedResourceRoles can only contain {both}"),
             );
         }

@@ -263,7 +263,7 @@ pub(super) fn validate(app: &App, faults: &mut Faults) {
 }
 
 /// Where a persistent volume is mounted: a name in the sandbox.
-fn name(name: &str, path: &str, faults: &mut Faults) {
+pub(super) fn name(name: &str, path: &str, faults: &mut Faults) {
     if name.is_empty() {
         faults.add(path, "must not be empty");
     }
@@ -315,9 +315,34 @@ fn resident(app: &App, faults: &mut Faults) {
     }
 }
 
+fn validate_pod_change(old: &App, new: &App, faults: &mut Faults) {
+    if !old.persistent_volumes().eq(new.persistent_volumes()) {
+        faults.add("/", "persistent volumes cannot be updated");
+    }
+    let demands = |app: &App| -> Vec<super::PortDemand> {
+        app.ports().iter().map(|port| port.demand).collect()
+    };
+    for (what, changed) in [
+        ("cpus", old.cpus != new.cpus),
+        ("mem", old.mem != new.mem),
+        ("disk", old.disk != new.disk),
+        ("gpus", old.gpus != new.gpus),
+        ("host ports", demands(old) != demands(new)),
+    ] {
+        if changed {
+            let message = format!("{what} cannot be updated if a pod has persistent volumes");
+            faults.add("/", message);
+        }
+    }
+}
+
 /// Checks what may not change of an app with persistent volumes, before or after: what is reserved stays as it is.
 pub(crate) fn validate_change(old: &App, new: &App, force: bool, faults: &mut Faults) {
     if !old.is_resident() && !new.is_resident() {
+        return;
+    }
+    if new.pod.is_some() {
+        validate_pod_change(old, new, faults);
         return;
     }
     if !old.persistent_volumes().eq(new.persistent_volumes()) {

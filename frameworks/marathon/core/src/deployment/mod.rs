@@ -70,6 +70,14 @@ impl Deployment {
             .collect()
     }
 
+    /// Apps of all steps, or pods.
+    fn of_kind(&self, pod: bool) -> Vec<PathId> {
+        let actions = self.steps.iter().flat_map(|step| &step.actions);
+        let chosen = actions.filter(|action| action.pod == pod);
+        let ids: BTreeSet<PathId> = chosen.map(|action| action.app.clone()).collect();
+        ids.into_iter().collect()
+    }
+
     pub(crate) fn plan_view(&self) -> Arc<PlanView> {
         Arc::new(PlanView {
             id: self.id.clone(),
@@ -80,15 +88,14 @@ impl Deployment {
 
     pub(crate) fn view(&self) -> DeploymentView {
         let current = |action: &Action| CurrentAction {
-            action: action.action,
-            app: action.app.clone(),
+            action: action.clone(),
             readiness_check_results: Vec::new(),
         };
         DeploymentView {
             id: self.id.clone(),
             version: self.version,
-            affected_apps: self.affected().into_iter().collect(),
-            affected_pods: [],
+            affected_apps: self.of_kind(false),
+            affected_pods: self.of_kind(true),
             steps: self.steps.clone(),
             current_actions: self.step().actions.iter().map(current).collect(),
             current_step: self.current,

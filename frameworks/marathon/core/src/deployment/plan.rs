@@ -10,9 +10,14 @@ use crate::{definition::App, group::Target, path::PathId};
 
 /// The steps from the root group to the target; none if nothing has to be done, or if dependencies run in a circle.
 pub(crate) fn plan(target: Target<'_>) -> Vec<StepView> {
+    let is_pod = |id: &PathId| {
+        let app = target.get(id).or_else(|| target.root.get(id));
+        app.is_some_and(|app| app.pod.is_some())
+    };
     let action = |action, id: &PathId| Action {
         action,
         app: id.clone(),
+        pod: is_pod(id),
     };
     let exists = |id: &PathId| target.root.get(id).is_some();
     let gone = target

@@ -16,8 +16,8 @@ pub struct DeploymentView {
     pub version: Timestamp,
     /// Apps of all steps.
     pub affected_apps: Vec<PathId>,
-    /// Pods of all steps, until they are built always empty.
-    pub affected_pods: [(); 0],
+    /// Pods of all steps.
+    pub affected_pods: Vec<PathId>,
     /// All steps.
     pub steps: Vec<StepView>,
     /// Actions of the current step.
@@ -32,10 +32,9 @@ pub struct DeploymentView {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CurrentAction {
-    /// What is done.
-    pub action: ActionKind,
-    /// To whom.
-    pub app: PathId,
+    /// What is done, to whom.
+    #[serde(flatten)]
+    pub action: Action,
     /// One for each task that has to be ready; filled when it is read.
     pub readiness_check_results: Vec<Arc<ReadinessCheckResult>>,
 }
@@ -58,28 +57,98 @@ pub struct StepView {
     pub actions: Vec<Action>,
 }
 
-/// One action on one app.
+/// One action on one app, or pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "ActionForm", into = "ActionForm")]
 pub struct Action {
     /// What is done.
     pub action: ActionKind,
     /// To whom.
     pub app: PathId,
+    /// It is a pod.
+    pub pod: bool,
 }
 
-/// What a deployment does to an app; the names are Marathon's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a deployment does to an app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActionKind {
     /// Nothing: kept because clients count steps.
-    #[serde(rename = "StartApplication")]
     Start,
     /// Kill all instances and forget the app.
-    #[serde(rename = "StopApplication")]
     Stop,
     /// Bring the number of instances to the target.
-    #[serde(rename = "ScaleApplication")]
     Scale,
     /// Replace all instances of older configurations.
-    #[serde(rename = "RestartApplication")]
     Restart,
+}
+
+/// An action as it is written: with names of its own for pods.
+#[derive(Serialize, Deserialize)]
+struct ActionForm {
+    action: ActionName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    app: Option<PathId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pod: Option<PathId>,
+}
+
+/// Marathon's names.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[allow(clippy::enum_variant_names, reason = "the names are Marathon's")]
+enum ActionName {
+    StartApplication,
+    StopApplication,
+    ScaleApplication,
+    RestartApplication,
+    StartPod,
+    StopPod,
+    ScalePod,
+    RestartPod,
+}
+
+impl ActionKind {
+    const fn name(self, pod: bool) -> ActionName {
+        match (self, pod) {
+            (Self::Start, false) => ActionName::StartApplication,
+            (Self::Stop, false) => ActionName::StopApplication,
+            (Self::Scale, false) => ActionName::ScaleApplication,
+            (Self::Restart, false) => ActionName::RestartApplication,
+            (Self::Start, true) => ActionName::StartPod,
+            (Self::Stop, true) => ActionName::StopPod,
+            (Self::Scale, true) => ActionName::ScalePod,
+            (Self::Restart, true) => ActionName::RestartPod,
+        }
+    }
+}
+
+impl Serialize for ActionKind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.name(false).serialize(serializer)
+    }
+}
+
+impl From<Action> for ActionForm {
+    fn from(action: Action) -> Self {
+        Self {
+            action: action.action.name(action.pod),
+            app: (!action.pod).then(|| action.app.clone()),
+            pod: action.pod.then_some(action.app),
+        }
+    }
+}
+
+impl From<ActionForm> for Action {
+    fn from(form: ActionForm) -> Self {
+        let pod = form.pod.is_some();
+        Self {
+            action: match form.action {
+                ActionName::StartApplication | ActionName::StartPod => ActionKind::Start,
+                ActionName::StopApplication | ActionName::StopPod => ActionKind::Stop,
+                ActionName::ScaleApplication | ActionName::ScalePod => ActionKind::Scale,
+                ActionName::RestartApplication | ActionName::RestartPod => ActionKind::Restart,
+            },
+            app: form.app.or(form.pod).unwrap_or_else(PathId::root),
+            pod,
+        }
+    }
 }

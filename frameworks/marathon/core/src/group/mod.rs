@@ -225,7 +225,19 @@ impl<'a> Target<'a> {
                 ancestor = ancestor.parent();
             }
         }
-        if overlaps {
+        let kind = |app: &Arc<App>| app.pod.is_some();
+        let replaced = self.changes.iter().any(|(id, new)| {
+            let old = self.root.get(id).map(kind);
+            new.as_ref()
+                .is_some_and(|new| old.is_some_and(|old| old != kind(new)))
+        });
+        if replaced {
+            faults.add("/", "Applications and Pods may not share the same id");
+        }
+        let pods = self.changes.values().flatten().any(kind);
+        if overlaps && pods {
+            faults.add("/", "Groups and Pods may not have the same identifier.");
+        } else if overlaps {
             faults.add(
                 "/",
                 "Groups and Applications may not have the same identifier.",

@@ -125,7 +125,10 @@ impl Updated {
             ..setting
         };
         if let Some(apps) = update.apps {
-            let direct = root.apps_below(id).filter(|app| app.id.parent() == *id);
+            // Pods are not spoken of here, so they stay.
+            let direct = root
+                .apps_below(id)
+                .filter(|app| app.id.parent() == *id && app.pod.is_none());
             self.changes
                 .extend(direct.map(|app| (app.id.clone(), None)));
             for (index, app) in apps.into_iter().enumerate() {
@@ -194,7 +197,7 @@ impl Updated {
         app.dependencies = app
             .dependencies
             .map(|all| all.iter().map(absolute).collect());
-        let old = root.get(&id);
+        let old = root.get(&id).filter(|old| old.pod.is_none());
         if let Some(old) = old {
             app.role.get_or_insert_with(|| old.role.clone());
         }

@@ -4,7 +4,10 @@
 
 mod condition;
 mod container_info;
+mod containers;
 mod kill_order;
+mod pod_info;
+mod pod_view;
 mod reservation;
 mod task_info;
 mod view;
@@ -15,12 +18,15 @@ pub use condition::{Condition, Goal};
 use serde::{Deserialize, Serialize};
 pub use view::{HealthCheckResult, IpAddress, ReadinessCheckResult, TaskFailure, TaskView};
 
+pub use pod_view::{PodContainerView, PodInstanceView};
 pub use reservation::LocalVolume;
 
 pub(crate) use self::{
     condition::state_name,
+    containers::{ContainerTask, containers},
     kill_order::kill_order,
-    reservation::{Remains, Reservation, free, labels, owner, reserve},
+    pod_info::launch_group,
+    reservation::{Remains, Reservation, free, labels, owner, persistence_id, reserve},
     task_info::{Surroundings, task_info},
 };
 use crate::{
@@ -86,6 +92,9 @@ pub(crate) struct Task {
     /// What its readiness check found; none: it was not launched for a deployment, or the app has no such check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ready: Option<bool>,
+    /// Of a pod: one for each container.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) containers: Vec<ContainerTask>,
 }
 
 /// What the store keeps of an instance.
@@ -138,7 +147,7 @@ impl Instance {
     /// Runs, all checks pass, and it said that it is ready if it has to.
     pub(crate) fn is_ready(&self) -> bool {
         self.condition == Condition::Running
-            && (self.spec.health_checks.is_empty() || self.healthy == Some(true))
+            && (!self.spec.is_checked() || self.healthy == Some(true))
             && !self.is_unready()
     }
 
@@ -147,10 +156,6 @@ impl Instance {
         self.task
             .as_ref()
             .is_some_and(|task| task.ready == Some(false))
-    }
-
-    pub(crate) fn task_id(&self) -> Option<&Arc<str>> {
-        self.task.as_ref().map(|task| &task.id)
     }
 
     pub(crate) fn record(&self) -> InstanceRecord {
@@ -222,11 +227,24 @@ impl Instance {
     }
 }
 
-/// The instance id within a task id of any incarnation: `web.instance-<uuid>` of `web.instance-<uuid>._app.3`.
+/// The instance id within a task id of any incarnation: `web.instance-<uuid>` of `web.instance-<uuid>._app.3`, and of
+/// `web.instance-<uuid>.<container>.3`.
 pub(crate) fn instance_id_of(task_id: &str) -> &str {
-    task_id
-        .split_once("._app")
-        .map_or(task_id, |(instance, _)| instance)
+    if let Some((instance, _)) = task_id.split_once("._app") {
+        return instance;
+    }
+    let is_instance = |id: &str| {
+        let last = id.rsplit('.').next().unwrap_or_default();
+        last.starts_with("instance-") || last.starts_with("marathon-")
+    };
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match task_id.rsplit_once('.') {
+        Some((rest, incarnation)) if number(incarnation) => match rest.rsplit_once('.') {
+            Some((instance, _)) if is_instance(instance) => instance,
+            _ => task_id,
+        },
+        _ => task_id,
+    }
 }
 
 #[cfg(test)]
@@ -239,6 +257,10 @@ mod tests {
             ("web.instance-1._app.3", "web.instance-1"),
             ("web.instance-1._app", "web.instance-1"),
             ("prod_web.marathon-1", "prod_web.marathon-1"),
+            ("p.instance-1.side-car.12", "p.instance-1"),
+            ("p.instance-1.instance-2.3", "p.instance-1"),
+            ("p.instance-1", "p.instance-1"),
+            ("x.3", "x.3"),
             ("", ""),
         ] {
             assert_eq!(instance_id_of(task), instance);

@@ -90,7 +90,7 @@ fn command(app: &App, environment: BTreeMap<String, String>) -> CommandInfo {
     }
 }
 
-fn uri(artifact: &Artifact) -> command_info::Uri {
+pub(super) fn uri(artifact: &Artifact) -> command_info::Uri {
     command_info::Uri {
         value: artifact.uri.clone(),
         executable: Some(artifact.executable),
@@ -132,18 +132,8 @@ fn environment(
     set("MARATHON_APP_RESOURCE_DISK", format!("{:?}", app.disk));
     set("MARATHON_APP_RESOURCE_GPUS", app.gpus.to_string());
     set("MARATHON_APP_ENFORCE_GROUP_ROLE", enforces.to_owned());
-    let mut keys = String::new();
-    for (key, value) in &app.labels {
-        if key.len() < MAX_LABEL_KEY && value.len() < MAX_LABEL_VALUE {
-            let key = escaped(key);
-            set(&format!("MARATHON_APP_LABEL_{key}"), value.clone());
-            if !keys.is_empty() {
-                keys.push(' ');
-            }
-            keys.push_str(&key);
-        }
-    }
-    set("MARATHON_APP_LABELS", keys);
+    env.extend(label_variables(&app.labels));
+    let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);
     set(&format!("{prefix}HOST"), host.to_owned());
     for (at, port) in ports.iter().enumerate() {
         set(&format!("{prefix}PORT{at}"), port.to_string());
@@ -179,8 +169,25 @@ fn environment(
     env
 }
 
+/// The variables that tell a task its labels.
+pub(super) fn label_variables(labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let (mut variables, mut keys) = (BTreeMap::new(), String::new());
+    for (key, value) in labels {
+        if key.len() < MAX_LABEL_KEY && value.len() < MAX_LABEL_VALUE {
+            let key = escaped(key);
+            variables.insert(format!("MARATHON_APP_LABEL_{key}"), value.clone());
+            if !keys.is_empty() {
+                keys.push(' ');
+            }
+            keys.push_str(&key);
+        }
+    }
+    variables.insert("MARATHON_APP_LABELS".to_owned(), keys);
+    variables
+}
+
 /// Runs of letters that a variable's name may not have become one underscore.
-fn escaped(key: &str) -> String {
+pub(super) fn escaped(key: &str) -> String {
     let mut escaped = String::with_capacity(key.len());
     let mut in_run = false;
     for letter in key.chars() {
@@ -195,7 +202,7 @@ fn escaped(key: &str) -> String {
     escaped
 }
 
-fn labels(labels: &BTreeMap<String, String>) -> Labels {
+pub(super) fn labels(labels: &BTreeMap<String, String>) -> Labels {
     Labels {
         labels: labels
             .iter()

@@ -120,6 +120,9 @@ pub struct TaskFailure {
     pub state: String,
     /// The task.
     pub task_id: String,
+    /// When it began to run; not printed.
+    #[serde(skip)]
+    pub started_at: Option<Timestamp>,
     /// When.
     pub timestamp: Timestamp,
     /// Version of the app it ran.

@@ -27,17 +27,16 @@ impl Delay {
     /// When it is forgotten.
     pub(crate) fn forgotten_at(self, app: &App) -> Time {
         // One nanosecond later: the rule is "after".
-        self.since + Duration::from_secs(app.max_launch_delay_seconds) + Duration::from_nanos(1)
+        self.since + app.backoff().2 + Duration::from_nanos(1)
     }
 
     /// The delay after one more failure.
     pub(crate) fn after_failure(old: Option<Self>, app: &App, now: Time) -> Self {
-        let max = Duration::from_secs(app.max_launch_delay_seconds);
+        let (first, factor, max) = app.backoff();
         let length = match old.filter(|delay| now < delay.forgotten_at(app)) {
-            None => Duration::from_secs(app.backoff_seconds),
+            None => first,
             Some(delay) => {
-                Duration::try_from_secs_f64(delay.length.as_secs_f64() * app.backoff_factor)
-                    .unwrap_or(max)
+                Duration::try_from_secs_f64(delay.length.as_secs_f64() * factor).unwrap_or(max)
             }
         };
         Self {

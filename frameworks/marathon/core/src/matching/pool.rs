@@ -55,6 +55,23 @@ impl Pool {
         }
     }
 
+    /// Cuts all of this out; none if something is not there.
+    pub(crate) fn cut(&mut self, scalars: &[(&str, f64)], ports: &[u16]) -> Option<Vec<Resource>> {
+        let (mut taken, all) = (Vec::new(), |_: &str| true);
+        for (name, amount) in scalars {
+            let amount = Scalar::from_f64(*amount)?;
+            if !self.has_scalar(name, amount, all) {
+                return None;
+            }
+            self.take_scalar(name, amount, all, &mut taken);
+        }
+        if !self.has_ports(ports, all) {
+            return None;
+        }
+        self.take_ports(ports, all, &mut taken);
+        Some(taken)
+    }
+
     /// Whether there is so much of a scalar in one piece.
     pub(crate) fn has_whole(
         &self,

@@ -63,6 +63,18 @@ impl Selection {
             Selected::Versions(versions) => Response::json(200, &json!({ "versions": versions })),
             Selected::Definition(definition) => ok(definition.json().to_owned()),
             Selected::Deployments(deployments) => Response::json(200, &deployments),
+            Selected::Pods(pods) => {
+                let mut body = "[".to_owned();
+                separated(&mut body, &pods, |body, pod| body.push_str(pod.json()));
+                body.push(']');
+                ok(body)
+            }
+            Selected::PodVersions(versions) => Response::json(200, &versions),
+            Selected::PodStatus(pod) => Response::json(200, &pod.status()),
+            Selected::PodStatuses(pods) => {
+                let all: Vec<_> = pods.iter().map(|pod| pod.status()).collect();
+                Response::json(200, &all)
+            }
             Selected::Group(tree) => tree.render(now),
             Selected::GroupApps { apps, embed } => {
                 let mut body = "[".to_owned();

@@ -8,6 +8,7 @@ use std::{
 use super::{
     AppView, Definition, Embed, TaskCounts,
     answer::{member, ok, separated, write, write_app},
+    pods::PodParts,
     select::AppParts,
 };
 use crate::{
@@ -65,6 +66,7 @@ pub(super) struct Tree {
     pub(super) id: PathId,
     pub(super) groups: BTreeMap<PathId, Arc<Group>>,
     pub(super) apps: Vec<AppParts>,
+    pub(super) pods: Vec<PodParts>,
     pub(super) embed: GroupEmbed,
 }
 
@@ -104,7 +106,13 @@ impl Tree {
         separated(body, apps_here.map_or(&[], Vec::as_slice), |body, app| {
             write_app(body, app, self.embed.app, now);
         });
-        body.push_str("],\"pods\":[],\"groups\":[");
+        body.push_str("],\"pods\":[");
+        let here = self.pods.iter();
+        let pods_here: Vec<&PodParts> = here
+            .filter(|pod| pod.pod.definition.app.id.parent() == *id)
+            .collect();
+        separated(body, &pods_here, |body, pod| write(body, &pod.status()));
+        body.push_str("],\"groups\":[");
         let groups_here = children.get(id).filter(|_| self.embed.groups);
         separated(
             body,
@@ -129,15 +137,15 @@ pub(crate) fn past_group(
     apps: &BTreeMap<PathId, Arc<App>>,
     groups: &BTreeMap<PathId, Arc<Group>>,
 ) -> Response {
-    let parts = |app: &Arc<App>| AppParts {
-        app: Arc::new(AppView {
+    let view = |app: &Arc<App>| {
+        Arc::new(AppView {
             definition: Arc::new(Definition::new(app.clone())),
             counts: TaskCounts::default(),
             deployments: Vec::new(),
             last_task_failure: None,
-        }),
-        tasks: Vec::new(),
+        })
     };
+    let (pods, apps_only): (Vec<_>, Vec<_>) = apps.values().partition(|app| app.pod.is_some());
     // Of the group itself the record tells when it last changed; what lies below may be newer.
     let mut dated = groups.clone();
     let below: BTreeSet<(PathId, Timestamp)> = apps
@@ -161,7 +169,20 @@ pub(crate) fn past_group(
     let tree = Tree {
         id: id.clone(),
         groups: dated,
-        apps: apps.values().map(parts).collect(),
+        apps: apps_only
+            .into_iter()
+            .map(|app| AppParts {
+                app: view(app),
+                tasks: Vec::new(),
+            })
+            .collect(),
+        pods: pods
+            .into_iter()
+            .map(|pod| PodParts {
+                pod: view(pod),
+                instances: Vec::new(),
+            })
+            .collect(),
         embed: GroupEmbed::parse([]),
     };
     tree.render(Timestamp::default())

@@ -8,6 +8,7 @@
 
 mod answer;
 mod groups;
+mod pods;
 mod query;
 mod select;
 mod stats;
@@ -19,14 +20,15 @@ use std::{
 
 pub use groups::GroupEmbed;
 pub(crate) use groups::past_group;
+pub(crate) use pods::no_pod;
 pub use query::{Embed, LabelSelector, Query};
 pub use select::Selection;
 
 use crate::{
-    definition::App,
+    definition::{App, pod},
     deployment::DeploymentView,
     group::Group,
-    instance::{TaskFailure, TaskView},
+    instance::{PodInstanceView, TaskFailure, TaskView},
     path::PathId,
     timestamp::Timestamp,
 };
@@ -48,11 +50,13 @@ pub enum Change {
     GroupRemoved(PathId),
     /// A task is there, or changed.
     Task(Arc<TaskView>),
-    /// A task is gone.
+    /// An instance of a pod is there, or changed.
+    PodInstance(Arc<PodInstanceView>),
+    /// A task, or an instance of a pod, is gone.
     TaskRemoved {
         /// Its app.
         app_id: PathId,
-        /// [`TaskView::key`].
+        /// [`TaskView::key`] or [`PodInstanceView::key`].
         key: u64,
     },
     /// A deployment is there, or went on.
@@ -81,8 +85,10 @@ impl Definition {
 
     /// The definition as Marathon prints it.
     pub fn json(&self) -> &str {
-        self.json
-            .get_or_init(|| serde_json::to_string(&*self.app).unwrap_or_default().into())
+        self.json.get_or_init(|| match pod::json(&self.app) {
+            Some(pod) => pod.to_string().into(),
+            None => serde_json::to_string(&*self.app).unwrap_or_default().into(),
+        })
     }
 }
 
@@ -126,6 +132,7 @@ struct Entry {
     app: Option<Arc<AppView>>,
     versions: BTreeMap<Timestamp, Arc<Definition>>,
     tasks: BTreeMap<u64, Arc<TaskView>>,
+    pods: BTreeMap<u64, Arc<PodInstanceView>>,
 }
 
 impl View {
@@ -163,9 +170,14 @@ impl View {
                     .tasks
                     .insert(task.key, task);
             }
+            Change::PodInstance(instance) => {
+                let entry = self.apps.entry(instance.pod_id.clone()).or_default();
+                entry.pods.insert(instance.key, instance);
+            }
             Change::TaskRemoved { app_id, key } => {
                 if let Some(entry) = self.apps.get_mut(&app_id) {
                     entry.tasks.remove(&key);
+                    entry.pods.remove(&key);
                 }
                 self.drop_if_empty(&app_id);
             }
@@ -187,10 +199,13 @@ impl View {
     /// How many apps there are, for the gauge.
     #[must_use]
     pub fn app_count(&self) -> usize {
-        self.apps
-            .values()
-            .filter(|entry| entry.app.is_some())
-            .count()
+        self.apps().count()
+    }
+
+    /// How many pods there are, for the gauge.
+    #[must_use]
+    pub fn pod_count(&self) -> usize {
+        self.pods().count()
     }
 
     /// How many groups there are, the root among them, for the gauge.
@@ -207,13 +222,15 @@ impl View {
 
     /// The apps in order of their ids.
     pub fn apps(&self) -> impl Iterator<Item = &Arc<AppView>> {
-        self.apps.values().filter_map(|entry| entry.app.as_ref())
+        let all = self.apps.values().filter_map(|entry| entry.app.as_ref());
+        all.filter(|app| app.definition.app.pod.is_none())
     }
 
     /// One app.
     #[must_use]
     pub fn app(&self, id: &PathId) -> Option<&Arc<AppView>> {
-        self.apps.get(id)?.app.as_ref()
+        let app = self.apps.get(id)?.app.as_ref()?;
+        app.definition.app.pod.is_none().then_some(app)
     }
 
     /// The tasks of one app, oldest instance first.
@@ -231,7 +248,8 @@ impl View {
 
     fn drop_if_empty(&mut self, id: &PathId) {
         if self.apps.get(id).is_some_and(|entry| {
-            entry.app.is_none() && entry.tasks.is_empty() && entry.versions.is_empty()
+            let empty = entry.tasks.is_empty() && entry.pods.is_empty();
+            entry.app.is_none() && empty && entry.versions.is_empty()
         }) {
             self.apps.remove(id);
         }

@@ -74,6 +74,32 @@ pub enum Query {
     },
     /// `GET /v2/deployments`.
     Deployments,
+    /// `GET /v2/pods`.
+    Pods,
+    /// `GET /v2/pods/{id}`.
+    Pod {
+        /// The pod.
+        id: String,
+    },
+    /// `GET /v2/pods/::status`.
+    PodStatuses,
+    /// `GET /v2/pods/{id}::status`.
+    PodStatus {
+        /// The pod.
+        id: String,
+    },
+    /// `GET /v2/pods/{id}::versions`.
+    PodVersions {
+        /// The pod.
+        id: String,
+    },
+    /// `GET /v2/pods/{id}::versions/{version}`.
+    PodVersion {
+        /// The pod.
+        id: String,
+        /// A timestamp.
+        version: String,
+    },
 }
 
 /// What `embed` asked for beyond what an answer always holds.

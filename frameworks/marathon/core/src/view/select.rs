@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AppView, Definition, Embed, Query, TaskView, View, groups::Tree};
+use super::{AppView, Definition, Embed, Query, TaskView, View, groups::Tree, pods::PodParts};
 use crate::{deployment::DeploymentView, path::PathId, response::Response, timestamp::Timestamp};
 
 /// References to all that an answer needs; independent of the [`View`] from which it was taken.
@@ -31,6 +31,10 @@ pub(super) enum Selected {
     Versions(Vec<Timestamp>),
     Definition(Arc<Definition>),
     Deployments(Vec<Arc<DeploymentView>>),
+    Pods(Vec<Arc<Definition>>),
+    PodVersions(Vec<Timestamp>),
+    PodStatus(PodParts),
+    PodStatuses(Vec<PodParts>),
     Refused(Response),
 }
 
@@ -119,7 +123,8 @@ impl View {
                 let definition = self
                     .apps
                     .get(&id)
-                    .and_then(|entry| entry.versions.get(&version));
+                    .and_then(|entry| entry.versions.get(&version))
+                    .filter(|definition| definition.app.pod.is_none());
                 Selected::Definition(
                     definition
                         .cloned()
@@ -171,9 +176,41 @@ impl View {
                     } else {
                         Vec::new()
                     },
+                    pods: if embed.pods {
+                        let pods = self.pods();
+                        let below = pods.filter(|pod| pod.definition.app.id.is_below(&id));
+                        below.map(|pod| self.pod_parts(pod)).collect()
+                    } else {
+                        Vec::new()
+                    },
                     embed: *embed,
                     id,
                 })
+            }
+            Query::Pods => {
+                let pods = self.pods().map(|pod| pod.definition.clone());
+                Selected::Pods(pods.collect())
+            }
+            Query::Pod { id } => Selected::Definition(self.pod(id)?.definition.clone()),
+            Query::PodStatuses => {
+                Selected::PodStatuses(self.pods().map(|pod| self.pod_parts(pod)).collect())
+            }
+            Query::PodStatus { id } => Selected::PodStatus(self.pod_parts(self.pod(id)?)),
+            Query::PodVersions { id } => {
+                let id = &self.pod(id)?.definition.app.id;
+                Selected::PodVersions(self.versions(id).rev().copied().collect())
+            }
+            Query::PodVersion { id, version } => {
+                let version = Timestamp::parse(version)
+                    .map_err(|error| Response::message(422, error.to_string()))?;
+                let id = &self.pod(id)?.definition.app.id;
+                let entry = self.apps.get(id);
+                let found = entry.and_then(|entry| entry.versions.get(&version));
+                let missing = || {
+                    let message = format!("Pod '{id}' does not exist in version {version}");
+                    Response::message(404, message)
+                };
+                Selected::Definition(found.cloned().ok_or_else(missing)?)
             }
             Query::GroupApps { id, embed } => Selected::GroupApps {
                 apps: self.parts(self.below(id)?.iter(), *embed),
@@ -193,12 +230,12 @@ impl View {
             app.is_some_and(|app| !app.definition.app.readiness_checks.is_empty())
         };
         let mut actions = deployment.current_actions.iter();
-        if !actions.any(|action| checked(&action.app)) {
+        if !actions.any(|one| checked(&one.action.app)) {
             return deployment.clone();
         }
         let mut deployment = DeploymentView::clone(deployment);
         for action in &mut deployment.current_actions {
-            let results = self.tasks(&action.app);
+            let results = self.tasks(&action.action.app);
             let results = results.filter_map(|task| task.readiness.clone());
             action.readiness_check_results = results.collect();
         }
@@ -227,6 +264,7 @@ impl View {
             .take_while(|(id, _)| id.as_str().starts_with(group.as_str()))
             .filter(|(id, _)| id.is_below(&group))
             .filter_map(|(_, entry)| entry.app.clone())
+            .filter(|app| app.definition.app.pod.is_none())
             .collect();
         if !self.groups.contains_key(&group) && !group.is_root() {
             return Err(Response::message(

@@ -63,6 +63,8 @@ pub struct Cluster {
     pub agents: Vec<Agent>,
     pub tasks: BTreeMap<String, Running>,
     pub launched: Vec<TaskInfo>,
+    /// Default executors by id: where they are, what they have, which of their tasks have not ended.
+    pub executors: BTreeMap<String, (usize, Vec<Resource>, BTreeSet<String>)>,
     pub events: Vec<Event>,
     pub replies: BTreeMap<u64, Response>,
     pub probes: BTreeMap<CheckId, std::sync::Arc<tepui_marathon_core::Probe>>,
@@ -82,6 +84,8 @@ pub struct Cluster {
     pub config: Config,
     /// ACCEPT is lost on its way: the master answers with TASK_DROPPED, and nothing else happens.
     pub lose_accepts: bool,
+    /// LAUNCH_GROUPs.
+    pub groups: Vec<Operation>,
     /// Operations that could not be done.
     pub failed_operations: usize,
     /// Checked after every input.
@@ -117,6 +121,7 @@ impl Cluster {
             agents: (0..agents).map(agent).collect(),
             tasks: BTreeMap::new(),
             launched: Vec::new(),
+            executors: BTreeMap::new(),
             events: Vec::new(),
             replies: BTreeMap::new(),
             probes: BTreeMap::new(),
@@ -132,6 +137,7 @@ impl Cluster {
             next: 0,
             config,
             lose_accepts: false,
+            groups: Vec::new(),
             failed_operations: 0,
             invariant: None,
         };
@@ -299,6 +305,7 @@ impl Cluster {
 
     pub fn report_because(&mut self, task_id: &str, state: TaskState, reason: Option<Reason>) {
         let agent = self.tasks.get(task_id).map_or(0, |task| task.agent);
+        let mut others = BTreeSet::new();
         let terminal = !matches!(
             state,
             TaskState::TaskStaging
@@ -310,6 +317,13 @@ impl Cluster {
         if terminal {
             self.tasks.remove(task_id);
             self.offers_due = true;
+            for (_, _, tasks) in self.executors.values_mut() {
+                if tasks.remove(task_id) && state != TaskState::TaskFinished {
+                    // The executor ends all when one has failed.
+                    others.append(tasks);
+                }
+            }
+            self.executors.retain(|_, (_, _, tasks)| !tasks.is_empty());
         } else if let Some(task) = self.tasks.get_mut(task_id) {
             task.state = state;
         }
@@ -328,6 +342,17 @@ impl Cluster {
             ..TaskStatus::default()
         };
         self.inputs.push_back(Input::TaskUpdate(Box::new(status)));
+        for other in others {
+            self.report(&other, TaskState::TaskKilled);
+        }
+    }
+
+    /// The executor of a running task says how its health check went.
+    pub fn report_health(&mut self, task_id: &str, healthy: bool) {
+        self.report(task_id, TaskState::TaskRunning);
+        if let Some(Input::TaskUpdate(status)) = self.inputs.back_mut() {
+            status.healthy = Some(healthy);
+        }
     }
 
     pub fn push(&mut self, input: Input) {
@@ -388,9 +413,12 @@ impl Cluster {
     /// What nothing runs on.
     pub fn free(&self, at: usize) -> Resources {
         let on_agent = self.tasks.values().filter(|task| task.agent == at);
-        let used: Vec<Resource> = on_agent
+        let mut used: Vec<Resource> = on_agent
             .flat_map(|task| task.info.resources.clone())
             .collect();
+        for (_, resources, _) in self.executors.values().filter(|(on, ..)| *on == at) {
+            used.extend(resources.clone());
+        }
         let used = from_wire(&used).unwrap().unallocated();
         let free = self.total(at).checked_sub(&used);
         free.expect("no more is launched than there is")
@@ -417,6 +445,35 @@ impl Cluster {
 
     /// Does what the master and the agent do with an operation.
     fn operate(&mut self, at: usize, operation: &Operation) {
+        if let Some(group) = &operation.launch_group {
+            let tasks = group.task_group.tasks.clone();
+            let resources = group.executor.resources.clone();
+            let all = tasks
+                .iter()
+                .flat_map(|task| &task.resources)
+                .chain(&resources);
+            let all: Vec<Resource> = all.cloned().collect();
+            let wanted = from_wire(&all).unwrap().unallocated();
+            assert!(
+                self.free(at).contains(&wanted),
+                "more was launched than offered"
+            );
+            let ids = tasks
+                .iter()
+                .map(|task| task.task_id.value.clone())
+                .collect();
+            let id = group.executor.executor_id.value.clone();
+            self.groups.push(operation.clone());
+            let before = self.executors.insert(id.clone(), (at, resources, ids));
+            assert!(before.is_none(), "an executor has one group");
+            for task in tasks {
+                let executor = self.executors.get(&id);
+                if executor.is_some_and(|(_, _, left)| left.contains(&task.task_id.value)) {
+                    self.launch(task);
+                }
+            }
+            return;
+        }
         let conversion = conversion(operation).unwrap();
         if conversion.apply(&self.free(at)).is_some() {
             self.agents[at].conversions.push(conversion);
@@ -455,7 +512,14 @@ impl Cluster {
                     assert_eq!(offer_ids.len(), 1);
                     self.offers_due = true;
                     let at = self.offered[&offer_ids[0]];
-                    if !self.lose_accepts {
+                    if self.lose_accepts {
+                        let groups = operations
+                            .iter()
+                            .filter_map(|one| one.launch_group.as_ref());
+                        for task in groups.flat_map(|group| &group.task_group.tasks) {
+                            self.report(&task.task_id.value, TaskState::TaskDropped);
+                        }
+                    } else {
                         for operation in &operations {
                             self.operate(at, operation);
                         }

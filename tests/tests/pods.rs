@@ -1,0 +1,120 @@
+//! Pods on a real master and agent: a group of containers with a default executor, over the REST API.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use serde_json::{Value, json};
+use tepui_tests::{
+    PATIENCE,
+    client::{delete, get, get_json, post, put},
+    cluster::{Cluster, Daemon, active_agents},
+    until,
+};
+
+fn pod(release: &str) -> Value {
+    json!({ "id": "/pod", "scaling": { "kind": "fixed", "instances": 1 },
+        "scheduling": { "backoff": { "backoff": 0 } },
+        "environment": { "RELEASE": release },
+        "volumes": [{ "name": "shared" }],
+        "containers": [
+            { "name": "writer", "resources": { "cpus": 0.1, "mem": 32 },
+              "exec": { "command": { "shell": "echo $RELEASE > out/release; exec sleep 1000" } },
+              "volumeMounts": [{ "name": "shared", "mountPath": "out" }] },
+            { "name": "reader", "resources": { "cpus": 0.1, "mem": 32 },
+              "endpoints": [{ "name": "http", "labels": { "a": "b" } }],
+              "exec": { "command": { "shell": "exec sleep 1000" } },
+              "healthCheck": { "exec": { "command": { "shell": "grep -q $RELEASE in/release && test -n \"$ENDPOINT_HTTP\"" } },
+                  "intervalSeconds": 2, "timeoutSeconds": 1, "delaySeconds": 0 },
+              "volumeMounts": [{ "name": "shared", "mountPath": "in" }] },
+        ] })
+}
+
+fn no_deployments(marathon: &Daemon) {
+    until("the end of the deployment", PATIENCE, || {
+        (get_json(&format!("{}/v2/deployments", marathon.url))? == json!([])).then_some(())
+    });
+}
+
+/// The status of the pod once its only instance is stable and is not `other`.
+fn stable(marathon: &Daemon, other: &str) -> Value {
+    until("a stable instance", PATIENCE, || {
+        let status = get_json(&format!("{}/v2/pods/pod::status", marathon.url))?;
+        let instances = status["instances"].as_array()?;
+        let fits = instances.len() == 1 && instances[0]["status"] == "STABLE";
+        let id = instances.first()?["id"].as_str()?;
+        (fits && id != other && status["status"] == "STABLE").then(|| status.clone())
+    })
+}
+
+#[test]
+fn containers_share_volumes_ports_and_fate() {
+    let mut cluster = Cluster::standalone();
+    let master = cluster.master(&[]);
+    let _agent = cluster.agent(&[]);
+    let mut marathon = cluster.marathon(&[]);
+    until("the agent", PATIENCE, || {
+        (active_agents(&master.url) == 1).then_some(())
+    });
+    let pods = format!("{}/v2/pods", marathon.url);
+    let created = until("an answer of Marathon", PATIENCE, || {
+        post(&pods, &pod("one"))
+    });
+    assert_eq!(created.status, 201, "{}", created.body);
+    // It is done when the reader has found what the writer wrote.
+    no_deployments(&marathon);
+    let status = stable(&marathon, "");
+    let instance = &status["instances"][0];
+    let first = instance["id"].as_str().unwrap().to_owned();
+    let reader = &instance["containers"][1];
+    assert_eq!(reader["conditions"][0]["value"], "true", "{reader}");
+    assert!(
+        reader["endpoints"][0]["allocatedHostPort"]
+            .as_u64()
+            .is_some()
+    );
+    assert_eq!(
+        instance["specReference"]
+            .as_str()
+            .unwrap()
+            .split("::")
+            .next(),
+        Some("/v2/pods/pod")
+    );
+
+    // Killed it comes back as the same instance, also under another leader.
+    let url = format!("{pods}/pod::instances/{first}");
+    assert_eq!(delete(&url).unwrap().status, 200);
+    until("the second incarnation", PATIENCE, || {
+        let status = get_json(&format!("{pods}/pod::status"))?;
+        let container = &status["instances"][0]["containers"][0];
+        let task = container["containerId"].as_str()?;
+        (task == format!("{first}.writer.2") && container["status"] == "TASK_RUNNING").then_some(())
+    });
+    marathon.kill();
+    marathon.restart();
+    assert_eq!(stable(&marathon, "")["instances"][0]["id"], first);
+
+    // An update replaces it.
+    let changed = until("an answer of Marathon", PATIENCE, || {
+        put(&format!("{pods}/pod"), &pod("two")).filter(|answer| answer.status != 409)
+    });
+    assert_eq!(changed.status, 200, "{}", changed.body);
+    let second = stable(&marathon, &first)["instances"][0]["id"].clone();
+    no_deployments(&marathon);
+    let versions = get_json(&format!("{pods}/pod::versions")).unwrap();
+    assert_eq!(versions.as_array().unwrap().len(), 2);
+    assert_eq!(
+        get_json(&format!("{}/v2/apps", marathon.url)).unwrap(),
+        json!({ "apps": [] })
+    );
+
+    let deleted = delete(&format!("{pods}/pod")).unwrap();
+    assert_eq!((deleted.status, deleted.body.as_str()), (202, ""));
+    until("the end of the tasks", PATIENCE, || {
+        let state = get_json(&format!("{}/state", master.url))?;
+        let framework = &state["frameworks"][0];
+        let gone = framework["tasks"].as_array()?.is_empty()
+            && framework["executors"].as_array()?.is_empty();
+        gone.then_some(())
+    });
+    assert_eq!(get(&format!("{pods}/pod")).unwrap().status, 404, "{second}");
+}
