@@ -10,6 +10,11 @@ use tepui_tests::{
     until,
 };
 
+/// Serves once it has found what the other container wrote.
+const READER: &str = "until grep -q $RELEASE in/release; do sleep 0.1; done; \
+    exec perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(LocalPort => $ENV{ENDPOINT_HTTP}, Listen => 16, ReuseAddr => 1) or die; \
+    while ($c = $s->accept) { close $c }'";
+
 fn pod(release: &str) -> Value {
     json!({ "id": "/pod", "scaling": { "kind": "fixed", "instances": 1 },
         "scheduling": { "backoff": { "backoff": 0 } },
@@ -21,9 +26,8 @@ fn pod(release: &str) -> Value {
               "volumeMounts": [{ "name": "shared", "mountPath": "out" }] },
             { "name": "reader", "resources": { "cpus": 0.1, "mem": 32 },
               "endpoints": [{ "name": "http", "labels": { "a": "b" } }],
-              "exec": { "command": { "shell": "exec sleep 1000" } },
-              "healthCheck": { "exec": { "command": { "shell": "grep -q $RELEASE in/release && test -n \"$ENDPOINT_HTTP\"" } },
-                  "intervalSeconds": 2, "timeoutSeconds": 1, "delaySeconds": 0 },
+              "exec": { "command": { "shell": READER } },
+              "healthCheck": { "tcp": { "endpoint": "http" }, "intervalSeconds": 2, "timeoutSeconds": 1, "delaySeconds": 0 },
               "volumeMounts": [{ "name": "shared", "mountPath": "in" }] },
         ] })
 }
