@@ -12,6 +12,7 @@ use crate::digest::Digest;
 use crate::error::Problem;
 use crate::layout::{open_file, read_document};
 use crate::manifest::{Descriptor, MAX_LAYERS, Manifest};
+use crate::names::Names;
 use crate::source::{Blob, Found};
 
 /// The most entries of the outer archive.
@@ -74,7 +75,7 @@ impl Archive {
     fn entries(&self, file: &File) -> Result<HashMap<PathBuf, Place>, Problem> {
         let broken = |error: std::io::Error| self.invalid(error);
         let mut places = HashMap::new();
-        let mut archive = tar::Archive::new(file);
+        let mut archive = tar::Archive::new(Names::new(file));
         for entry in archive.entries_with_seek().map_err(broken)? {
             let entry = entry.map_err(broken)?;
             let path = plain(&entry.path().map_err(broken)?);

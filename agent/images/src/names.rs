@@ -3,7 +3,7 @@
 //! Long names and attributes are entries of their own, which the tar crate reads into memory whatever their length. [`Names`] lies under
 //! it, follows the headers as they pass, and breaks the archive off before such an entry that is longer than anybody needs.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 
 use tar::{EntryType, Header, PaxExtensions};
 
@@ -68,12 +68,39 @@ impl<R> Names<R> {
                     *left -= more as u64;
                     bytes = rest;
                     if *left == 0 {
-                        if !self.attributes.is_empty() {
-                            self.size = size(&std::mem::take(&mut self.attributes));
-                        }
-                        self.place = Place::Header(0);
+                        self.end_of_content();
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    fn end_of_content(&mut self) {
+        if !self.attributes.is_empty() {
+            self.size = size(&std::mem::take(&mut self.attributes));
+        }
+        self.place = Place::Header(0);
+    }
+
+    /// So many bytes are left out. Only content may be: whatever is said of an entry must be read.
+    fn leave_out(&mut self, bytes: u64) -> io::Result<()> {
+        match &mut self.place {
+            Place::Lost => {}
+            _ if bytes == 0 => {}
+            Place::Content {
+                attributes: 0,
+                left,
+            } if bytes <= *left => {
+                *left -= bytes;
+                if *left == 0 {
+                    self.end_of_content();
+                }
+            }
+            _ => {
+                return Err(io::Error::other(
+                    "the lengths of its entries contradict each other",
+                ));
             }
         }
         Ok(())
@@ -134,6 +161,19 @@ impl<R: Read> Read for Names<R> {
         let length = self.inner.read(buffer)?;
         self.follow(&buffer[..length])?;
         Ok(length)
+    }
+}
+
+/// Forwards only, from where it is: what the tar crate does to get past the content of an entry.
+impl<R: Seek> Seek for Names<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match to {
+            SeekFrom::Current(bytes @ 0..) => {
+                self.leave_out(bytes.unsigned_abs())?;
+                self.inner.seek(to)
+            }
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 }
 
@@ -214,5 +254,33 @@ mod tests {
             .map(|entry| entry.unwrap().size())
             .collect();
         assert_eq!(sizes, [1536, 3]);
+    }
+
+    #[test]
+    fn content_may_be_left_out_and_names_may_not() {
+        let file = entry(EntryType::Regular, 1536, &[7; 1536]);
+        let attributes = entry(EntryType::XHeader, 13, b"13 size=1536\n");
+        let longer = [&attributes[..], &entry(EntryType::Regular, 0, &[7; 1536])].concat();
+        let short = entry(EntryType::GNULongName, 5, b"name\0");
+        let good = [&file[..], &longer, &short, &file, &[0; 2 * BLOCK]].concat();
+        let sizes = |archive: &[u8]| -> io::Result<Vec<u64>> {
+            let mut archive = tar::Archive::new(Names::new(io::Cursor::new(archive)));
+            let entries = archive.entries_with_seek()?;
+            entries.map(|entry| entry.map(|it| it.size())).collect()
+        };
+        assert_eq!(sizes(&good).unwrap(), [1536, 1536, 1536]);
+        let huge = entry(EntryType::GNULongName, MAX_BYTES + 1, &[]);
+        let bad = [&longer[..], &huge, &file].concat();
+        let refused = sizes(&bad).unwrap_err().to_string();
+        assert!(refused.contains("name or a list of attributes"), "{refused}");
+        let mut names = Names::new(io::Cursor::new(&good));
+        for to in [
+            SeekFrom::Current(1),
+            SeekFrom::Current(-1),
+            SeekFrom::Start(0),
+            SeekFrom::End(0),
+        ] {
+            names.seek(to).unwrap_err();
+        }
     }
 }
