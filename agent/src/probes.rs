@@ -3,15 +3,17 @@
 use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tepui_agent_core::{Probe, ProbeKind, ProbeResult};
 use tepui_proto::mesos::v1::{
     CheckStatusInfo, CommandInfo, check_info, check_status_info, health_check, network_info,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::containerizer::{ContainerId, Containerizer, DEFAULT_PATH, ExecSpec};
 use crate::networks::within;
@@ -91,10 +93,15 @@ pub(crate) async fn probe(containerizer: Arc<Containerizer>, probe: Box<Probe>) 
     let looking = async {
         match look {
             Look::Command(command) => run(&containerizer, &probe, command).await,
-            Look::Http { https: true, .. } => Err("HTTPS is not built yet".to_owned()),
-            Look::Http { v6, port, path, .. } => {
+            Look::Http {
+                https,
+                v6,
+                port,
+                path,
+            } => {
                 let network = network(&containerizer, &probe)?;
-                ask(network.as_ref(), v6, port, path).await
+                let page = Page::new(https, port, path);
+                ask(network.as_ref(), v6, page).await
             }
             Look::Tcp { v6, port } => {
                 let network = network(&containerizer, &probe)?;
@@ -203,26 +210,62 @@ async fn connect(network: Option<&Arc<File>>, v6: bool, port: u32) -> Result<Tcp
     socket.connect(address).await.map_err(failed)
 }
 
-/// GETs a path of this machine and takes the status, after redirects that stay on it.
+/// What is asked for on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Page {
+    https: bool,
+    port: u32,
+    /// Begins with a slash.
+    path: String,
+}
+
+impl Page {
+    fn new(https: bool, port: u32, path: &str) -> Self {
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        Self {
+            https,
+            port,
+            path: format!("{slash}{path}"),
+        }
+    }
+
+    /// Where a redirect leads, if it stays on this machine.
+    fn follow(&self, location: &str) -> Option<Self> {
+        if location.starts_with('/') && !location.starts_with("//") {
+            return Some(Self::new(self.https, self.port, location));
+        }
+        let uri: http::Uri = location.parse().ok()?;
+        if !matches!(uri.host()?, "127.0.0.1" | "localhost" | "::1" | "[::1]") {
+            return None;
+        }
+        let https = match uri.scheme_str()? {
+            "http" => false,
+            "https" => true,
+            _ => return None,
+        };
+        let usual = if https { 443 } else { 80 };
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        Some(Self::new(
+            https,
+            uri.port_u16().map_or(usual, u32::from),
+            path,
+        ))
+    }
+}
+
+/// GETs a page of this machine and takes the status, after redirects that stay on it.
 async fn ask(
     network: Option<&Arc<File>>,
     v6: bool,
-    port: u32,
-    path: &str,
+    mut page: Page,
 ) -> Result<CheckStatusInfo, String> {
-    let mut port = port;
-    let mut path = if path.starts_with('/') {
-        path.to_owned()
-    } else {
-        format!("/{path}")
-    };
     for _ in 0..=REDIRECTS {
-        let (status, location) = get(network, v6, port, &path).await?;
+        let (status, location) = get(network, v6, &page).await?;
         match location
             .filter(|_| (301..=308).contains(&status))
-            .and_then(|location| follow(&location, port))
+            .and_then(|location| page.follow(&location))
         {
-            Some((next, there)) => (port, path) = (next, there),
+            Some(next) => page = next,
             None => {
                 return Ok(CheckStatusInfo {
                     r#type: Some(check_info::Type::Http.into()),
@@ -237,30 +280,38 @@ async fn ask(
     Err(format!("more than {REDIRECTS} redirects"))
 }
 
-/// Port and path of a redirect to this machine.
-fn follow(location: &str, port: u32) -> Option<(u32, String)> {
-    if location.starts_with('/') && !location.starts_with("//") {
-        return Some((port, location.to_owned()));
-    }
-    let uri: http::Uri = location.parse().ok()?;
-    let local = matches!(uri.host()?, "127.0.0.1" | "localhost" | "::1" | "[::1]");
-    let plain = uri.scheme_str() == Some("http");
-    (local && plain).then(|| {
-        let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        (uri.port_u16().map_or(80, u32::from), path.to_owned())
-    })
+/// A connection, whatever it goes through.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// TLS with whoever answers: as in Mesos, a check does not ask for whom a certificate is, nor who vouches for it.
+async fn encrypt(stream: TcpStream, v6: bool, port: u32) -> Result<impl Stream, String> {
+    static CONNECTOR: OnceLock<TlsConnector> = OnceLock::new();
+    let connector = CONNECTOR.get_or_init(|| Arc::new(tepui_http::tls::any_certificate()).into());
+    let name = if v6 {
+        ServerName::from(std::net::IpAddr::V6(Ipv6Addr::LOCALHOST))
+    } else {
+        ServerName::from(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST))
+    };
+    let encrypted = connector.connect(name, stream).await;
+    encrypted.map_err(|error| format!("port {port} does not answer in TLS: {error}"))
 }
 
 async fn get(
     network: Option<&Arc<File>>,
     v6: bool,
-    port: u32,
-    path: &str,
+    page: &Page,
 ) -> Result<(u32, Option<String>), String> {
+    let Page { https, port, path } = page;
     if path.contains([' ', '\r', '\n']) {
         return Err("the path has a blank or a line break in it".to_owned());
     }
-    let mut stream = connect(network, v6, port).await?;
+    let plain = connect(network, v6, *port).await?;
+    let mut stream: Box<dyn Stream> = if *https {
+        Box::new(encrypt(plain, v6, *port).await?)
+    } else {
+        Box::new(plain)
+    };
     let host = if v6 { "[::1]" } else { "127.0.0.1" };
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: tepui-agent\r\nAccept: */*\r\nConnection: close\r\n\r\n"
@@ -315,13 +366,19 @@ mod tests {
 
     #[test]
     fn redirects_are_followed_on_this_machine_only() {
-        assert_eq!(follow("/x?y", 8080), Some((8080, "/x?y".to_owned())));
-        assert_eq!(
-            follow("http://localhost:81/x", 8080),
-            Some((81, "/x".to_owned()))
-        );
-        assert_eq!(follow("http://example.com/x", 8080), None);
-        assert_eq!(follow("//example.com/x", 8080), None);
+        let page = Page::new(true, 8080, "a");
+        let local = |https, port, path| Some(Page::new(https, port, path));
+        for (location, leads) in [
+            ("/x?y", local(true, 8080, "/x?y")),
+            ("http://localhost:81/x", local(false, 81, "/x")),
+            ("http://localhost/x", local(false, 80, "/x")),
+            ("https://127.0.0.1", local(true, 443, "/")),
+            ("ftp://localhost/x", None),
+            ("http://example.com/x", None),
+            ("//example.com/x", None),
+        ] {
+            assert_eq!(page.follow(location), leads, "{location}");
+        }
     }
 
     #[tokio::test]
@@ -340,9 +397,62 @@ mod tests {
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
         });
-        let found = ask(None, false, port, "a").await.unwrap();
+        let found = ask(None, false, Page::new(false, port, "a")).await.unwrap();
         assert_eq!(found.http.unwrap().status_code, Some(503));
         assert!(connect(None, false, 0).await.is_err());
         assert!(connect(None, false, 70_000).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn https_is_asked_for_whatever_the_certificate_says() {
+        use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+        use tokio_rustls::rustls::{ServerConfig, crypto::ring};
+        // Signed by nobody else, for another host, and out of date.
+        let certificate = CertificateDer::from(&include_bytes!("testdata/certificate.der")[..]);
+        let key = PrivatePkcs8KeyDer::from(&include_bytes!("testdata/key.der")[..]);
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key.into())
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = u32::from(listener.local_addr().unwrap().port());
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let Ok(mut stream) = acceptor.accept(stream).await else {
+                    continue;
+                };
+                let mut request = vec![0; 1024];
+                let read = stream.read(&mut request).await.unwrap();
+                let answer: &[u8] = if request[..read].starts_with(b"GET /old ") {
+                    b"HTTP/1.1 307 There\r\nLocation: /new\r\n\r\n"
+                } else {
+                    b"HTTP/1.1 204 Good\r\n\r\n"
+                };
+                stream.write_all(answer).await.unwrap();
+                stream.flush().await.unwrap();
+            }
+        });
+        let found = ask(None, false, Page::new(true, port, "/old"))
+            .await
+            .unwrap();
+        assert_eq!(found.http.unwrap().status_code, Some(204));
+        // Somebody who does not speak it is not taken for a task in good health.
+        ask(None, false, Page::new(false, port, "/"))
+            .await
+            .unwrap_err();
+        let plain = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = u32::from(plain.local_addr().unwrap().port());
+        tokio::spawn(async move {
+            let (mut stream, _) = plain.accept().await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        });
+        let refused = ask(None, false, Page::new(true, port, "/"))
+            .await
+            .unwrap_err();
+        assert!(refused.contains("does not answer in TLS"), "{refused}");
     }
 }

@@ -272,7 +272,10 @@ mod tests {
         let huge = entry(EntryType::GNULongName, MAX_BYTES + 1, &[]);
         let bad = [&longer[..], &huge, &file].concat();
         let refused = sizes(&bad).unwrap_err().to_string();
-        assert!(refused.contains("name or a list of attributes"), "{refused}");
+        assert!(
+            refused.contains("name or a list of attributes"),
+            "{refused}"
+        );
         let mut names = Names::new(io::Cursor::new(&good));
         for to in [
             SeekFrom::Current(1),

@@ -2,7 +2,8 @@
 //!
 //! - [`target`]: which request targets are served at all, asked before any routing;
 //! - [`negotiate`]: JSON or protobuf, in requests and in answers, and whether an answer may be packed;
-//! - [`direct`]: the short way of calls that come by the ten thousand.
+//! - [`direct`]: the short way of calls that come by the ten thousand;
+//! - [`tls`]: TLS of checks, which believe any certificate.
 //!
 //! What is not served is a [`Refusal`], which turns into an answer of any server's by `?` or `into()`.
 
@@ -12,6 +13,7 @@ pub mod direct;
 pub mod negotiate;
 mod rewound;
 pub mod target;
+pub mod tls;
 
 pub use rewound::Rewound;
 

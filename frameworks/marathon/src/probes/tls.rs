@@ -1,82 +1,23 @@
 //! TLS for probes: whatever certificate a task has is taken, as Marathon does. A probe asks whether somebody serves, not who.
 
-use std::sync::Arc;
-
-use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
-
-/// A configuration under which every certificate is good.
-pub(super) fn any_certificate() -> ClientConfig {
-    let provider = Arc::new(ring::default_provider());
-    let verifier = Arc::new(AnyCertificate(Arc::clone(&provider)));
-    let builder = ClientConfig::builder_with_provider(provider);
-    // Ring knows the suites of both versions, so this cannot fail.
-    let builder = builder
-        .with_safe_default_protocol_versions()
-        .expect("ring has cipher suites for TLS 1.2 and 1.3");
-    builder
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth()
-}
-
-/// Takes every certificate, if its holder has the key.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _certificate: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
+pub(super) use tepui_http::tls::any_certificate;
 
 #[cfg(test)]
 mod tests {
     use std::{
         io::{Read as _, Write as _},
         net::TcpListener,
+        sync::Arc,
         thread,
     };
 
-    use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::PrivateKeyDer};
+    use rustls::{
+        ServerConfig, ServerConnection, StreamOwned,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer},
+    };
     use tepui_marathon_core::ProbeOutcome;
 
-    use super::*;
     use crate::probes::http::{Client, Target};
 
     /// Serves one request over TLS with a certificate that nobody has signed, that names another host and is out of date.

@@ -530,10 +530,10 @@ fn refused_documents_and_the_exact_answer() {
             "error.unknown.enum.literal",
         ),
         (
-            r#"{"healthChecks":[{"protocol":"MESOS_HTTPS","port":1}]}"#,
+            r#"{"healthChecks":[{"protocol":"MESOS_HTTPS"},{"protocol":"MESOS_HTTP"}]}"#,
             invalid,
-            "/healthChecks(0)/protocol",
-            &unsupported("a health check over HTTPS by the executor"),
+            "/",
+            "AppDefinition can contain at most one Mesos health check",
         ),
         (
             r#"{"ipAddress":{"groups":[]}}"#,

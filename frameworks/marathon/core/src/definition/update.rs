@@ -223,12 +223,6 @@ impl AppUpdate {
                 .push((object.path("executor"), not_built("executor")));
         }
         for (at, check) in self.health_checks.iter().flatten().enumerate() {
-            if check.protocol == HealthProtocol::MesosHttps {
-                self.not_built.push((
-                    object.path(&format!("healthChecks({at})/protocol")),
-                    not_built("a health check over HTTPS by the executor"),
-                ));
-            }
             if check.ipv6 {
                 let message = "IPv6 can only be used for container type DOCKER and Mesos http/https/tcp health checks";
                 self.not_built.push((
