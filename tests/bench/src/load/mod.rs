@@ -151,6 +151,8 @@ fn subscribe() -> scheduler::Call {
     let info = mesos::FrameworkInfo {
         user: "root".into(),
         name: "bench".into(),
+        // Its tasks outlive their agent's process.
+        checkpoint: Some(true),
         ..Default::default()
     };
     scheduler::Call {

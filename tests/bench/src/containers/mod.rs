@@ -1,6 +1,8 @@
 //! `tepui bench containers`: real tasks in real containers on one real agent.
 //!
-//! Two runs: one task at a time for the latency of a launch, then as many as fit for the rate. Then some that sleep, to weigh their supervisors.
+//! Two runs: one task at a time for the latency of a launch, then as many as fit for the rate. Then many that stand side by side.
+
+mod standing;
 
 use std::{collections::HashSet, time::Duration};
 
@@ -25,9 +27,9 @@ pub struct ContainersArgs {
     /// How many are started one at a time for the latency.
     #[arg(long, default_value_t = 100)]
     one_by_one: u64,
-    /// How many sleep side by side to weigh their supervisors.
-    #[arg(long, default_value_t = 20)]
-    weighed: u64,
+    /// How many stand side by side, to weigh them and to restart their agent.
+    #[arg(long, default_value_t = 1000)]
+    standing: u64,
     /// The image that they run in (`registry/name:tag`, `oci:/path`); without one, the agent's own files.
     #[arg(long)]
     image: Option<String>,
@@ -52,18 +54,14 @@ pub(crate) async fn run(
     let address = daemon
         .as_ref()
         .map_or(named, |daemon| daemon.address.to_string());
-    let master_flag = format!("--master={address}");
     // More resources than the machine has: what is measured is Tepui, not the machine's size.
-    let agent = Daemon::start(
-        &[
-            "agent",
-            &master_flag,
-            "--resources=cpus:64;mem:65536;disk:65536",
-        ],
-        &work_dir.path().join("agent"),
-        "/state",
-    )
-    .await?;
+    let args_of_agent = vec![
+        "agent".into(),
+        format!("--master={address}"),
+        "--resources=cpus:1024;mem:1048576;disk:65536".into(),
+    ];
+    let mut agent =
+        standing::Restartable::start(args_of_agent, work_dir.path().join("agent")).await?;
     let timeout = Duration::from_secs(args.timeout);
     let plan = |tasks, in_flight, command: &str| Plan {
         tasks,
@@ -84,7 +82,7 @@ pub(crate) async fn run(
         timeout,
     )
     .await?;
-    let idle = rss_bytes(agent.pid());
+    let idle = rss_bytes(agent.daemon.pid());
     let alone = load::run(
         &address,
         Transport::Grpc,
@@ -101,13 +99,13 @@ pub(crate) async fn run(
         timeout,
     )
     .await?;
-    let weights = weigh(
-        &address,
-        &plan(args.weighed, args.weighed, "exec sleep 3"),
-        agent.pid(),
-        timeout,
-    )
-    .await?;
+    let rss = rss_bytes(agent.daemon.pid());
+    let standing = if args.standing == 0 {
+        serde_json::Value::Null
+    } else {
+        let plan = plan(args.standing, args.standing, "exec sleep 600");
+        standing::measure(&address, &plan, &mut agent, timeout).await?
+    };
     #[allow(clippy::cast_precision_loss)] // counts
     let rate = many.finished as f64 / many.elapsed.as_secs_f64();
     report::print(
@@ -115,52 +113,22 @@ pub(crate) async fn run(
             "accept_to_running_ms": alone.accept_to_running.json(),
             "accept_to_running_ms_concurrent": many.accept_to_running.json(),
             "finished_per_second": round(rate),
-            "supervisor_private_bytes": weights.per_task,
-            "supervisor_processes_per_task": weights.processes_per_task,
-            "rss_bytes": { "agent_after_first_task": idle, "agent": rss_bytes(agent.pid()) },
+            "rss_bytes": { "agent_after_first_task": idle, "agent": rss },
+            "standing": standing,
         }),
         json,
     );
     Ok(())
 }
 
-struct Weights {
-    per_task: u64,
-    processes_per_task: f64,
-}
-
-/// Runs sleeping tasks and, while they sleep, adds up the private memory of all of Tepui's processes that came with them.
-async fn weigh(
-    address: &str,
-    plan: &Plan,
-    agent: u32,
-    timeout: Duration,
-) -> Result<Weights, BenchError> {
-    let before = tepui_processes();
-    let run = load::run(address, Transport::Grpc, plan, None, timeout);
-    tokio::pin!(run);
-    let mut heaviest = Weights {
-        per_task: 0,
-        processes_per_task: 0.0,
-    };
-    loop {
-        tokio::select! {
-            outcome = &mut run => {
-                outcome?;
-                return Ok(heaviest);
-            }
-            () = tokio::time::sleep(Duration::from_millis(500)) => {
-                let now = tepui_processes();
-                let came: Vec<u32> = now.iter().copied().filter(|pid| !before.contains(pid) && *pid != agent).collect();
-                let bytes: u64 = came.iter().filter_map(|&pid| private_bytes(pid)).sum();
-                if bytes / plan.tasks > heaviest.per_task {
-                    #[allow(clippy::cast_precision_loss)] // counts of processes
-                    let processes_per_task = round(came.len() as f64 / plan.tasks as f64);
-                    heaviest = Weights { per_task: bytes / plan.tasks, processes_per_task };
-                }
-            }
-        }
-    }
+/// The private memory, for each of `tasks`, of all of Tepui's processes that came since `before` and are not the agent: in bytes.
+fn weight(before: &HashSet<u32>, tasks: u64, agent: u32) -> u64 {
+    let bytes: u64 = tepui_processes()
+        .iter()
+        .filter(|pid| !before.contains(pid) && **pid != agent)
+        .filter_map(|&pid| private_bytes(pid))
+        .sum();
+    bytes / tasks.max(1)
 }
 
 /// All processes that run this very binary, by id: daemons, supervisors, the inits of containers.
