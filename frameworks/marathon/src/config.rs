@@ -43,6 +43,8 @@ pub struct Config {
     pub leader_proxy_connection_timeout_ms: u64,
     /// `--leader_proxy_read_timeout`, in milliseconds.
     pub leader_proxy_read_timeout_ms: u64,
+    /// `--enable_features`, those that are built.
+    pub features: Vec<String>,
     /// What decisions depend on.
     pub core: CoreConfig,
 }
@@ -70,6 +72,7 @@ impl Config {
             http_max_concurrent_requests: 0,
             leader_proxy_connection_timeout_ms: 5_000,
             leader_proxy_read_timeout_ms: 10_000,
+            features: Vec::new(),
             core: CoreConfig::default(),
         }
     }

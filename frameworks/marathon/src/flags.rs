@@ -139,6 +139,9 @@ pub struct Flags {
     /// Not built yet: starting with it is refused.
     #[arg(long = "http_credentials", hide = true)]
     pub http_credentials: Option<String>,
+    /// Features, separated by commas: `gpu_resources` lets apps ask for GPUs. `vips` and `task_killing` are always on.
+    #[arg(long = "enable_features", value_delimiter = ',')]
+    pub enable_features: Vec<String>,
     /// Not built yet: starting with it is refused.
     #[arg(long = "mesos_authentication_principal", hide = true)]
     pub mesos_authentication_principal: Option<String>,
@@ -179,6 +182,21 @@ impl Flags {
                 });
             }
         }
+        for feature in &self.enable_features {
+            let reason = match feature.as_str() {
+                "gpu_resources" | "vips" | "task_killing" => continue,
+                "secrets" | "external_volumes" => {
+                    format!("`{feature}` is not built yet in this version")
+                }
+                _ => format!(
+                    "`{feature}` is none of vips, task_killing, external_volumes, secrets, gpu_resources"
+                ),
+            };
+            return Err(Error::Flag {
+                flag: "enable_features",
+                reason,
+            });
+        }
         if self.local_port_min > self.local_port_max {
             return Err(Error::Flag {
                 flag: "local_port_min",
@@ -209,10 +227,15 @@ impl Flags {
             http_max_concurrent_requests: self.http_max_concurrent_requests.unwrap_or(0),
             leader_proxy_connection_timeout_ms: self.leader_proxy_connection_timeout,
             leader_proxy_read_timeout_ms: self.leader_proxy_read_timeout,
+            features: self.enable_features.clone(),
             master: self.master,
             zk: self.zk,
             core: CoreConfig {
                 seed,
+                gpu_resources: self
+                    .enable_features
+                    .iter()
+                    .any(|one| one == "gpu_resources"),
                 mesos_role: self.mesos_role,
                 new_group_enforce_role: self.new_group_enforce_role.eq_ignore_ascii_case("top"),
                 default_network_name: self.default_network_name,

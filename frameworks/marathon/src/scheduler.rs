@@ -13,7 +13,7 @@ use tepui_proto::mesos::{
     self,
     scheduler::{Call, call},
 };
-use tepui_sdk::{AgentId, Driver, Event, Framework, FrameworkId, Offer, TaskId};
+use tepui_sdk::{AgentId, Capability, Driver, Event, Framework, FrameworkId, Offer, TaskId};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
@@ -53,6 +53,9 @@ pub(crate) async fn run(
             .and_then(|id| FrameworkId::new(id).ok())
         {
             builder = builder.id(&id);
+        }
+        if config.core.gpu_resources {
+            builder = builder.capability(Capability::GpuResources);
         }
         let builder = builder.info(|info| description = info.clone());
         let framework = match builder.connect(&config.master).await {

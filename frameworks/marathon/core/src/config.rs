@@ -13,6 +13,8 @@ pub struct Config {
     pub default_network_name: Option<String>,
     /// `--mesos_bridge_name`: the CNI network of `container/bridge`.
     pub mesos_bridge_name: String,
+    /// `--enable_features gpu_resources`: apps may ask for GPUs.
+    pub gpu_resources: bool,
     /// `--env_vars_prefix`: put before PORT* and HOST.
     pub env_vars_prefix: String,
     /// `--executor`: what an app with `executor: ""` uses; only `//cmd` is built.
@@ -81,6 +83,7 @@ impl Default for Config {
             new_group_enforce_role: false,
             default_network_name: None,
             mesos_bridge_name: "mesos-bridge".to_owned(),
+            gpu_resources: false,
             env_vars_prefix: String::new(),
             executor: "//cmd".to_owned(),
             accepted_resource_roles_default: AcceptedRoles::Any,

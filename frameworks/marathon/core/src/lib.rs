@@ -6,7 +6,7 @@
 //! Promises: the same inputs give the same outputs; every acknowledged change is durable before its reply leaves; no input panics; the
 //! work of an event does not grow with the number of apps or instances that it does not concern.
 //!
-//! Leaves out, for now: external volumes, secrets, GPUs. Definitions
+//! Leaves out, for now: external volumes, secrets, executors of its users. Definitions
 //! that use them are refused by name.
 
 pub mod config;

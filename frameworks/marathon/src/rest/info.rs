@@ -44,7 +44,7 @@ impl Info {
             "env_vars_prefix": (!core.env_vars_prefix.is_empty()).then_some(&core.env_vars_prefix),
             "executor": core.executor,
             "failover_timeout": config.failover_timeout_seconds,
-            "features": [],
+            "features": config.features,
             "framework_name": config.framework_name,
             "ha": true,
             "hostname": config.hostname,

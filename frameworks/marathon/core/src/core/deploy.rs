@@ -571,7 +571,7 @@ fn stamp(app: &mut App, old: Option<&App>, now: Timestamp, versioning: Versionin
     let before = old.and_then(|old| old.version_info);
     if same_config && !scaled {
         // What else differs is of no concern to instances; it is taken over under the same version.
-        if let Some(old) = old.filter(|old| old.pod.is_some()) {
+        if let Some(old) = old {
             (app.version, app.version_info) = (old.version, old.version_info);
             return *old != *app;
         }

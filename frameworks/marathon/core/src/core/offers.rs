@@ -266,6 +266,7 @@ impl Marathon {
                 addresses: Vec::new(),
                 unreachable_since: None,
                 ready: None,
+                check_result: None,
             });
         });
         let timeout = self

@@ -6,7 +6,7 @@ use tepui_proto::mesos::{TaskState, TaskStatus, task_status::Reason};
 
 use super::{Marathon, Timer, records};
 use crate::{
-    definition::UnreachableStrategy,
+    definition::{UnreachableStrategy, check},
     event::EventKind,
     input::ProbeOutcome,
     instance::{Condition, Goal, IpAddress, TaskFailure, instance_id_of, state_name},
@@ -155,6 +155,9 @@ impl Marathon {
                         task.ready = Some(false);
                     }
                     task.started_at = task.started_at.or(Some(now));
+                }
+                if let Some(result) = status.check_status.as_ref().and_then(check::result) {
+                    task.check_result = Some(result);
                 }
                 if !addresses.is_empty() {
                     task.addresses = addresses;

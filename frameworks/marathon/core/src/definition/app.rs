@@ -9,8 +9,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    check::Check,
     container::{Artifact, Container, Network},
-    pod::Pod,
+    isolation::ResourceLimits,
+    pod::{ExecutorResources, Pod},
     readiness::ReadinessCheck,
     volume::Residency,
 };
@@ -36,10 +38,19 @@ pub struct App {
     pub mem: f64,
     /// Disk of one instance, in MiB.
     pub disk: f64,
-    /// GPUs of one instance; always 0 until they are built.
+    /// GPUs of one instance.
     pub gpus: i32,
     /// How many are wanted.
     pub instances: u32,
+    /// What it may take beyond that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_limits: Option<ResourceLimits>,
+    /// Whether it has a terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tty: Option<bool>,
+    /// For executors of its own; without effect on the command executor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor_resources: Option<ExecutorResources>,
     /// Empty: the command executor.
     pub executor: String,
     /// OS user.
@@ -78,6 +89,9 @@ pub struct App {
     /// Health checks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health_checks: Vec<HealthCheck>,
+    /// A check of which only the result is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
     /// When a new task of a deployment counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub readiness_checks: Vec<ReadinessCheck>,
@@ -283,7 +297,7 @@ pub struct HealthCheck {
     /// For HTTP and HTTPS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ignore_http1xx: Option<bool>,
-    /// `IPv4`; IPv6 needs a container that is not built yet.
+    /// Over which the executor probes.
     pub ip_protocol: IpProtocol,
 }
 
@@ -341,6 +355,8 @@ impl HealthProtocol {
 pub enum IpProtocol {
     /// IPv4.
     IPv4,
+    /// IPv6.
+    IPv6,
 }
 
 /// Bounds of a rolling replacement, as parts of the number of instances, 0 to 1.
@@ -466,6 +482,7 @@ impl App {
         alike.instances = self.instances;
         alike.version = self.version;
         alike.version_info = self.version_info;
+        alike.executor_resources = self.executor_resources;
         *self == alike
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Object, Protocol,
+    LinuxInfo, Object, Protocol, isolation,
     reader::Faults,
     volume::{self, Volume},
 };
@@ -27,6 +27,9 @@ pub struct Container {
     /// Ports; none on the host's network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port_mappings: Option<Vec<PortMapping>>,
+    /// What it sees of the kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linux_info: Option<LinuxInfo>,
 }
 
 /// Containerizers.
@@ -231,12 +234,7 @@ pub(super) fn read(value: &Value, path: String, faults: &mut Faults) -> Option<C
     } else if kind == ContainerKind::Docker {
         later.push((object.path("docker"), "not defined".to_owned()));
     }
-    if object.get("linuxInfo").is_some() {
-        later.push((
-            object.path("linuxInfo"),
-            super::update::not_built("linuxInfo"),
-        ));
-    }
+    let linux_info = isolation::linux(&object, &mut later, faults);
     let volumes = object.array("volumes", faults).unwrap_or_default();
     let volumes = volumes
         .into_iter()
@@ -248,6 +246,7 @@ pub(super) fn read(value: &Value, path: String, faults: &mut Faults) -> Option<C
             docker,
             volumes,
             port_mappings: mappings(&object, faults),
+            linux_info,
         },
         network,
         docker_mappings,

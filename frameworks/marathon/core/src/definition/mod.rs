@@ -6,7 +6,10 @@
 //! Leaves out: rules over several apps (`group`), and the versions of an app (`core`).
 
 mod app;
+pub(crate) mod check;
 mod container;
+mod ip_address;
+mod isolation;
 mod normalise;
 mod place;
 #[cfg(test)]
@@ -27,9 +30,11 @@ pub use app::{
     App, CheckCommand, Constraint, HealthCheck, HealthProtocol, IpProtocol, KillSelection,
     Operator, PortDefinition, Protocol, UnreachableStrategy, UpgradeStrategy, VersionInfo,
 };
+pub use check::{Check, CheckProbe};
 pub use container::{
     Artifact, Container, ContainerKind, DockerImage, Network, NetworkMode, Parameter, PortMapping,
 };
+pub use isolation::{IpcInfo, IpcMode, Limit, LinuxInfo, ResourceLimits, Seccomp};
 pub use pod::{
     Endpoint, Exec, ExecutorResources, ImageKind, Lifecycle, Pod, PodBackoff, PodCommand,
     PodContainer, PodHealthCheck, PodImage, PodProbe, PodResources, PodVolume, VolumeMount,
@@ -55,6 +60,10 @@ pub(crate) struct Setting<'a> {
     pub(crate) new_group_enforce_role: bool,
     /// `--default_network_name`.
     pub(crate) default_network_name: Option<&'a str>,
+    /// `--mesos_bridge_name`.
+    pub(crate) bridge_name: &'a str,
+    /// `--enable_features gpu_resources`.
+    pub(crate) gpu_resources: bool,
 }
 
 impl<'a> Setting<'a> {
@@ -65,6 +74,8 @@ impl<'a> Setting<'a> {
             enforce_role: None,
             new_group_enforce_role: config.new_group_enforce_role,
             default_network_name: config.default_network_name.as_deref(),
+            bridge_name: &config.mesos_bridge_name,
+            gpu_resources: config.gpu_resources,
         }
     }
 

@@ -37,6 +37,7 @@ pub(crate) fn apply(
     let place = place::Update {
         container: update.container,
         networks: update.networks,
+        ip_address: update.ip_address,
         ports,
     };
     let fetch = fetch(update.fetch, update.uris, faults);
@@ -55,6 +56,12 @@ pub(crate) fn apply(
     set(&mut app.cpus, update.cpus);
     set(&mut app.mem, update.mem);
     set(&mut app.disk, update.disk);
+    set(&mut app.gpus, update.gpus);
+    // Marathon takes these two as they are, also when they are absent.
+    app.resource_limits = update.resource_limits;
+    app.executor_resources = update.executor_resources;
+    set_some(&mut app.tty, update.tty);
+    set_some(&mut app.check, update.check);
     set(&mut app.instances, update.instances);
     set(&mut app.executor, update.executor.map(|_| String::new()));
     set_some(&mut app.user, update.user);
@@ -144,6 +151,10 @@ pub(super) fn defaults(id: PathId, default_role: &str) -> App {
         mem: 128.0,
         disk: 0.0,
         gpus: 0,
+        resource_limits: None,
+        tty: None,
+        executor_resources: None,
+        check: None,
         instances: 1,
         executor: String::new(),
         user: None,
@@ -363,7 +374,11 @@ fn health_checks(
             max_consecutive_failures: update.max_consecutive_failures,
             delay_seconds: update.delay_seconds,
             ignore_http1xx: http.then_some(update.ignore_http1xx),
-            ip_protocol: IpProtocol::IPv4,
+            ip_protocol: if update.ipv6 {
+                IpProtocol::IPv6
+            } else {
+                IpProtocol::IPv4
+            },
         });
     }
     checks

@@ -6,6 +6,7 @@ use super::{
     App, Container, ContainerKind, Network, NetworkMode, PortDefinition, PortMapping, Protocol,
     Setting,
     container::{ContainerUpdate, DockerNetwork, is_uri},
+    ip_address::{self, IpAddressUpdate},
     reader::Faults,
     validate::port_name,
 };
@@ -14,6 +15,7 @@ use super::{
 pub(super) struct Update {
     pub(super) container: Option<ContainerUpdate>,
     pub(super) networks: Option<Vec<Network>>,
+    pub(super) ip_address: Option<IpAddressUpdate>,
     pub(super) ports: Option<Vec<PortDefinition>>,
 }
 
@@ -31,8 +33,12 @@ fn network(mode: NetworkMode) -> Network {
 }
 
 /// Applies an update to an app that otherwise has its final form.
-pub(super) fn apply(app: &mut App, update: Update, setting: Setting<'_>, faults: &mut Faults) {
+pub(super) fn apply(app: &mut App, mut update: Update, setting: Setting<'_>, faults: &mut Faults) {
     let mut networks = update.networks;
+    let beside = (
+        networks.as_ref().is_some_and(|all| !all.is_empty()),
+        update.ports.as_ref().is_some_and(|all| !all.is_empty()),
+    );
     if let Some(ContainerUpdate {
         mut container,
         network: docker_network,
@@ -51,7 +57,14 @@ pub(super) fn apply(app: &mut App, update: Update, setting: Setting<'_>, faults:
             networks = match old_form {
                 DockerNetwork::Bridge => Some(vec![network(NetworkMode::Bridge)]),
                 DockerNetwork::Host => Some(host()),
-                DockerNetwork::User => Some(vec![network(NetworkMode::Container)]),
+                DockerNetwork::User => {
+                    let named = update.ip_address.take();
+                    let name = named.and_then(|address| address.network_name);
+                    Some(vec![Network {
+                        name,
+                        ..network(NetworkMode::Container)
+                    }])
+                }
                 DockerNetwork::None => {
                     let message = "unsupported docker network type None";
                     faults.add("/container/docker/network", message);
@@ -67,6 +80,10 @@ pub(super) fn apply(app: &mut App, update: Update, setting: Setting<'_>, faults:
         }
         container.port_mappings = container.port_mappings.or(docker_mappings);
         app.container = Some(container);
+    }
+    if let Some(address) = update.ip_address {
+        let bridge = setting.bridge_name;
+        networks = Some(ip_address::apply(app, address, beside, bridge, faults));
     }
     if let Some(networks) = networks {
         app.networks = if networks.is_empty() {
@@ -124,6 +141,7 @@ fn in_container(app: &mut App, ports: Option<Vec<PortDefinition>>) {
         docker: None,
         volumes: Vec::new(),
         port_mappings: None,
+        linux_info: None,
     });
     let count = ports.map_or(0, |ports| ports.len());
     let mappings = container.port_mappings.get_or_insert_with(|| {

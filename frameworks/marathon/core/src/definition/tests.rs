@@ -130,6 +130,32 @@ fn accepted_documents_and_what_becomes_of_them() {
             "timeoutSeconds": 10, "httpStatusCodesForReady": [200], "preserveLastResponse": false }]),
         ),
         (
+            r#"{"check":{"http":{"path":"/x"}}}"#,
+            "/check",
+            json!({ "http": { "path": "/x", "scheme": "HTTP" }, "intervalSeconds": 60, "timeoutSeconds": 20, "delaySeconds": 15 }),
+        ),
+        (
+            r#"{"check":{"exec":{"command":{"argv":["a","b"]}},"delaySeconds":0}}"#,
+            "/check/exec",
+            json!({ "command": { "argv": ["a", "b"] } }),
+        ),
+        (
+            r#"{"ipAddress":{"networkName":"blue","labels":{"a":"b"},"discovery":{"ports":[{"number":80,"name":"http","protocol":"tcp"}]}}}"#,
+            "/networks",
+            json!([{ "mode": "container", "name": "blue", "labels": { "a": "b" } }]),
+        ),
+        (
+            r#"{"ipAddress":{"networkName":"blue","discovery":{"ports":[{"number":80,"name":"http","protocol":"tcp"}]}}}"#,
+            "/container",
+            json!({ "type": "MESOS", "volumes": [], "portMappings": [
+                { "containerPort": 80, "name": "http", "protocol": "tcp", "servicePort": 0, "labels": {} }] }),
+        ),
+        (
+            r#"{"ipAddress":{"networkName":"mesos-bridge"}}"#,
+            "/networks",
+            json!([{ "mode": "container/bridge" }]),
+        ),
+        (
             r#"{"acceptedResourceRoles":["*"]}"#,
             "/acceptedResourceRoles",
             json!(["*"]),
@@ -464,12 +490,6 @@ fn refused_documents_and_the_exact_answer() {
             "Host networks may not have names or labels",
         ),
         (
-            r#"{"container":{"docker":{"image":"x"},"linuxInfo":{}}}"#,
-            invalid,
-            "/container/linuxInfo",
-            &unsupported("linuxInfo"),
-        ),
-        (
             r#"{"fetch":[{"uri":"a b"}]}"#,
             invalid,
             "/fetch(0)/uri",
@@ -506,22 +526,34 @@ fn refused_documents_and_the_exact_answer() {
             "error.unknown.enum.literal",
         ),
         (
-            r#"{"check":{"tcp":{}}}"#,
+            r#"{"check":{}}"#,
             invalid,
             "/check",
-            &unsupported("check"),
+            "Only one of http, tcp, or command may be specified",
+        ),
+        (
+            r#"{"check":{"tcp":{"portIndex":1}}}"#,
+            invalid,
+            "/check",
+            "check port index must address an element of the ports array or container port mappings.",
+        ),
+        (
+            r#"{"container":{"docker":{"image":"x"}},"check":{"tcp":{"port":1}}}"#,
+            invalid,
+            "/",
+            "AppDefinition must not use 'checks' if using docker",
+        ),
+        (
+            r#"{"gpus":1,"container":{"docker":{"image":"x"}}}"#,
+            invalid,
+            "/",
+            "GPU resources only work with the Mesos containerizer",
         ),
         (
             r#"{"executor":"/bin/x"}"#,
             invalid,
             "/executor",
             &unsupported("executor"),
-        ),
-        (
-            r#"{"resourceLimits":{"cpus":1}}"#,
-            invalid,
-            "/resourceLimits",
-            &unsupported("resourceLimits"),
         ),
         (
             r#"{"residency":{"taskLostBehavior":"X"}}"#,
@@ -536,10 +568,28 @@ fn refused_documents_and_the_exact_answer() {
             "AppDefinition can contain at most one Mesos health check",
         ),
         (
-            r#"{"ipAddress":{"groups":[]}}"#,
+            r#"{"ipAddress":{"networkName":"x"},"networks":[{"mode":"host"}]}"#,
+            invalid,
+            "/",
+            "must not specify both networks and ipAddress",
+        ),
+        (
+            r#"{"ipAddress":{"networkName":"x"},"ports":[0]}"#,
+            invalid,
+            "/",
+            "cannot specify both an IP address and port",
+        ),
+        (
+            r#"{"ipAddress":{"networkName":"x","discovery":{"ports":[{"number":1}]}},"container":{"docker":{"image":"x"}}}"#,
             invalid,
             "/ipAddress",
-            &unsupported("ipAddress"),
+            "ipAddress/discovery is not allowed for Docker containers",
+        ),
+        (
+            r#"{"healthChecks":[{"ipProtocol":"IPv6"}]}"#,
+            invalid,
+            "/healthChecks(0)/ipProtocol",
+            "IPv6 can only be used for container type DOCKER and Mesos http/https/tcp health checks",
         ),
     ] {
         let mut whole = json!({ "id": "/a", "cmd": "sleep 1" });
@@ -571,10 +621,11 @@ fn refused_documents_and_the_exact_answer() {
 
 #[test]
 fn all_faults_of_a_document_are_told_at_once() {
-    let refusal = parse(r#"{"id":"/A","cmd":"x","tty":true}"#, None).expect_err("three faults");
+    let refusal =
+        parse(r#"{"id":"/A","cmd":"x","executor":"/x"}"#, None).expect_err("three faults");
     let body: Value = serde_json::from_slice(&refusal.body).expect("JSON");
     let want = json!({ "message": "Object is not valid", "details": [
-        { "path": "/tty", "errors": ["tty is not supported by this release of Tepui"] },
+        { "path": "/executor", "errors": ["executor is not supported by this release of Tepui"] },
         { "path": "/id", "errors": [SEGMENT] },
         { "path": "/cmd", "errors": ["must not be an empty string"] },
     ]});

@@ -6,7 +6,10 @@ use serde_json::Value;
 
 use super::container::{self, Artifact, ContainerUpdate, Network};
 use super::{
+    Check, ExecutorResources, ResourceLimits,
     app::{CheckCommand, HealthProtocol, KillSelection, Protocol, UpgradeStrategy},
+    ip_address::{self, IpAddressUpdate},
+    isolation,
     reader::{Faults, Object, integer},
     readiness::{self, ReadinessCheck},
 };
@@ -21,6 +24,11 @@ pub(crate) struct AppUpdate {
     pub(crate) cpus: Option<f64>,
     pub(crate) mem: Option<f64>,
     pub(crate) disk: Option<f64>,
+    pub(crate) gpus: Option<i32>,
+    pub(crate) resource_limits: Option<ResourceLimits>,
+    pub(crate) tty: Option<bool>,
+    pub(crate) executor_resources: Option<ExecutorResources>,
+    pub(crate) check: Option<Check>,
     pub(crate) instances: Option<u32>,
     pub(crate) executor: Option<String>,
     pub(crate) user: Option<String>,
@@ -32,6 +40,7 @@ pub(crate) struct AppUpdate {
     pub(crate) dependencies: Option<Vec<String>>,
     pub(crate) container: Option<ContainerUpdate>,
     pub(crate) networks: Option<Vec<Network>>,
+    pub(crate) ip_address: Option<IpAddressUpdate>,
     pub(crate) fetch: Option<Vec<Artifact>>,
     pub(crate) uris: Option<Vec<String>>,
     pub(crate) port_definitions: Option<Vec<PortUpdate>>,
@@ -125,6 +134,14 @@ impl AppUpdate {
             cpus: object.number("cpus", 0.001, f64::MAX, faults),
             mem: object.number("mem", 0.0, f64::MAX, faults),
             disk: object.number("disk", 0.0, f64::MAX, faults),
+            gpus: object
+                .integer("gpus", 0, i64::from(i32::MAX), faults)
+                .and_then(|gpus| i32::try_from(gpus).ok()),
+            resource_limits: isolation::limits(&object, faults),
+            tty: object.flag("tty", faults),
+            executor_resources: object
+                .get("executorResources")
+                .map(|_| super::pod::executor_resources(&object, faults)),
             instances: object.count("instances", faults),
             executor: object.text("executor", faults),
             user: object.text("user", faults),
@@ -142,6 +159,7 @@ impl AppUpdate {
                 .get("container")
                 .and_then(|value| container::read(value, object.path("container"), faults)),
             networks: container::networks(&object, faults),
+            ip_address: ip_address::read(&object, faults),
             fetch: container::fetch(&object, faults),
             uris: object.texts("uris", faults),
             port_definitions: object.array("portDefinitions", faults).map(|items| {
@@ -179,40 +197,23 @@ impl AppUpdate {
         update.beside_version = object
             .members()
             .any(|(key, value)| key != "version" && key != "id" && !value.is_null());
+        update.check = super::check::read(&object, &mut update.not_built, faults);
         update.env = environment(&object, &mut update.not_built, faults);
         super::volume::check_residency(&object, faults);
-        update.name_what_is_not_built(&object, faults);
+        update.name_what_is_not_built(&object);
         Some(update)
     }
 
-    fn name_what_is_not_built(&mut self, object: &Object<'_>, faults: &mut Faults) {
+    fn name_what_is_not_built(&mut self, object: &Object<'_>) {
         let empty = |value: &Value| match value {
             Value::Array(items) => items.is_empty(),
             Value::Object(members) => members.is_empty(),
             Value::Bool(flag) => !flag,
             _ => false,
         };
-        for key in [
-            "check",
-            "ipAddress",
-            "executorResources",
-            "resourceLimits",
-            "tty",
-        ] {
-            if object.get(key).is_some_and(|value| !empty(value)) {
-                self.not_built.push((object.path(key), not_built(key)));
-            }
-        }
         if object.get("secrets").is_some_and(|value| !empty(value)) {
             self.not_built
                 .push((object.path("secrets"), feature("secrets")));
-        }
-        if object
-            .integer("gpus", 0, i64::from(i32::MAX), faults)
-            .is_some_and(|gpus| gpus > 0)
-        {
-            self.not_built
-                .push((object.path("gpus"), feature("gpu_resources")));
         }
         if self
             .executor
@@ -221,15 +222,6 @@ impl AppUpdate {
         {
             self.not_built
                 .push((object.path("executor"), not_built("executor")));
-        }
-        for (at, check) in self.health_checks.iter().flatten().enumerate() {
-            if check.ipv6 {
-                let message = "IPv6 can only be used for container type DOCKER and Mesos http/https/tcp health checks";
-                self.not_built.push((
-                    object.path(&format!("healthChecks({at})/ipProtocol")),
-                    message.to_owned(),
-                ));
-            }
         }
     }
 }

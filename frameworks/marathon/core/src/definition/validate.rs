@@ -34,6 +34,10 @@ pub(crate) fn validate(
     super::place::validate(app, faults);
     super::readiness::validate(app, faults);
     super::volume::validate(app, faults);
+    super::check::validate(app, faults);
+    gpus(app, setting, faults);
+    let limits = app.resource_limits;
+    super::isolation::validate_limits(limits, app.cpus, app.mem, "/resourceLimits", faults);
     roles(app, "/acceptedResourceRoles", old_role, setting, faults);
     if app.env.contains_key("") {
         faults.add("/env", "must not be empty");
@@ -75,6 +79,14 @@ pub(crate) fn validate(
         }
     }
     for (at, check) in app.health_checks.iter().enumerate() {
+        let docker = app.container.as_ref();
+        let docker = docker.is_some_and(|one| one.kind == super::ContainerKind::Docker);
+        let by_executor =
+            check.protocol.is_mesos() && check.protocol != super::HealthProtocol::Command;
+        if check.ip_protocol == super::IpProtocol::IPv6 && !(docker && by_executor) {
+            let message = "IPv6 can only be used for container type DOCKER and Mesos http/https/tcp health checks";
+            faults.add(format!("/healthChecks({at})/ipProtocol"), message);
+        }
         let addressed = check.port_index.unwrap_or(0) as usize;
         let needs_port = check.protocol != super::HealthProtocol::Command && check.port.is_none();
         if needs_port && addressed >= app.ports().len() {
@@ -95,6 +107,20 @@ pub(crate) fn validate(
             "/",
             "AppDefinition can contain at most one Mesos health check",
         );
+    }
+}
+
+fn gpus(app: &App, setting: Setting<'_>, faults: &mut Faults) {
+    if app.gpus == 0 {
+        return;
+    }
+    let docker = app.container.as_ref();
+    if docker.is_some_and(|container| container.kind == super::ContainerKind::Docker) {
+        let message = "GPU resources only work with the Mesos containerizer";
+        faults.add("/", message);
+    }
+    if !setting.gpu_resources {
+        faults.add("/gpus", super::update::feature("gpu_resources"));
     }
 }
 

@@ -114,11 +114,19 @@ pub(crate) fn aggregate(checks: &[CheckState]) -> Option<bool> {
 
 /// The port that a check addresses within the task's own network.
 pub(crate) fn port(check: &HealthCheck, app: &App, ports: &[u16]) -> Option<u16> {
-    let index = check.port_index.unwrap_or(0) as usize;
+    port_of(check.port_index, check.port, app, ports)
+}
+
+/// A port by its number, or by its place among the app's.
+pub(crate) fn port_of(
+    index: Option<u32>,
+    port: Option<u16>,
+    app: &App,
+    ports: &[u16],
+) -> Option<u16> {
+    let index = index.unwrap_or(0) as usize;
     let inside = |slot: &PortSlot<'_>| slot.container_port.filter(|port| *port != 0);
-    check
-        .port
-        .filter(|port| *port != 0)
+    port.filter(|port| *port != 0)
         .or_else(|| app.ports().get(index).and_then(inside))
         .or_else(|| app.host_ports(ports).get(index).copied().flatten())
 }

@@ -1,16 +1,26 @@
 //! The `ContainerInfo` of a task: image, volumes, networks and port mappings as Mesos has them.
 
 use tepui_proto::mesos::{
-    ContainerInfo, Image, Label, Labels, NetworkInfo, Parameter, Volume, container_info, image,
-    network_info, volume,
+    self, ContainerInfo, Image, Label, Labels, NetworkInfo, Parameter, Volume, container_info,
+    image, network_info, volume,
 };
 
 use super::Task;
-use crate::definition::{App, ContainerKind, NetworkMode, PortMapping, VolumeMode};
+use crate::definition::{
+    App, ContainerKind, IpcMode, LinuxInfo, NetworkMode, PortMapping, VolumeMode,
+};
 
 /// None for an app that has no container.
 pub(super) fn container_info(app: &App, task: &Task, bridge_name: &str) -> Option<ContainerInfo> {
-    let container = app.container.as_ref()?;
+    let Some(container) = &app.container else {
+        // A terminal is one of a container.
+        let mut info = ContainerInfo::default();
+        info.set_type(container_info::Type::Mesos);
+        return app
+            .tty
+            .filter(|tty| *tty)
+            .map(|_| isolated(info, None, app.tty));
+    };
     let mut info = ContainerInfo {
         volumes: container
             .volumes
@@ -88,7 +98,36 @@ pub(super) fn container_info(app: &App, task: &Task, bridge_name: &str) -> Optio
             info.network_infos = networks(app, task, bridge_name, false);
         }
     }
-    Some(info)
+    Some(isolated(info, container.linux_info.as_ref(), app.tty))
+}
+
+/// A container with what is wanted of the kernel and a terminal.
+pub(super) fn isolated(
+    mut info: ContainerInfo,
+    linux: Option<&LinuxInfo>,
+    tty: Option<bool>,
+) -> ContainerInfo {
+    info.linux_info = linux.map(|linux| {
+        let mut of_mesos = mesos::LinuxInfo {
+            seccomp: linux.seccomp.as_ref().map(|one| mesos::SeccompInfo {
+                profile_name: one.profile_name.clone(),
+                unconfined: Some(one.unconfined),
+            }),
+            ..mesos::LinuxInfo::default()
+        };
+        if let Some(ipc) = linux.ipc_info {
+            of_mesos.set_ipc_mode(match ipc.mode {
+                IpcMode::Private => mesos::linux_info::IpcMode::Private,
+                IpcMode::ShareParent => mesos::linux_info::IpcMode::ShareParent,
+            });
+            of_mesos.shm_size = ipc.shm_size;
+        }
+        Box::new(of_mesos)
+    });
+    if tty == Some(true) {
+        info.tty_info = Some(mesos::TtyInfo::default());
+    }
+    info
 }
 
 /// The networks that a container joins. With Docker a bridge is no network of its own, and mappings are the engine's.

@@ -16,6 +16,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub use condition::{Condition, Goal};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 pub use view::{HealthCheckResult, IpAddress, ReadinessCheckResult, TaskFailure, TaskView};
 
 pub use pod_view::{PodContainerView, PodInstanceView};
@@ -92,6 +93,9 @@ pub(crate) struct Task {
     /// What its readiness check found; none: it was not launched for a deployment, or the app has no such check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ready: Option<bool>,
+    /// The last result of its check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) check_result: Option<Value>,
     /// Of a pod: one for each container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) containers: Vec<ContainerTask>,
@@ -202,6 +206,7 @@ impl Instance {
                 .iter()
                 .filter_map(|check| check.result(&self.id))
                 .collect(),
+            check_result: task.check_result.clone(),
             local_volumes: self
                 .reservation
                 .as_ref()

@@ -14,8 +14,10 @@ use tepui_proto::mesos::{
 };
 
 use super::{
-    Agent, Instance, Surroundings, Task, persistence_id,
-    task_info::{escaped, label_variables, labels, uri},
+    Agent, Instance, Surroundings, Task,
+    container_info::isolated,
+    persistence_id,
+    task_info::{escaped, label_variables, labels, limits, uri},
 };
 use crate::{
     definition::{App, NetworkMode, Pod, PodCommand, PodContainer, PodHealthCheck, PodProbe},
@@ -80,6 +82,7 @@ pub(crate) fn launch_group(
                 .as_ref()
                 .map(|check| Box::new(mesos_check(check, &ports, at))),
             kill_policy: grace(container),
+            limits: limits(container.resource_limits),
             ..TaskInfo::default()
         });
     }
@@ -185,7 +188,7 @@ fn command(
 }
 
 /// How a command is run; without one the image says what.
-fn run(command: Option<&PodCommand>) -> CommandInfo {
+pub(super) fn run(command: Option<&PodCommand>) -> CommandInfo {
     match command {
         None => CommandInfo {
             shell: Some(false),
@@ -316,7 +319,7 @@ fn container_info(pod: &Pod, container: &PodContainer) -> ContainerInfo {
         ..ContainerInfo::default()
     };
     info.set_type(container_info::Type::Mesos);
-    info
+    isolated(info, container.linux_info.as_ref(), container.tty)
 }
 
 /// The networks that the executor, and with it all containers, joins; none on the host's.

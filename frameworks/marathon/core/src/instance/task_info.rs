@@ -3,13 +3,17 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use tepui_proto::mesos::{
-    AgentId, CommandInfo, DiscoveryInfo, DurationInfo, Environment, HealthCheck as MesosCheck,
-    KillPolicy, Label, Labels, Port, Ports, Resource, TaskId, TaskInfo, command_info,
-    discovery_info::Visibility, environment::Variable, health_check,
+    AgentId, CheckInfo, CommandInfo, DiscoveryInfo, DurationInfo, Environment,
+    HealthCheck as MesosCheck, KillPolicy, Label, Labels, Port, Ports, Resource, TaskId, TaskInfo,
+    check_info, command_info, discovery_info::Visibility, environment::Variable, health_check,
+    network_info, value,
 };
 
 use super::{Agent, Instance, Task};
-use crate::definition::{App, Artifact, Container, ContainerKind, HealthCheck, HealthProtocol};
+use crate::definition::{
+    App, Artifact, Check, CheckProbe, Container, ContainerKind, HealthCheck, HealthProtocol,
+    IpProtocol, Limit, ResourceLimits,
+};
 
 /// Names and values of labels beyond these lengths are left out of the environment.
 const MAX_LABEL_KEY: usize = 512 - "MARATHON_APP_LABEL_".len();
@@ -65,8 +69,24 @@ pub(crate) fn task_info(
             .iter()
             .find(|check| check.protocol.is_mesos())
             .map(|check| Box::new(mesos_check(check, app, &task.ports))),
+        check: app
+            .check
+            .as_ref()
+            .map(|check| Box::new(shown_check(check, app, &task.ports))),
+        limits: limits(app.resource_limits),
         ..TaskInfo::default()
     }
+}
+
+/// Limits as Mesos has them.
+pub(super) fn limits(limits: Option<ResourceLimits>) -> BTreeMap<String, value::Scalar> {
+    let limits = limits.unwrap_or_default();
+    let both = [("cpus", limits.cpus), ("mem", limits.mem)];
+    let scalar = |(name, limit): (&str, Option<Limit>)| {
+        let value = limit?.amount();
+        Some((name.to_owned(), value::Scalar { value }))
+    };
+    both.into_iter().filter_map(scalar).collect()
 }
 
 fn command(app: &App, environment: BTreeMap<String, String>) -> CommandInfo {
@@ -258,7 +278,12 @@ fn discovery(app: &App, ports: &[u16]) -> DiscoveryInfo {
 
 fn mesos_check(check: &HealthCheck, app: &App, ports: &[u16]) -> MesosCheck {
     let port = u32::from(crate::health::port(check, app, ports).unwrap_or_default());
+    let protocol = match check.ip_protocol {
+        IpProtocol::IPv4 => None,
+        IpProtocol::IPv6 => Some(network_info::Protocol::IPv6.into()),
+    };
     let http = |scheme: &str| health_check::HttpCheckInfo {
+        protocol,
         scheme: Some(scheme.to_owned()),
         port,
         path: Some(crate::health::path(check)),
@@ -285,10 +310,7 @@ fn mesos_check(check: &HealthCheck, app: &App, ports: &[u16]) -> MesosCheck {
         }
         HealthProtocol::MesosTcp | HealthProtocol::Tcp => {
             mesos.set_type(health_check::Type::Tcp);
-            mesos.tcp = Some(health_check::TcpCheckInfo {
-                port,
-                ..health_check::TcpCheckInfo::default()
-            });
+            mesos.tcp = Some(health_check::TcpCheckInfo { port, protocol });
         }
         HealthProtocol::MesosHttps | HealthProtocol::Https => {
             mesos.set_type(health_check::Type::Http);
@@ -300,4 +322,47 @@ fn mesos_check(check: &HealthCheck, app: &App, ports: &[u16]) -> MesosCheck {
         }
     }
     mesos
+}
+
+/// A check of which only the result is shown.
+fn shown_check(check: &Check, app: &App, ports: &[u16]) -> CheckInfo {
+    let port = |index: Option<u32>, port: Option<u16>| {
+        u32::from(crate::health::port_of(index, port, app, ports).unwrap_or_default())
+    };
+    let mut info = CheckInfo {
+        delay_seconds: Some(f64::from(check.delay_seconds)),
+        interval_seconds: Some(f64::from(check.interval_seconds)),
+        timeout_seconds: Some(f64::from(check.timeout_seconds)),
+        ..CheckInfo::default()
+    };
+    match &check.probe {
+        CheckProbe::Http {
+            port_index,
+            port: named,
+            path,
+            ..
+        } => {
+            info.set_type(check_info::Type::Http);
+            info.http = Some(check_info::Http {
+                port: port(*port_index, *named),
+                path: path.clone(),
+            });
+        }
+        CheckProbe::Tcp {
+            port_index,
+            port: named,
+        } => {
+            info.set_type(check_info::Type::Tcp);
+            info.tcp = Some(check_info::Tcp {
+                port: port(*port_index, *named),
+            });
+        }
+        CheckProbe::Exec { command } => {
+            info.set_type(check_info::Type::Command);
+            info.command = Some(Box::new(check_info::Command {
+                command: super::pod_info::run(Some(command)),
+            }));
+        }
+    }
+    info
 }

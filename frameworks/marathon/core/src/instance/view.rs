@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::LocalVolume;
 use crate::{input::ReadinessAnswer, path::PathId, timestamp::Timestamp};
@@ -42,6 +43,9 @@ pub struct TaskView {
     pub version: Option<Timestamp>,
     /// One for each check that has run.
     pub health_check_results: Vec<HealthCheckResult>,
+    /// What its check found last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check_result: Option<Value>,
     /// Persistent volumes.
     pub local_volumes: Vec<LocalVolume>,
     /// Region of the agent.

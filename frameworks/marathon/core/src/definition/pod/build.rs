@@ -106,6 +106,7 @@ fn apply(
             docker: None,
             volumes: persistent,
             port_mappings: None,
+            linux_info: None,
         });
     }
     if let Some(upgrade) = update.upgrade {

@@ -16,9 +16,12 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use build::build;
 pub(crate) use json::json;
-pub(crate) use read::PodUpdate;
+pub(crate) use read::{PodUpdate, command, executor_resources};
 
-use super::{App, Artifact, Network, PortDemand, PortSlot, Protocol, volume::PersistentVolume};
+use super::{
+    App, Artifact, LinuxInfo, Network, PortDemand, PortSlot, Protocol, ResourceLimits,
+    volume::PersistentVolume,
+};
 
 /// What a pod is beside its [`App`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,6 +102,15 @@ pub struct PodContainer {
     /// Labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// What it may take beyond its resources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_limits: Option<ResourceLimits>,
+    /// Whether it has a terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tty: Option<bool>,
+    /// What it sees of the kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linux_info: Option<LinuxInfo>,
     /// How it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifecycle: Option<Lifecycle>,

@@ -12,6 +12,7 @@ use crate::{
     definition::{
         Faults, KillSelection, Network, Object, UpgradeStrategy,
         container::{self, Artifact},
+        isolation,
         reader::text,
         update::{self, UnreachableUpdate, feature, not_built},
         volume,
@@ -185,7 +186,7 @@ fn scaling(object: &Object<'_>, faults: &mut Faults) -> u32 {
     scaling.count("instances", faults).unwrap_or(1)
 }
 
-fn executor_resources(object: &Object<'_>, faults: &mut Faults) -> ExecutorResources {
+pub(crate) fn executor_resources(object: &Object<'_>, faults: &mut Faults) -> ExecutorResources {
     let mut given = ExecutorResources {
         cpus: 0.1,
         mem: 32.0,
@@ -252,10 +253,8 @@ fn container(
     let object = Object::new(item, path, faults)?;
     object.require("name", faults);
     object.require("resources", faults);
-    for key in ["tty", "linuxInfo", "resourceLimits", "check"] {
-        if object.get(key).is_some_and(|value| !is_empty(value)) {
-            later.push((object.path(key), not_built(key)));
-        }
+    if object.get("check").is_some_and(|value| !is_empty(value)) {
+        later.push((object.path("check"), not_built("check")));
     }
     let name = object.text("name", faults).unwrap_or_default();
     let letters = name
@@ -267,7 +266,7 @@ fn container(
     }
     let resources = object
         .get("resources")
-        .and_then(|value| resources(value, object.path("resources"), later, faults));
+        .and_then(|value| resources(value, object.path("resources"), faults));
     let endpoints = object.array("endpoints", faults).unwrap_or_default();
     let endpoints = endpoints
         .into_iter()
@@ -300,6 +299,9 @@ fn container(
         })
     });
     Some(PodContainer {
+        tty: object.flag("tty", faults),
+        linux_info: isolation::linux(&object, later, faults),
+        resource_limits: isolation::limits(&object, faults),
         exec,
         resources: resources?,
         endpoints,
@@ -319,12 +321,7 @@ fn artifacts(object: &Object<'_>, faults: &mut Faults) -> Vec<Artifact> {
     container::artifacts(object, "artifacts", faults).unwrap_or_default()
 }
 
-fn resources(
-    value: &Value,
-    path: String,
-    later: &mut Vec<(String, String)>,
-    faults: &mut Faults,
-) -> Option<PodResources> {
+fn resources(value: &Value, path: String, faults: &mut Faults) -> Option<PodResources> {
     let object = Object::new(value, path, faults)?;
     let mut number = |key: &str, least: f64, otherwise: f64| {
         let number = object.number(key, least, f64::MAX, faults);
@@ -333,14 +330,11 @@ fn resources(
     let (cpus, mem) = (number("cpus", 0.001, 1.0), number("mem", 0.001, 128.0));
     let disk = number("disk", 0.0, 0.0);
     let gpus = object.integer("gpus", 0, i64::from(i32::MAX), faults);
-    if gpus.is_some_and(|gpus| gpus > 0) {
-        later.push((object.path("gpus"), feature("gpu_resources")));
-    }
     Some(PodResources {
         cpus,
         mem,
         disk,
-        gpus: 0,
+        gpus: gpus.and_then(|gpus| i32::try_from(gpus).ok()).unwrap_or(0),
     })
 }
 
@@ -382,7 +376,7 @@ fn mount(path: String, item: &Value, faults: &mut Faults) -> Option<VolumeMount>
     })
 }
 
-fn command(value: &Value, path: String, faults: &mut Faults) -> Option<PodCommand> {
+pub(crate) fn command(value: &Value, path: String, faults: &mut Faults) -> Option<PodCommand> {
     let object = Object::new(value, path, faults)?;
     if let Some(shell) = object.text("shell", faults) {
         return Some(PodCommand::Shell(shell));
@@ -428,10 +422,6 @@ fn health_check(
         http.require("endpoint", faults);
         let schemes = [("HTTP", "HTTP"), ("HTTPS", "HTTPS")];
         let scheme = http.choice("scheme", &schemes, faults).unwrap_or("HTTP");
-        if scheme == "HTTPS" {
-            let message = not_built("a health check over HTTPS by the executor");
-            later.push((http.path("scheme"), message));
-        }
         probes.push(PodProbe::Http {
             endpoint: http.text("endpoint", faults).unwrap_or_default(),
             path: http.text("path", faults),

@@ -242,10 +242,10 @@ fn refused_pods_and_the_exact_answer() {
             "Feature secrets is not enabled. Enable with --enable_features secrets)",
         ),
         (
-            one(r#","tty":true"#),
+            one(r#","check":{"exec":{}}"#),
             invalid,
-            "/containers(0)/tty",
-            "tty is not supported by this release of Tepui",
+            "/containers(0)/check",
+            "check is not supported by this release of Tepui",
         ),
         (
             r#"{"volumes":[{"name":"v","persistent":{"size":9}}],"scheduling":{"unreachableStrategy":{}}}"#.to_owned(),

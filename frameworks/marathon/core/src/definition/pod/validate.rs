@@ -6,7 +6,8 @@ use super::{Pod, PodProbe};
 use crate::definition::{
     App, Faults, NetworkMode, Setting, UnreachableStrategy,
     container::is_uri,
-    place,
+    isolation, place,
+    update::feature,
     validate::{id, roles},
     volume,
 };
@@ -29,6 +30,18 @@ pub(super) fn validate(
     ports(app, pod, faults);
     for (at, container) in pod.containers.iter().enumerate() {
         let path = format!("/containers({at})");
+        let own = container.resources;
+        let limits = format!("{path}/resourceLimits");
+        isolation::validate_limits(
+            container.resource_limits,
+            own.cpus,
+            own.mem,
+            &limits,
+            faults,
+        );
+        if own.gpus > 0 && !setting.gpu_resources {
+            faults.add(format!("{path}/resources/gpus"), feature("gpu_resources"));
+        }
         for (index, artifact) in container.artifacts.iter().enumerate() {
             if !is_uri(&artifact.uri) {
                 let path = format!("{path}/artifacts({index})/uri");
