@@ -175,7 +175,9 @@ async fn carry_out(face: &Arc<Face>, call: Call) -> Result<Answer, Response> {
         Type::GetContainers => of(
             response::Type::GetContainers,
             Answer {
-                get_containers: Some(containers(face, call.get_containers.unwrap_or_default())),
+                get_containers: Some(
+                    containers(face, call.get_containers.unwrap_or_default()).await,
+                ),
                 ..none
             },
         ),
@@ -272,7 +274,7 @@ fn agent(face: &Face) -> response::GetAgent {
     }
 }
 
-fn containers(face: &Face, asked: call::GetContainers) -> response::GetContainers {
+async fn containers(face: &Arc<Face>, asked: call::GetContainers) -> response::GetContainers {
     let container = |shown: Shown| response::get_containers::Container {
         framework_id: shown.framework_id.map(|value| FrameworkId { value }),
         executor_id: shown.executor_id.map(|value| ExecutorId { value }),
@@ -285,8 +287,9 @@ fn containers(face: &Face, asked: call::GetContainers) -> response::GetContainer
         nested: asked.show_nested(),
         standalone: asked.show_standalone(),
     };
+    let shown = shown(face, which, |_| true).await;
     response::GetContainers {
-        containers: shown(face, which).into_iter().map(container).collect(),
+        containers: shown.into_iter().map(container).collect(),
     }
 }
 

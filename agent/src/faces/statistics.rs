@@ -1,5 +1,7 @@
 //! What containers use: `/monitor/statistics`, `/containers`, GET_CONTAINERS.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 use tepui_agent_core::ExecutorState;
@@ -20,7 +22,16 @@ pub(super) struct Shown {
     pub(super) container: CoreId,
     pub(super) status: ContainerStatus,
     pub(super) statistics: Option<ResourceStatistics>,
+    /// The cpus that it has, as far as that is known.
+    cpus: Option<f64>,
+    /// Its name in the runtime.
+    runtime: Option<ContainerId>,
 }
+
+/// Fewer containers are measured by one thread.
+const A_THREADS_WORTH: usize = 64;
+/// At most so many threads measure for one request.
+const THREADS: usize = 4;
 
 /// Which containers are shown besides those of executors.
 #[derive(Debug, Clone, Copy, Default)]
@@ -39,14 +50,51 @@ pub(super) fn proto_id(id: &CoreId) -> tepui_proto::mesos::v1::ContainerId {
     }
 }
 
+/// The containers that are `wanted`, with what they use. Measuring many takes a while: it is done beside the threads that serve.
+pub(super) async fn shown(
+    face: &Arc<Face>,
+    which: Which,
+    wanted: impl Fn(&Shown) -> bool + Send + 'static,
+) -> Vec<Shown> {
+    let face = Arc::clone(face);
+    let look = move || {
+        let mut all = found(&face, which);
+        all.retain(wanted);
+        measure(&face, &mut all);
+        all
+    };
+    tokio::task::spawn_blocking(look).await.unwrap_or_default()
+}
+
+/// Fills in what they use. Most of it is waiting for the kernel to print numbers, which several threads do at once.
+fn measure(face: &Face, all: &mut [Shown]) {
+    let measure = |some: &mut [Shown]| {
+        for shown in some {
+            let runtime = shown.runtime.as_ref();
+            shown.statistics = runtime.and_then(|id| used_by(face, id, shown.cpus));
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, |all| all.get().min(THREADS));
+    let share = all.len().div_ceil(threads).max(A_THREADS_WORTH);
+    std::thread::scope(|scope| {
+        let mut shares = all.chunks_mut(share);
+        let own = shares.next();
+        for some in shares {
+            scope.spawn(|| measure(some));
+        }
+        own.into_iter().for_each(measure);
+    });
+}
+
 /// Containers that are there.
-pub(super) fn shown(face: &Face, which: Which) -> Vec<Shown> {
+fn found(face: &Face, which: Which) -> Vec<Shown> {
     let executors = live(face);
     let mut all = Vec::new();
     for (state, cpus) in &executors {
         all.push(Shown {
             status: status(face, state),
-            statistics: statistics(face, state, *cpus),
+            cpus: Some(*cpus),
+            runtime: ContainerId::new(state.container.to_string()).ok(),
             ..of_executor(state, state.container.clone())
         });
         if which.nested {
@@ -70,6 +118,8 @@ pub(super) fn shown(face: &Face, which: Which) -> Vec<Shown> {
                 container: id.clone(),
                 status: ContainerStatus::default(),
                 statistics: None,
+                cpus: None,
+                runtime: None,
             },
         };
         shown.status = ContainerStatus {
@@ -78,7 +128,7 @@ pub(super) fn shown(face: &Face, which: Which) -> Vec<Shown> {
             executor_pid: Some(pid),
             ..ContainerStatus::default()
         };
-        shown.statistics = used_by(face, &name, None);
+        shown.runtime = Some(name);
         all.push(shown);
     }
     all
@@ -93,6 +143,8 @@ fn of_executor(state: &ExecutorState, container: CoreId) -> Shown {
         container,
         status: ContainerStatus::default(),
         statistics: None,
+        cpus: None,
+        runtime: None,
     }
 }
 
@@ -120,13 +172,11 @@ fn tasks_of(face: &Face, state: &ExecutorState) -> Vec<Shown> {
     };
     found
         .into_iter()
-        .map(|(id, status, cpus)| {
-            let name = crate::nested::runtime_id(&id);
-            Shown {
-                status,
-                statistics: used_by(face, &name, Some(cpus)),
-                ..of_executor(state, id)
-            }
+        .map(|(id, status, cpus)| Shown {
+            status,
+            cpus: Some(cpus),
+            runtime: Some(crate::nested::runtime_id(&id)),
+            ..of_executor(state, id)
         })
         .collect()
 }
@@ -138,16 +188,6 @@ fn cpus(resources: &[tepui_proto::mesos::v1::Resource]) -> f64 {
         .filter_map(|resource| resource.scalar.as_ref())
         .map(|scalar| scalar.value)
         .sum()
-}
-
-/// What an executor's container uses.
-pub(super) fn statistics(
-    face: &Face,
-    state: &ExecutorState,
-    cpus: f64,
-) -> Option<ResourceStatistics> {
-    let id = ContainerId::new(state.container.to_string()).ok()?;
-    used_by(face, &id, Some(cpus))
 }
 
 /// What a container uses, as far as this machine tells.
@@ -204,7 +244,7 @@ fn status(face: &Face, state: &ExecutorState) -> ContainerStatus {
 }
 
 /// A live executor and the cpus that its container has.
-pub(super) fn live(face: &Face) -> Vec<(std::sync::Arc<ExecutorState>, f64)> {
+pub(super) fn live(face: &Face) -> Vec<(Arc<ExecutorState>, f64)> {
     let view = face.view.read();
     let executors = view
         .frameworks
@@ -218,40 +258,34 @@ pub(super) fn live(face: &Face) -> Vec<(std::sync::Arc<ExecutorState>, f64)> {
                 .filter(|task| !task.state.is_terminal());
             let of_tasks: f64 = tasks.map(|task| cpus(&task.info.resources)).sum();
             (
-                std::sync::Arc::clone(&executor.state),
+                Arc::clone(&executor.state),
                 cpus(&executor.state.info.resources) + of_tasks,
             )
         })
         .collect()
 }
 
-fn named(state: &ExecutorState) -> Value {
-    json!({
-        "framework_id": state.framework_id.as_str(),
-        "executor_id": state.id.as_str(),
-        "executor_name": state.info.name(),
-        "source": state.info.source(),
-    })
-}
-
 /// `/monitor/statistics`.
-pub(super) fn all(face: &Face) -> Value {
-    live(face)
-        .iter()
-        .filter_map(|(state, cpus)| {
-            let mut out = named(state);
-            out["statistics"] = message(&statistics(face, state, *cpus)?);
-            Some(out)
-        })
-        .collect()
+pub(super) async fn all(face: &Arc<Face>) -> Value {
+    let used = |shown: Shown| {
+        Some(json!({
+            "framework_id": shown.framework_id,
+            "executor_id": shown.executor_id,
+            "executor_name": shown.executor_name,
+            "source": shown.source,
+            "statistics": message(&shown.statistics?),
+        }))
+    };
+    let all = shown(face, Which::default(), |_| true).await;
+    all.into_iter().filter_map(used).collect()
 }
 
 /// `/containers`.
-pub(super) fn containers(face: &Face, asked: &Asked) -> Response {
-    let [container, framework, executor] =
-        ["container_id", "framework_id", "executor_id"].map(|name| asked.parameter(name));
+pub(super) async fn containers(face: &Arc<Face>, asked: &Asked) -> Response {
+    let [container, framework, executor] = ["container_id", "framework_id", "executor_id"]
+        .map(|name| asked.parameter(name).map(str::to_owned));
     let legal = matches!(
-        (container, framework, executor),
+        (&container, &framework, &executor),
         (_, None, None) | (None, Some(_), _)
     );
     if !legal {
@@ -260,19 +294,25 @@ pub(super) fn containers(face: &Face, asked: &Asked) -> Response {
             "Expecting 'container_id', or 'framework_id', or 'framework_id' and 'executor_id', and no other combination",
         );
     }
-    let is = |wanted: Option<&str>, found: &str| wanted.is_none_or(|wanted| wanted == found);
+    let is = |wanted: &Option<String>, found: &str| {
+        wanted.as_deref().is_none_or(|wanted| wanted == found)
+    };
+    let wanted = move |shown: &Shown| {
+        is(&container, &shown.container.to_string())
+            && is(
+                &framework,
+                shown.framework_id.as_deref().unwrap_or_default(),
+            )
+            && is(&executor, shown.executor_id.as_deref().unwrap_or_default())
+    };
     let asks_for = |name| asked.parameter(name) == Some("true");
     let which = Which {
         nested: asks_for("show_nested"),
         standalone: asks_for("show_standalone"),
     };
-    let shown = shown(face, which)
+    let told = shown(face, which, wanted)
+        .await
         .into_iter()
-        .filter(|shown| is(container, &shown.container.to_string()))
-        .filter(|shown| {
-            is(framework, shown.framework_id.as_deref().unwrap_or_default())
-                && is(executor, shown.executor_id.as_deref().unwrap_or_default())
-        })
         .map(|shown| {
             let mut out = json!({
                 "container_id": shown.container.to_string(),
@@ -294,5 +334,5 @@ pub(super) fn containers(face: &Face, asked: &Asked) -> Response {
             out
         })
         .collect();
-    asked.json(&shown)
+    asked.json(&told)
 }

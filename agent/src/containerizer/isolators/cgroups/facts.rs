@@ -1,6 +1,12 @@
 //! What a container's cgroups tell about it. What cannot be read is not told.
 
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::Mode;
 
 use super::{Controller, Directory, Version};
 use crate::containerizer::event::{MemoryLimitation, Usage};
@@ -8,32 +14,36 @@ use crate::containerizer::event::{MemoryLimitation, Usage};
 /// Version 1 reports CPU times in hundredths of a second.
 const NS_PER_TICK: u64 = 10_000_000;
 const NS_PER_US: u64 = 1_000;
+/// What most files say is shorter.
+const USUAL_BYTES: usize = 4 << 10;
+/// What is beyond is not read: the ids of a hundred thousand processes.
+const MOST_BYTES: u64 = 1 << 20;
 /// Above this, version 1 means "no limit": the largest multiple of a page.
 const NO_LIMIT_FROM: u64 = i64::MAX as u64 - (64 << 10);
 
 /// The facts, if the limit of this cgroup was hit and somebody was killed for it: by the kernel, or, when the kernel has `told` its watcher
 /// first, by the watcher.
 pub(super) fn memory_limitation(directory: &Directory, told: bool) -> Option<MemoryLimitation> {
-    let path = &directory.path;
+    let files = Files::of(&directory.path);
     let (hit, killed, most) = match directory.version {
         Version::V1 => (
-            number(path, "memory.failcnt")?,
-            keyed(&text(path, "memory.oom_control")?, "oom_kill")?,
-            number(path, "memory.max_usage_in_bytes"),
+            files.number("memory.failcnt")?,
+            keyed(&files.text("memory.oom_control")?, "oom_kill")?,
+            files.number("memory.max_usage_in_bytes"),
         ),
         Version::V2 => {
-            let events = text(path, "memory.events")?;
+            let events = files.text("memory.events")?;
             (
                 keyed(&events, "oom")?,
                 keyed(&events, "oom_kill")?,
-                number(path, "memory.peak"),
+                files.number("memory.peak"),
             )
         }
     };
     if hit == 0 || (killed == 0 && !told) {
         return None;
     }
-    let limit_bytes = memory_hard_limit(directory)?;
+    let limit_bytes = hard_limit(directory, &files)?;
     Some(MemoryLimitation {
         limit_bytes,
         max_usage_bytes: most.unwrap_or(limit_bytes),
@@ -42,14 +52,18 @@ pub(super) fn memory_limitation(directory: &Directory, told: bool) -> Option<Mem
 
 /// The hard limit, `None` if there is none.
 pub(super) fn memory_hard_limit(directory: &Directory) -> Option<u64> {
+    hard_limit(directory, &Files::of(&directory.path))
+}
+
+fn hard_limit(directory: &Directory, files: &Files) -> Option<u64> {
     if !directory.controllers.contains(&Controller::Memory) {
         return None;
     }
     match directory.version {
-        Version::V1 => {
-            number(&directory.path, "memory.limit_in_bytes").filter(|bytes| *bytes < NO_LIMIT_FROM)
-        }
-        Version::V2 => number(&directory.path, "memory.max"),
+        Version::V1 => files
+            .number("memory.limit_in_bytes")
+            .filter(|bytes| *bytes < NO_LIMIT_FROM),
+        Version::V2 => files.number("memory.max"),
     }
 }
 
@@ -62,21 +76,21 @@ pub(super) fn usage(directory: &Directory, usage: &mut Usage) {
 }
 
 fn usage_v1(directory: &Directory, usage: &mut Usage) {
-    let path = &directory.path;
+    let files = Files::of(&directory.path);
     for controller in &directory.controllers {
         match controller {
             Controller::Cpu => {
-                let stat = text(path, "cpu.stat").unwrap_or_default();
+                let stat = files.text("cpu.stat").unwrap_or_default();
                 usage.cpu_periods = keyed(&stat, "nr_periods");
                 usage.cpu_throttled_periods = keyed(&stat, "nr_throttled");
                 usage.cpu_throttled_ns = keyed(&stat, "throttled_time");
             }
             Controller::Cpuacct => {
-                let stat = text(path, "cpuacct.stat").unwrap_or_default();
+                let stat = files.text("cpuacct.stat").unwrap_or_default();
                 let user = keyed(&stat, "user").map(|ticks| ticks * NS_PER_TICK);
                 let system = keyed(&stat, "system").map(|ticks| ticks * NS_PER_TICK);
                 // The sum is exact in another file: what the coarse clock has not attributed counts as user time.
-                let total = number(path, "cpuacct.usage");
+                let total = files.number("cpuacct.usage");
                 usage.cpu_system_ns =
                     system.map(|system| total.map_or(system, |total| system.min(total)));
                 usage.cpu_user_ns = total
@@ -85,25 +99,25 @@ fn usage_v1(directory: &Directory, usage: &mut Usage) {
                     .or(user);
             }
             Controller::Memory => {
-                let stat = text(path, "memory.stat").unwrap_or_default();
-                usage.memory_total_bytes = number(path, "memory.usage_in_bytes");
-                usage.memory_max_bytes = number(path, "memory.max_usage_in_bytes");
+                let stat = files.text("memory.stat").unwrap_or_default();
+                usage.memory_total_bytes = files.number("memory.usage_in_bytes");
+                usage.memory_max_bytes = files.number("memory.max_usage_in_bytes");
                 usage.memory_rss_bytes = keyed(&stat, "total_rss");
                 usage.memory_cache_bytes = keyed(&stat, "total_cache");
                 usage.memory_mapped_file_bytes = keyed(&stat, "total_mapped_file");
-                usage.memory_limit_bytes = memory_hard_limit(directory);
+                usage.memory_limit_bytes = hard_limit(directory, &files);
             }
             Controller::Pids => {
-                usage.threads = number(path, "pids.current");
-                usage.processes = lines(path, "cgroup.procs");
+                usage.threads = files.number("pids.current");
+                usage.processes = files.lines("cgroup.procs");
             }
         }
     }
 }
 
 fn usage_v2(directory: &Directory, usage: &mut Usage) {
-    let path = &directory.path;
-    let stat = text(path, "cpu.stat").unwrap_or_default();
+    let files = Files::of(&directory.path);
+    let stat = files.text("cpu.stat").unwrap_or_default();
     let ns = |key| keyed(&stat, key).map(|us| us * NS_PER_US);
     usage.cpu_user_ns = ns("user_usec");
     usage.cpu_system_ns = ns("system_usec");
@@ -111,30 +125,48 @@ fn usage_v2(directory: &Directory, usage: &mut Usage) {
     usage.cpu_throttled_periods = keyed(&stat, "nr_throttled");
     usage.cpu_throttled_ns = ns("throttled_usec");
     if directory.controllers.contains(&Controller::Memory) {
-        let stat = text(path, "memory.stat").unwrap_or_default();
-        usage.memory_total_bytes = number(path, "memory.current");
-        usage.memory_max_bytes = number(path, "memory.peak");
+        let stat = files.text("memory.stat").unwrap_or_default();
+        usage.memory_total_bytes = files.number("memory.current");
+        usage.memory_max_bytes = files.number("memory.peak");
         usage.memory_rss_bytes = keyed(&stat, "anon");
         usage.memory_cache_bytes = keyed(&stat, "file");
         usage.memory_mapped_file_bytes = keyed(&stat, "file_mapped");
-        usage.memory_limit_bytes = memory_hard_limit(directory);
+        usage.memory_limit_bytes = hard_limit(directory, &files);
     }
     if directory.controllers.contains(&Controller::Pids) {
-        usage.threads = number(path, "pids.current");
+        usage.threads = files.number("pids.current");
     }
-    usage.processes = lines(path, "cgroup.procs");
+    usage.processes = files.lines("cgroup.procs");
 }
 
-fn text(directory: &Path, file: &str) -> Option<String> {
-    std::fs::read_to_string(directory.join(file)).ok()
-}
+/// A directory that is open: its path, which is long, is walked once for all of its files.
+struct Files(Option<OwnedFd>);
 
-fn number(directory: &Path, file: &str) -> Option<u64> {
-    text(directory, file)?.trim().parse().ok()
-}
+impl Files {
+    fn of(directory: &Path) -> Self {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        Self(open(directory, flags, Mode::empty()).ok())
+    }
 
-fn lines(directory: &Path, file: &str) -> Option<u64> {
-    Some(text(directory, file)?.lines().count() as u64)
+    fn text(&self, file: &str) -> Option<String> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let file = openat(self.0.as_ref()?, file, flags, Mode::empty()).ok()?;
+        // Room for what most of them say, so that it is read in one go: the file's size, which the standard library would ask for, is none.
+        let mut text = String::with_capacity(USUAL_BYTES);
+        File::from(file)
+            .take(MOST_BYTES)
+            .read_to_string(&mut text)
+            .ok()?;
+        Some(text)
+    }
+
+    fn number(&self, file: &str) -> Option<u64> {
+        self.text(file)?.trim().parse().ok()
+    }
+
+    fn lines(&self, file: &str) -> Option<u64> {
+        Some(self.text(file)?.lines().count() as u64)
+    }
 }
 
 /// The number behind `key` in lines of "key number".
