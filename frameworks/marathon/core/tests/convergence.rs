@@ -67,6 +67,10 @@ enum Act {
     LoseAccepts {
         lost: bool,
     },
+    /// What tasks answer that are asked whether they are ready.
+    Answer {
+        status: u16,
+    },
     Disconnect,
     Register,
     FailOver,
@@ -107,6 +111,7 @@ fn act() -> impl Strategy<Value = Act> {
         4 => (any::<u8>(), states).prop_map(|(task, state)| Act::Report { task, state }),
         1 => prop::option::of(any::<u8>()).prop_map(|task| Act::Sicken { task }),
         1 => any::<bool>().prop_map(|lost| Act::LoseAccepts { lost }),
+        1 => prop::sample::select(vec![200, 503]).prop_map(|status| Act::Answer { status }),
         1 => Just(Act::Disconnect),
         1 => Just(Act::Register),
         1 => Just(Act::FailOver),
@@ -129,7 +134,8 @@ fn perform(cluster: &mut Cluster, act: &Act) {
             resident,
         } => {
             let checks = if *checked {
-                r#"[{"intervalSeconds":1,"gracePeriodSeconds":1,"maxConsecutiveFailures":1}]"#
+                r#"[{"intervalSeconds":1,"gracePeriodSeconds":1,"maxConsecutiveFailures":1}],
+                    "readinessChecks":[{"portName":"default"}]"#
             } else {
                 "[]"
             };
@@ -253,6 +259,7 @@ fn perform(cluster: &mut Cluster, act: &Act) {
             }
         }
         Act::Sicken { task: nth } => cluster.unhealthy = nth.and_then(|nth| task(cluster, nth)),
+        Act::Answer { status } => cluster.readiness = *status,
         Act::LoseAccepts { lost } => cluster.lose_accepts = *lost,
         Act::Disconnect => cluster.disconnect(),
         Act::Register => cluster.register(),
@@ -266,6 +273,7 @@ fn converges(cluster: &mut Cluster) {
     cluster.unhealthy = None;
     cluster.behaviour.clear();
     cluster.lose_accepts = false;
+    cluster.readiness = 200;
     cluster.register();
     // Agents that were unreachable are back, and say so when asked.
     let ids: Vec<String> = cluster.tasks.keys().cloned().collect();
