@@ -9,6 +9,7 @@ mod pods;
 mod proxy;
 mod route;
 mod serve;
+mod yaml;
 
 pub(crate) use info::Info;
 pub(crate) use serve::{Face, Leading, Standing};

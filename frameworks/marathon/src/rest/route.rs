@@ -8,6 +8,8 @@ use tepui_marathon_core::{
     view::{Embed, GroupEmbed, LabelSelector, Query},
 };
 
+use super::yaml;
+
 /// What a request wants.
 #[derive(Debug)]
 pub(super) enum Wanted {
@@ -293,22 +295,27 @@ pub(super) fn not_allowed() -> Wanted {
     Wanted::Answer(Response::message(405, "Method Not Allowed"))
 }
 
-/// A call with a JSON body: another media type is refused, none is taken for JSON.
+/// A call with a body in JSON or YAML: another media type is refused, none is taken for JSON.
 pub(super) fn with_body(parts: &Parts<'_>, call: impl FnOnce(Bytes, Origin) -> ApiCall) -> Wanted {
-    let json = parts.content_type.is_none_or(|value| {
-        let media_type = value.split(';').next().unwrap_or("").trim();
-        media_type.eq_ignore_ascii_case("application/json") || media_type == "*/*"
-    });
-    if !json {
+    let named = parts.content_type.unwrap_or("application/json");
+    let media_type = named.split(';').next().unwrap_or("").trim();
+    let body = if media_type.eq_ignore_ascii_case("application/json") || media_type == "*/*" {
+        parts.body.clone()
+    } else if yaml::is_yaml(media_type) {
+        match yaml::to_json(&parts.body) {
+            Ok(json) => json,
+            Err(refusal) => return Wanted::Answer(refusal),
+        }
+    } else {
         return Wanted::Answer(Response::message(415, "Unsupported Media Type"));
-    }
+    };
     let uri = if parts.query.is_empty() {
         parts.path.to_owned()
     } else {
         format!("{}?{}", parts.path, parts.query)
     };
     Wanted::Call(call(
-        parts.body.clone(),
+        body,
         Origin {
             client_ip: parts.client_ip.clone(),
             uri,
@@ -547,9 +554,11 @@ mod tests {
     }
 
     #[test]
-    fn bodies_must_be_json() {
+    fn bodies_must_be_json_or_yaml() {
         for (content_type, refused) in [
             ("application/json", false),
+            ("application/yaml; charset=utf-8", false),
+            ("Text/X-Yaml", false),
             ("application/json; charset=utf-8", false),
             ("text/plain", true),
         ] {
@@ -558,7 +567,7 @@ mod tests {
                 path: "/v2/apps",
                 query: "",
                 content_type: Some(content_type),
-                body: Bytes::new(),
+                body: Bytes::from_static(b"{}"),
                 client_ip: String::new(),
             };
             assert_eq!(
