@@ -11,6 +11,7 @@ use tepui_proto::mesos::v1::{Attribute, DomainInfo, Resource};
 
 use crate::fetcher::FetcherConfig;
 use crate::flags::Flags;
+use crate::isolation::IsolationConfig;
 use crate::networks::NetworksConfig;
 use crate::provision::config::ImagesConfig;
 use crate::resources::{FlagValueError, complete, parse_attributes, parse_resources};
@@ -74,6 +75,8 @@ pub struct Config {
     pub disk_watch_interval: Duration,
     /// How images are kept and had.
     pub images: ImagesConfig,
+    /// How strictly containers are kept in.
+    pub isolation: IsolationConfig,
     /// Where networks are found.
     pub networks: NetworksConfig,
     /// How URIs of commands are fetched.
@@ -204,6 +207,7 @@ impl Config {
             gc_disk_headroom: 0.1,
             disk_watch_interval: Duration::from_secs(60),
             images,
+            isolation: IsolationConfig::default(),
             flags: BTreeMap::new(),
         }
     }
@@ -366,6 +370,7 @@ impl Config {
             disk_watch_interval: time("disk_watch_interval", &flags.disk_watch_interval)?
                 .max(Duration::from_secs(1)),
             images: ImagesConfig::from_flags(&flags.images, &work_dir)?,
+            isolation: IsolationConfig::from_flags(&flags.isolation)?,
             networks: flags.networks.config(),
             fetcher,
             flags: shown(flags),
@@ -573,7 +578,9 @@ fn shown(flags: &Flags) -> BTreeMap<String, String> {
     for (name, value) in flags.images.shown() {
         show(name, Some(value));
     }
-    show("isolation", flags.isolation.clone());
+    for (name, value) in flags.isolation.shown() {
+        show(name, Some(value));
+    }
     show("containerizers", flags.containerizers.clone());
     show("launcher", flags.launcher.clone());
     show(

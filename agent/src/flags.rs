@@ -117,9 +117,9 @@ pub struct Flags {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a group's comment would become the command's")]
     pub images: ImageFlags,
-    /// Accepted: containers are always isolated as well as the machine allows
-    #[arg(long)]
-    pub isolation: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the type says it")]
+    pub isolation: crate::isolation::IsolationFlags,
     /// Accepted: only 'mesos' is there
     #[arg(long)]
     pub containerizers: Option<String>,

@@ -109,6 +109,7 @@ impl Surroundings {
             spec.network = Some(attached.namespace.clone());
         }
         spec.capabilities = plan.capabilities;
+        spec.seal = self.config.isolation.seal(plan, image.is_some())?;
         spec.rlimits.clone_from(&plan.rlimits);
         if let Some(container) = container {
             spec.rlimits.extend(rlimits(container));

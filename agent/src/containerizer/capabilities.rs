@@ -37,6 +37,9 @@ impl Capabilities {
                 "no namespaces ({error}): tasks see each other and the host's processes"
             ));
         }
+        if !super::seccomp::available() {
+            missing.push("no seccomp: system calls are not filtered".to_owned());
+        }
         let (cpu, memory, processes) = (
             layout.has(Controller::Cpu),
             layout.has(Controller::Memory),

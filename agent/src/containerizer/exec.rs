@@ -80,6 +80,7 @@ pub(super) async fn run(
         credentials: user::resolve(spec.user).await?,
         named_inside: None,
         rlimits: Vec::new(),
+        seal: confinement.seal,
     };
     let output = |limit| -> io::Result<_> {
         let (pipe, theirs) = pipe2(OFlag::O_CLOEXEC)?;

@@ -8,7 +8,7 @@ use super::error::ContainerizerError;
 use super::isolators::cgroups::Placement;
 use super::record::{self, LaunchRecord};
 use super::recovery::runtime_error;
-use super::spec::{Limits, Namespaces, Within};
+use super::spec::{Limits, Namespaces, Seal, Within};
 use super::{Confinement, Inner};
 use crate::supervisor::message::{Joined, Program};
 
@@ -30,6 +30,7 @@ impl Inner {
         within: &Within,
         wanted: Namespaces,
         capabilities: Option<u64>,
+        seal: Seal,
         limits: &Limits,
     ) -> Result<Inside, ContainerizerError> {
         let (placement, parent, running) = self.running(&within.parent)?;
@@ -62,6 +63,10 @@ impl Inner {
                 capabilities: match (capabilities, parent.capabilities) {
                     (Some(own), Some(parents)) => Some(own & parents),
                     (own, parents) => own.or(parents),
+                },
+                seal: Seal {
+                    filter: seal.filter.or(parent.seal.filter),
+                    no_new_privileges: seal.no_new_privileges || parent.seal.no_new_privileges,
                 },
             },
             program,
@@ -136,6 +141,7 @@ mod tests {
             }),
             named_inside: None,
             rlimits: Vec::new(),
+            seal: Seal::default(),
         };
         let mut program = Program {
             command: Command::Shell("true".to_owned()),
@@ -144,6 +150,7 @@ mod tests {
             credentials: None,
             named_inside: None,
             rlimits: Vec::new(),
+            seal: Seal::default(),
         };
         inherit(&mut program, true, parent.clone());
         assert_eq!(

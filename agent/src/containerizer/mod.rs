@@ -17,6 +17,8 @@ pub(crate) mod beneath;
 pub(crate) mod isolators;
 pub(crate) mod record;
 pub(crate) mod rootfs;
+pub mod seccomp;
+pub(crate) mod spec;
 
 mod capabilities;
 mod error;
@@ -25,7 +27,6 @@ mod exec;
 mod inside;
 mod launcher;
 mod recovery;
-mod spec;
 pub(crate) mod user;
 mod watch;
 
@@ -38,7 +39,7 @@ pub use event::{
 pub use rootfs::{At, Hidden, Mount, Overlay, RootFilesystem, Source};
 pub use spec::{
     BindMount, Command, ContainerId, DEFAULT_PATH, ExecSpec, KillScope, LaunchSpec, Limits,
-    MAX_CONTAINER_ID_BYTES, Namespaces, Rlimit, RlimitKind, UNCHARGED_MEMORY_BYTES, Within,
+    MAX_CONTAINER_ID_BYTES, Namespaces, Rlimit, RlimitKind, Seal, UNCHARGED_MEMORY_BYTES, Within,
 };
 
 use std::collections::HashMap;
@@ -118,10 +119,11 @@ struct Entry {
 }
 
 /// What a command that joins a container must be given too.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Confinement {
     namespaces: Namespaces,
     capabilities: Option<u64>,
+    seal: Seal,
 }
 
 #[derive(Debug)]
@@ -260,6 +262,7 @@ impl Containerizer {
                 let confinement = Confinement {
                     namespaces: launch.namespaces,
                     capabilities: launch.capabilities,
+                    seal: launch.program.map(|it| it.seal).unwrap_or_default(),
                 };
                 self.insert(&container, launch.placement, confinement, state)?;
                 self.watch(watch::follow_recovered(
@@ -323,6 +326,7 @@ impl Containerizer {
             credentials,
             named_inside: spec.root.as_ref().and_then(|root| root.user.clone()),
             rlimits: spec.rlimits,
+            seal: Seal::default(),
         };
         let (namespaces, joined, placement, confinement) = match &spec.within {
             None => {
@@ -330,14 +334,19 @@ impl Containerizer {
                 let confinement = Confinement {
                     namespaces,
                     capabilities: spec.capabilities,
+                    seal: spec.seal,
                 };
                 let placement = self.inner.layout.place(container.as_str());
                 (namespaces, None, placement, confinement)
             }
             Some(within) => {
-                let inside =
-                    self.inner
-                        .inside(within, spec.namespaces, spec.capabilities, &spec.limits)?;
+                let inside = self.inner.inside(
+                    within,
+                    spec.namespaces,
+                    spec.capabilities,
+                    spec.seal,
+                    &spec.limits,
+                )?;
                 if let Some(parent) = inside.program {
                     inside::inherit(&mut program, own_user, parent);
                 }
@@ -349,6 +358,8 @@ impl Containerizer {
                 )
             }
         };
+        program.seal.clone_from(&confinement.seal);
+        let capabilities = confinement.capabilities;
         self.insert(
             &container,
             placement.clone(),
@@ -365,7 +376,7 @@ impl Containerizer {
             network: spec.network,
             mounts: spec.mounts,
             volumes: spec.volumes,
-            capabilities: confinement.capabilities,
+            capabilities,
             placement,
             limits: spec.limits,
             program,
@@ -597,7 +608,7 @@ impl Inner {
                 confinement,
                 state: State::Running(running),
                 ..
-            }) => Ok((placement.clone(), *confinement, *running)),
+            }) => Ok((placement.clone(), confinement.clone(), *running)),
             _ => Err(ContainerizerError::NotRunning(container.clone())),
         }
     }

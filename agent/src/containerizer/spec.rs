@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ContainerizerError;
 use super::rootfs::{Mount, RootFilesystem};
+use super::seccomp::Filter;
 
 /// The longest container id: it names a directory and a cgroup.
 pub const MAX_CONTAINER_ID_BYTES: usize = 200;
@@ -107,12 +108,23 @@ pub struct LaunchSpec {
     pub root: Option<RootFilesystem>,
     /// The capabilities that it can have at most: bit n stands for capability n. `None`: all that the agent has.
     pub capabilities: Option<u64>,
+    /// What its programs can never have again.
+    pub seal: Seal,
     /// A container that runs, to be inside of.
     pub within: Option<Within>,
     /// It ends with the agent's process, whatever the lifetime of others.
     pub ephemeral: bool,
     /// Kept beside the record for later agents ([`Containerizer::notes`](super::Containerizer::notes)).
     pub note: Option<String>,
+}
+
+/// What the programs of a container can never have again. By default everything is left to them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seal {
+    /// The system calls that they may make; `None`: all. Inside of a container that has a filter it is that one's.
+    pub filter: Option<Filter>,
+    /// No program gains privileges by being executed (setuid, file capabilities).
+    pub no_new_privileges: bool,
 }
 
 /// A container inside another one: in its cgroups, with no more capabilities, and in those of its namespaces that it does not have itself. It does
@@ -160,6 +172,7 @@ impl LaunchSpec {
             volumes: Vec::new(),
             root: None,
             capabilities: None,
+            seal: Seal::default(),
             within: None,
             ephemeral: false,
             note: None,

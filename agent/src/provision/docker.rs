@@ -4,6 +4,7 @@
 use tepui_proto::mesos::v1::Parameter;
 
 use crate::containerizer::{Rlimit, RlimitKind};
+use crate::isolation::SeccompWish;
 
 /// What the parameters ask for.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -28,6 +29,8 @@ pub(crate) struct Options {
     /// host path or name, container path, read only.
     pub(crate) volumes: Vec<(String, String, bool)>,
     pub(crate) rlimits: Vec<Rlimit>,
+    pub(crate) seccomp: SeccompWish,
+    pub(crate) no_new_privileges: bool,
 }
 
 /// A tmpfs of which nobody says how large it may be.
@@ -95,13 +98,18 @@ pub(crate) const DEFAULT_CAPABILITIES: u64 = 1
     | 1 << 31;
 
 fn capability(name: &str) -> Option<Vec<u64>> {
-    let name = name.trim().to_ascii_uppercase();
-    let name = name.strip_prefix("CAP_").unwrap_or(&name);
-    if name == "ALL" {
+    if matches!(name.trim().to_ascii_uppercase().as_str(), "ALL" | "CAP_ALL") {
         return Some((0..CAPABILITIES.len() as u64).collect());
     }
+    Some(vec![capability_number(name)?])
+}
+
+/// `CAP_CHOWN`, `chown`: the number of a capability.
+pub(crate) fn capability_number(name: &str) -> Option<u64> {
+    let name = name.trim().to_ascii_uppercase();
+    let name = name.strip_prefix("CAP_").unwrap_or(&name);
     let number = CAPABILITIES.iter().position(|known| *known == name)?;
-    Some(vec![number as u64])
+    Some(number as u64)
 }
 
 /// `64m`, `1g`, `4096`: bytes as Docker writes them.
@@ -250,6 +258,18 @@ pub(crate) fn options(parameters: &[Parameter]) -> Result<Options, String> {
             "ulimit" => options
                 .rlimits
                 .push(rlimit(value).ok_or_else(|| wrong("is not name=soft:hard"))?),
+            "security-opt" => match value.split_once(['=', ':']).unwrap_or((value, "")) {
+                ("seccomp", profile) if !profile.is_empty() => {
+                    options.seccomp = SeccompWish::named(profile);
+                }
+                ("no-new-privileges", "" | "true") => options.no_new_privileges = true,
+                ("no-new-privileges", "false") => options.no_new_privileges = false,
+                _ => {
+                    return Err(wrong(
+                        "only 'seccomp=<profile>' and 'no-new-privileges' are known",
+                    ));
+                }
+            },
             // There is an init always, containers go away when they end, and labels are Docker's own.
             "init" | "rm" | "label" | "l" | "tty" if key != "tty" => {}
             "network" | "net" if value == "host" => {}
@@ -338,6 +358,7 @@ mod tests {
             ("volume", "/a:/b:shared", "only 'ro' and 'rw'"),
             ("add-host", "a\nb:1.2.3.4", "name:address"),
             ("env", "HOME", "not NAME=value"),
+            ("security-opt", "apparmor=x", "only 'seccomp=<profile>'"),
             ("privileged", "maybe", "neither true nor false"),
         ] {
             let refused = read(&[(key, value)]).unwrap_err();

@@ -29,6 +29,7 @@ use crate::containerizer::{Containerizer, Mount, Overlay, Source};
 use config::ImagesConfig;
 use plan::{Plan, Planned, What};
 
+pub(crate) use docker::capability_number;
 pub(crate) use secrets::resolve as resolve_secret;
 
 /// Images and the roots of containers.

@@ -5,12 +5,15 @@ use std::path::Path;
 use tepui_images::{Credentials, Wanted};
 use tepui_proto::mesos::v1::container_info::docker_info::Network;
 use tepui_proto::mesos::v1::container_info::{self, DockerInfo};
-use tepui_proto::mesos::v1::{CapabilityInfo, ContainerInfo, Image, image, linux_info};
+use tepui_proto::mesos::v1::{
+    CapabilityInfo, ContainerInfo, Image, SeccompInfo, image, linux_info,
+};
 
 use super::docker::{self, Options};
 use super::secrets;
 use super::volumes::{self, Around};
 use crate::containerizer::{At, Rlimit, Source};
+use crate::isolation::SeccompWish;
 use crate::networks::Attached;
 
 /// `/dev/shm` when nobody says how large: what Docker gives.
@@ -47,6 +50,9 @@ pub(crate) struct Settings {
     /// Instead of the lines of `/etc/resolv.conf` that say the same kind of thing.
     pub(crate) resolv: Vec<String>,
     pub(crate) rlimits: Vec<Rlimit>,
+    pub(crate) seccomp: SeccompWish,
+    /// No program gains privileges by being executed.
+    pub(crate) no_new_privileges: bool,
 }
 
 /// A volume, and where it goes.
@@ -81,6 +87,8 @@ impl Default for Settings {
             hosts: Vec::new(),
             resolv: Vec::new(),
             rlimits: Vec::new(),
+            seccomp: SeccompWish::Usual,
+            no_new_privileges: false,
         }
     }
 }
@@ -195,7 +203,20 @@ fn of_docker(plan: &mut Plan, info: &DockerInfo, around: &Around<'_>) -> Result<
     settings.hosts = options.hosts;
     settings.resolv = options.resolv;
     settings.rlimits = options.rlimits;
+    settings.seccomp = options.seccomp;
+    settings.no_new_privileges = options.no_new_privileges;
     Ok(())
+}
+
+fn wish(info: &SeccompInfo) -> Result<SeccompWish, String> {
+    match (info.profile_name.as_deref(), info.unconfined()) {
+        (Some(_), true) => {
+            Err("seccomp: 'profile_name' and 'unconfined' exclude each other".into())
+        }
+        (None, false) => Err("seccomp: it has neither 'profile_name' nor 'unconfined'".into()),
+        (None, true) => Ok(SeccompWish::Unconfined),
+        (Some(name), false) => Ok(SeccompWish::Named(name.to_owned())),
+    }
 }
 
 /// Reads a `ContainerInfo`. Says, by name, what is wrong or not built.
@@ -237,14 +258,8 @@ pub(crate) fn plan(container: Option<&ContainerInfo>, around: &Around<'_>) -> Re
         if let Some(info) = given.into_iter().flatten().next() {
             settings.capabilities = Some(bits(info));
         }
-        if let Some(profile) = linux
-            .seccomp
-            .as_ref()
-            .and_then(|seccomp| seccomp.profile_name.as_ref())
-        {
-            return Err(format!(
-                "the seccomp profile '{profile}' cannot be applied: seccomp is not built yet"
-            ));
+        if let Some(seccomp) = &linux.seccomp {
+            settings.seccomp = wish(seccomp)?;
         }
         if has_image {
             if linux.share_pid_namespace() {

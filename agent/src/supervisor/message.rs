@@ -17,6 +17,7 @@ use super::sys;
 use crate::containerizer::isolators::cgroups::Placement;
 use crate::containerizer::record::Process;
 use crate::containerizer::rootfs::{Mount, Overlay, RootFilesystem};
+use crate::containerizer::spec::Seal;
 use crate::containerizer::{
     BindMount, Command, LaunchFailure, Limits, Namespaces, Rlimit, WaitStatus,
 };
@@ -110,6 +111,9 @@ pub(crate) struct Program {
     /// A user that the files inside tell the ids of; goes first.
     pub(crate) named_inside: Option<String>,
     pub(crate) rlimits: Vec<Rlimit>,
+    /// Programs of older versions have none.
+    #[serde(default)]
+    pub(crate) seal: Seal,
 }
 
 /// A user to become.

@@ -387,6 +387,39 @@ pub(crate) fn bound_capabilities(kept: u64) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Lets this process, and all after it, make only those system calls that a filter allows. `EACCES` for who is neither privileged nor bound
+/// to stay unprivileged.
+pub(crate) fn filter_calls(filter: &crate::containerizer::seccomp::Filter) -> Result<(), Errno> {
+    use crate::containerizer::seccomp::INSTRUCTION_BYTES;
+    const SECCOMP_SET_MODE_FILTER: libc::c_uint = 1;
+    const _: () = assert!(size_of::<libc::sock_filter>() == INSTRUCTION_BYTES);
+    let instruction = |bytes: &[u8]| libc::sock_filter {
+        code: u16::from_ne_bytes([bytes[0], bytes[1]]),
+        jt: bytes[2],
+        jf: bytes[3],
+        k: u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
+    };
+    let mut program: Vec<_> = filter
+        .bytes()
+        .chunks_exact(INSTRUCTION_BYTES)
+        .map(instruction)
+        .collect();
+    let program = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(|_| Errno::EINVAL)?,
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: pointer and length are of one vector, which outlives the call; the kernel copies it, and judges every instruction itself.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            SECCOMP_SET_MODE_FILTER,
+            0,
+            &raw const program,
+        )
+    })
+    .map(drop)
+}
+
 /// Sets the loopback interface of the current network namespace up.
 pub(crate) fn loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: ifreq is plain data for which zero is valid; the name fits and is NUL-terminated by the zeroes. Both calls get a

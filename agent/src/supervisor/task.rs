@@ -90,6 +90,7 @@ fn become_program(
             0,
         ));
     }
+    isolators.seal()?;
     if let Some(credentials) = &credentials {
         switch_user(credentials)?;
     }

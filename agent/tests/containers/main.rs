@@ -11,6 +11,7 @@ mod isolation;
 mod lifecycle;
 mod limits;
 mod recovery;
+mod sealing;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};

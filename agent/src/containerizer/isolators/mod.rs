@@ -10,11 +10,12 @@
 //! | `map_ids` | supervisor, when init exists and waits | |
 //! | `isolate` | init, inside the new namespaces, before the task exists | |
 //! | `enter` | the task's own process, on its way to its program | yes |
+//! | `seal` | there too, after all else but the change of user | yes |
 //! | `out_of_memory`, `memory_limitation` | supervisor, while it runs and after its end | |
 //! | `usage`, `update` | the agent, while it runs; `usage` also in the supervisor, after its end | |
 //! | `cleanup` | supervisor when every process is gone, or the agent for a supervisor that was killed | |
 //!
-//! A further aspect (networks, seccomp, devices) is a further module here and a line in the lists below.
+//! A further aspect (networks, devices) is a further module here and a line in the lists below.
 
 pub(crate) mod cgroups;
 
@@ -24,6 +25,7 @@ mod namespaces;
 mod privileges;
 mod rlimits;
 mod root;
+mod seccomp;
 mod volumes;
 
 use std::os::fd::BorrowedFd;
@@ -70,6 +72,11 @@ pub(crate) trait Isolator {
 
     /// Confines the calling process.
     fn enter(&self) -> Result<(), LaunchFailure> {
+        Ok(())
+    }
+
+    /// Takes away what cannot be had back.
+    fn seal(&self) -> Result<(), LaunchFailure> {
         Ok(())
     }
 
@@ -135,6 +142,7 @@ pub(crate) fn of_launch(launch: &Launch) -> Isolators {
         ),
         Box::new(rlimits::Rlimits::new(launch.program.rlimits.clone())),
         Box::new(privileges::Privileges::new(launch.capabilities)),
+        Box::new(seccomp::Seccomp::new(launch.program.seal.clone())),
     ])
 }
 
@@ -145,6 +153,7 @@ pub(crate) fn of_exec(exec: &Exec) -> Isolators {
         Box::new(namespaces::NamespacesIsolator::new(exec.namespaces, None)),
         Box::new(rlimits::Rlimits::new(exec.program.rlimits.clone())),
         Box::new(privileges::Privileges::new(exec.capabilities)),
+        Box::new(seccomp::Seccomp::new(exec.program.seal.clone())),
     ])
 }
 
@@ -198,6 +207,10 @@ impl Isolators {
 
     pub(crate) fn enter(&self) -> Result<(), LaunchFailure> {
         self.0.iter().try_for_each(|isolator| isolator.enter())
+    }
+
+    pub(crate) fn seal(&self) -> Result<(), LaunchFailure> {
+        self.0.iter().try_for_each(|isolator| isolator.seal())
     }
 
     pub(crate) fn out_of_memory(&self) -> Option<BorrowedFd<'_>> {

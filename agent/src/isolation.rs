@@ -1,0 +1,339 @@
+//! How strictly containers are kept in, decided before anything starts: the flags that are about isolation, under Mesos' names.
+//!
+//! Containers are isolated as well as the machine allows whatever `--isolation` lists. What the list can do is make it stricter (`linux/nnp`,
+//! `cgroups/devices`); a name that nobody knows, or that asks for what is not built, stops the start, so that nobody counts on it.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use parking_lot::Mutex;
+
+use crate::config::ConfigError;
+use crate::containerizer::Seal;
+use crate::containerizer::seccomp::{Filter, MAX_PROFILE_BYTES, Situation, available};
+use crate::provision::plan::Settings;
+
+/// The flags about isolation.
+#[derive(Debug, Clone, Default, Args)]
+#[command(rename_all = "snake_case")]
+pub struct IsolationFlags {
+    /// Isolators as in Mesos. All that is built is on; 'linux/nnp' and 'cgroups/devices' make it stricter for all containers
+    #[arg(long)]
+    pub isolation: Option<String>,
+    /// Directory of seccomp profiles, which containers name
+    #[arg(long, alias = "seccomp-config-dir")]
+    pub seccomp_config_dir: Option<PathBuf>,
+    /// The profile of containers that name none: a file below --seccomp_config_dir, or 'unconfined' [default: the built-in one, for containers with an image]
+    #[arg(long, alias = "seccomp-profile-name")]
+    pub seccomp_profile_name: Option<String>,
+}
+
+impl IsolationFlags {
+    /// Those that are set, as text.
+    pub(crate) fn shown(&self) -> Vec<(&'static str, String)> {
+        let path = |path: &PathBuf| path.display().to_string();
+        let all = [
+            ("isolation", self.isolation.clone()),
+            (
+                "seccomp_config_dir",
+                self.seccomp_config_dir.as_ref().map(path),
+            ),
+            ("seccomp_profile_name", self.seccomp_profile_name.clone()),
+        ];
+        all.into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect()
+    }
+}
+
+/// What is built, by Mesos' names.
+const BUILT: [&str; 27] = [
+    "cgroups/all",
+    "cgroups/cpu",
+    "cgroups/mem",
+    "cgroups/pids",
+    "disk/du",
+    "docker/runtime",
+    "environment_secret",
+    "filesystem/linux",
+    "filesystem/posix",
+    "linux/capabilities",
+    "linux/nnp",
+    "linux/seccomp",
+    "namespaces/ipc",
+    "namespaces/pid",
+    "network/cni",
+    "posix/cpu",
+    "posix/disk",
+    "posix/mem",
+    "posix/rlimits",
+    "volume/host_path",
+    "volume/image",
+    "volume/sandbox_path",
+    "volume/secret",
+    "cgroups/cpuacct",
+    "cgroups/memory",
+    "cgroups/devices",
+    "process",
+];
+
+/// What Mesos has and this agent has not.
+const NOT_BUILT: [&str; 18] = [
+    "appc/runtime",
+    "cgroups/blkio",
+    "cgroups/cpuset",
+    "cgroups/hugetlb",
+    "cgroups/net_cls",
+    "cgroups/net_prio",
+    "cgroups/perf_event",
+    "cgroups/perf",
+    "disk/xfs",
+    "docker/volume",
+    "filesystem/shared",
+    "filesystem/windows",
+    "gpu/nvidia",
+    "linux/devices",
+    "network/port_mapping",
+    "network/ports",
+    "volume/csi",
+    "windows/cpu",
+];
+
+/// What a profile's name says when there is to be none.
+const UNCONFINED: &str = "unconfined";
+/// Filters are kept for as many combinations of capabilities; there are few.
+const MAX_KEPT: usize = 32;
+
+/// How strictly containers are kept in.
+#[derive(Debug, Clone, Default)]
+pub struct IsolationConfig {
+    /// Where profiles are.
+    pub seccomp_config_dir: Option<PathBuf>,
+    /// Of containers that name none.
+    pub seccomp_profile: Option<String>,
+    /// No program of any container gains privileges by being executed.
+    pub no_new_privileges: bool,
+    kept: Arc<Mutex<Vec<(Situation, Filter)>>>,
+}
+
+/// What a container asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum SeccompWish {
+    /// Nothing: what is usual here.
+    #[default]
+    Usual,
+    Unconfined,
+    /// A profile of this name.
+    Named(String),
+}
+
+impl SeccompWish {
+    pub(crate) fn named(name: &str) -> Self {
+        match name {
+            UNCONFINED => Self::Unconfined,
+            name => Self::Named(name.to_owned()),
+        }
+    }
+}
+
+impl IsolationConfig {
+    /// Judges the flags. The profile is read once to see that it can be, and again for each container.
+    pub(crate) fn from_flags(flags: &IsolationFlags) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        let list = flags.isolation.as_deref().unwrap_or_default();
+        for name in list.split(',').map(str::trim).filter(|it| !it.is_empty()) {
+            if NOT_BUILT.contains(&name) {
+                return Err(invalid("isolation", list, format!("'{name}' is not built")));
+            }
+            if !BUILT.contains(&name) {
+                return Err(invalid(
+                    "isolation",
+                    list,
+                    format!("'{name}' is no isolator"),
+                ));
+            }
+            config.no_new_privileges |= name == "linux/nnp";
+        }
+        config.seccomp_config_dir = flags
+            .seccomp_config_dir
+            .as_ref()
+            .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+        if let Some(name) = &flags.seccomp_profile_name {
+            config.seccomp_profile = Some(name.clone());
+            if let SeccompWish::Named(_) = SeccompWish::named(name) {
+                let read = config.profile(name, &Situation::here(None));
+                read.map_err(|problem| invalid("seccomp_profile_name", name, problem))?;
+            }
+        }
+        Ok(config)
+    }
+
+    /// What the programs of a container are to forgo; says why that cannot be had.
+    pub(crate) fn seal(&self, plan: &Settings, has_image: bool) -> Result<Seal, String> {
+        let situation = || Situation::here(plan.capabilities);
+        let usual = match &self.seccomp_profile {
+            _ if plan.privileged => SeccompWish::Unconfined,
+            Some(name) => SeccompWish::named(name),
+            None => SeccompWish::Usual,
+        };
+        let filter = match (&plan.seccomp, &usual) {
+            (SeccompWish::Unconfined, _) | (SeccompWish::Usual, SeccompWish::Unconfined) => None,
+            (SeccompWish::Named(name), _) | (SeccompWish::Usual, SeccompWish::Named(name)) => {
+                if !available() {
+                    return Err(format!(
+                        "the seccomp profile '{name}' cannot be applied: this machine's kernel does not filter system calls"
+                    ));
+                }
+                Some(self.profile(name, &situation())?)
+            }
+            // What is missing was said at the start.
+            (SeccompWish::Usual, SeccompWish::Usual) => (has_image && available())
+                .then(|| self.builtin(situation()))
+                .transpose()?,
+        };
+        Ok(Seal {
+            filter,
+            no_new_privileges: self.no_new_privileges || plan.no_new_privileges,
+        })
+    }
+
+    fn builtin(&self, situation: Situation) -> Result<Filter, String> {
+        let mut kept = self.kept.lock();
+        if let Some((_, filter)) = kept.iter().find(|(known, _)| *known == situation) {
+            return Ok(filter.clone());
+        }
+        let filter = Filter::builtin(&situation)?;
+        if kept.len() == MAX_KEPT {
+            kept.clear();
+        }
+        kept.push((situation, filter.clone()));
+        Ok(filter)
+    }
+
+    fn profile(&self, name: &str, situation: &Situation) -> Result<Filter, String> {
+        let directory = self.seccomp_config_dir.as_ref().ok_or_else(|| {
+            format!("the seccomp profile '{name}' cannot be found: the agent has no --seccomp_config_dir")
+        })?;
+        let plain = Path::new(name)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)));
+        if name.is_empty() || !plain {
+            return Err(format!(
+                "the seccomp profile '{name}' is no name of a file below --seccomp_config_dir"
+            ));
+        }
+        let path = directory.join(name);
+        let wrong = |problem: String| {
+            format!(
+                "the seccomp profile '{name}' ({}): {problem}",
+                path.display()
+            )
+        };
+        let length = std::fs::metadata(&path).map_err(|error| wrong(error.to_string()))?;
+        if length.len() > MAX_PROFILE_BYTES {
+            return Err(wrong(format!("it has more than {MAX_PROFILE_BYTES} bytes")));
+        }
+        let json = std::fs::read(&path).map_err(|error| wrong(error.to_string()))?;
+        Filter::from_json(&json, situation).map_err(wrong)
+    }
+}
+
+fn invalid(flag: &'static str, value: &str, problem: String) -> ConfigError {
+    ConfigError::Invalid {
+        flag,
+        value: value.to_owned(),
+        problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(
+        isolation: &str,
+        directory: Option<&Path>,
+        profile: Option<&str>,
+    ) -> Result<IsolationConfig, String> {
+        let flags = IsolationFlags {
+            isolation: Some(isolation.to_owned()),
+            seccomp_config_dir: directory.map(Path::to_owned),
+            seccomp_profile_name: profile.map(str::to_owned),
+        };
+        IsolationConfig::from_flags(&flags).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn isolators_are_known_by_mesos_names() {
+        assert!(
+            judge("cgroups/cpu, cgroups/mem,linux/nnp", None, None)
+                .unwrap()
+                .no_new_privileges
+        );
+        assert!(
+            !judge("posix/cpu,posix/mem", None, None)
+                .unwrap()
+                .no_new_privileges
+        );
+        for (list, why) in [
+            ("disk/xfs", "'disk/xfs' is not built"),
+            ("cgroups/memmory", "no isolator"),
+        ] {
+            let refused = judge(list, None, None).unwrap_err();
+            assert!(refused.contains(why), "{refused}");
+        }
+    }
+
+    #[test]
+    fn profiles_are_files_of_one_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = Some(folder.path());
+        std::fs::write(
+            folder.path().join("good"),
+            r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#,
+        )
+        .unwrap();
+        std::fs::write(folder.path().join("bad"), "{").unwrap();
+        for (name, why) in [
+            ("missing", "No such file"),
+            ("bad", "EOF"),
+            ("../good", "no name of a file"),
+            ("", "no name of a file"),
+        ] {
+            let refused = judge("", here, Some(name)).unwrap_err();
+            assert!(refused.contains(why), "{refused}");
+        }
+        let refused = judge("", None, Some("good")).unwrap_err();
+        assert!(refused.contains("no --seccomp_config_dir"), "{refused}");
+        let config = judge("", here, Some("good")).unwrap();
+        let plan = |seccomp| Settings {
+            seccomp,
+            ..Settings::default()
+        };
+        let filter = |plan: &Settings, image| config.seal(plan, image).unwrap().filter;
+        assert!(filter(&plan(SeccompWish::Usual), false).is_some());
+        assert_eq!(filter(&plan(SeccompWish::Unconfined), true), None);
+        config
+            .seal(&plan(SeccompWish::Named("missing".into())), false)
+            .unwrap_err();
+        let privileged = Settings {
+            privileged: true,
+            ..Settings::default()
+        };
+        assert_eq!(filter(&privileged, true), None);
+        // Nobody has said anything: an image makes the difference.
+        let usual = IsolationConfig::default();
+        assert_eq!(
+            usual.seal(&Settings::default(), false).unwrap().filter,
+            None
+        );
+        assert!(
+            usual
+                .seal(&Settings::default(), true)
+                .unwrap()
+                .filter
+                .is_some()
+        );
+    }
+}
