@@ -1,7 +1,6 @@
 //! How strictly containers are kept in, decided before anything starts: the flags that are about isolation, under Mesos' names.
 //!
-//! Containers are isolated as well as the machine allows whatever `--isolation` lists. What the list can do is make it stricter (`linux/nnp`,
-//! `cgroups/devices`); a name that nobody knows, or that asks for what is not built, stops the start, so that nobody counts on it.
+//! Containers are isolated as well as the machine allows whatever `--isolation` lists. What the list can do is make it stricter (`linux/nnp`); a name that nobody knows, or that asks for what is not built, stops the start, so that nobody counts on it.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use crate::provision::plan::Settings;
 #[derive(Debug, Clone, Default, Args)]
 #[command(rename_all = "snake_case")]
 pub struct IsolationFlags {
-    /// Isolators as in Mesos. All that is built is on; 'linux/nnp' and 'cgroups/devices' make it stricter for all containers
+    /// Isolators as in Mesos. All that is built is on; 'linux/nnp' makes it stricter for all containers
     #[arg(long)]
     pub isolation: Option<String>,
     /// Directory of seccomp profiles, which containers name
@@ -48,7 +47,7 @@ impl IsolationFlags {
 }
 
 /// What is built, by Mesos' names.
-const BUILT: [&str; 27] = [
+const BUILT: [&str; 26] = [
     "cgroups/all",
     "cgroups/cpu",
     "cgroups/mem",
@@ -74,15 +73,15 @@ const BUILT: [&str; 27] = [
     "volume/secret",
     "cgroups/cpuacct",
     "cgroups/memory",
-    "cgroups/devices",
     "process",
 ];
 
 /// What Mesos has and this agent has not.
-const NOT_BUILT: [&str; 18] = [
+const NOT_BUILT: [&str; 19] = [
     "appc/runtime",
     "cgroups/blkio",
     "cgroups/cpuset",
+    "cgroups/devices",
     "cgroups/hugetlb",
     "cgroups/net_cls",
     "cgroups/net_prio",
