@@ -1,6 +1,6 @@
 //! How strictly containers are kept in, decided before anything starts: the flags that are about isolation, under Mesos' names.
 //!
-//! Containers are isolated as well as the machine allows whatever `--isolation` lists. What the list can do is make it stricter (`linux/nnp`); a name that nobody knows, or that asks for what is not built, stops the start, so that nobody counts on it.
+//! Containers are isolated as well as the machine allows whatever `--isolation` lists. What the list can do is make it stricter (`linux/nnp`, `cgroups/devices`); a name that nobody knows, or that asks for what is not built, stops the start, so that nobody counts on it.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -10,19 +10,27 @@ use parking_lot::Mutex;
 
 use crate::config::ConfigError;
 use crate::containerizer::Seal;
+use crate::containerizer::devices::Devices;
 use crate::containerizer::seccomp::{Filter, MAX_PROFILE_BYTES, Situation, available};
 use crate::provision::plan::Settings;
+
+mod devices;
+
+pub use devices::AllowedDevice;
 
 /// The flags about isolation.
 #[derive(Debug, Clone, Default, Args)]
 #[command(rename_all = "snake_case")]
 pub struct IsolationFlags {
-    /// Isolators as in Mesos. All that is built is on; 'linux/nnp' makes it stricter for all containers
+    /// Isolators as in Mesos. All that is built is on; 'linux/nnp' and 'cgroups/devices' make it stricter for all containers
     #[arg(long)]
     pub isolation: Option<String>,
     /// Directory of seccomp profiles, which containers name
     #[arg(long, alias = "seccomp-config-dir")]
     pub seccomp_config_dir: Option<PathBuf>,
+    /// JSON of devices (DeviceWhitelist) that all containers may use besides the usual; those with a path are in /dev of images
+    #[arg(long, alias = "allowed-devices")]
+    pub allowed_devices: Option<String>,
     /// The profile of containers that name none: a file below --seccomp_config_dir, or 'unconfined' [default: the built-in one, for containers with an image]
     #[arg(long, alias = "seccomp-profile-name")]
     pub seccomp_profile_name: Option<String>,
@@ -38,6 +46,7 @@ impl IsolationFlags {
                 "seccomp_config_dir",
                 self.seccomp_config_dir.as_ref().map(path),
             ),
+            ("allowed_devices", self.allowed_devices.clone()),
             ("seccomp_profile_name", self.seccomp_profile_name.clone()),
         ];
         all.into_iter()
@@ -47,9 +56,10 @@ impl IsolationFlags {
 }
 
 /// What is built, by Mesos' names.
-const BUILT: [&str; 26] = [
+const BUILT: [&str; 28] = [
     "cgroups/all",
     "cgroups/cpu",
+    "cgroups/devices",
     "cgroups/mem",
     "cgroups/pids",
     "disk/du",
@@ -58,6 +68,7 @@ const BUILT: [&str; 26] = [
     "filesystem/linux",
     "filesystem/posix",
     "linux/capabilities",
+    "linux/devices",
     "linux/nnp",
     "linux/seccomp",
     "namespaces/ipc",
@@ -77,11 +88,10 @@ const BUILT: [&str; 26] = [
 ];
 
 /// What Mesos has and this agent has not.
-const NOT_BUILT: [&str; 19] = [
+const NOT_BUILT: [&str; 17] = [
     "appc/runtime",
     "cgroups/blkio",
     "cgroups/cpuset",
-    "cgroups/devices",
     "cgroups/hugetlb",
     "cgroups/net_cls",
     "cgroups/net_prio",
@@ -92,7 +102,6 @@ const NOT_BUILT: [&str; 19] = [
     "filesystem/shared",
     "filesystem/windows",
     "gpu/nvidia",
-    "linux/devices",
     "network/port_mapping",
     "network/ports",
     "volume/csi",
@@ -113,6 +122,10 @@ pub struct IsolationConfig {
     pub seccomp_profile: Option<String>,
     /// No program of any container gains privileges by being executed.
     pub no_new_privileges: bool,
+    /// Also containers on the machine's own file system use no devices but the usual ones and those allowed.
+    pub confine_devices: bool,
+    /// What all containers may use besides the usual.
+    pub allowed_devices: Vec<AllowedDevice>,
     kept: Arc<Mutex<Vec<(Situation, Filter)>>>,
 }
 
@@ -153,6 +166,12 @@ impl IsolationConfig {
                 ));
             }
             config.no_new_privileges |= name == "linux/nnp";
+            config.confine_devices |= matches!(name, "cgroups/devices" | "cgroups/all");
+        }
+        if let Some(text) = &flags.allowed_devices {
+            let read = devices::from_json(text);
+            config.allowed_devices =
+                read.map_err(|problem| invalid("allowed_devices", text, problem))?;
         }
         config.seccomp_config_dir = flags
             .seccomp_config_dir
@@ -195,6 +214,31 @@ impl IsolationConfig {
             filter,
             no_new_privileges: self.no_new_privileges || plan.no_new_privileges,
         })
+    }
+
+    /// The devices that a container may use; `None`: all. Says which cannot be had.
+    pub(crate) fn devices(
+        &self,
+        plan: &Settings,
+        has_image: bool,
+    ) -> Result<Option<Devices>, String> {
+        if plan.privileged || !(has_image || self.confine_devices) {
+            return match plan.devices.first() {
+                Some(device) if !plan.privileged => Err(format!(
+                    "the device '{}' is there already: the container has the machine's own /dev",
+                    device.path.display()
+                )),
+                _ => Ok(None),
+            };
+        }
+        let mut devices = Devices {
+            must: self.confine_devices || !self.allowed_devices.is_empty(),
+            ..Devices::default()
+        };
+        for allowed in self.allowed_devices.iter().chain(&plan.devices) {
+            allowed.add_to(&mut devices)?;
+        }
+        Ok(Some(devices))
     }
 
     fn builtin(&self, situation: Situation) -> Result<Filter, String> {
@@ -259,6 +303,7 @@ mod tests {
             isolation: Some(isolation.to_owned()),
             seccomp_config_dir: directory.map(Path::to_owned),
             seccomp_profile_name: profile.map(str::to_owned),
+            allowed_devices: None,
         };
         IsolationConfig::from_flags(&flags).map_err(|error| error.to_string())
     }

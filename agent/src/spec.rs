@@ -110,6 +110,7 @@ impl Surroundings {
         }
         spec.capabilities = plan.capabilities;
         spec.seal = self.config.isolation.seal(plan, image.is_some())?;
+        spec.devices = self.config.isolation.devices(plan, image.is_some())?;
         spec.rlimits.clone_from(&plan.rlimits);
         if let Some(container) = container {
             spec.rlimits.extend(rlimits(container));

@@ -17,6 +17,8 @@ pub struct Capabilities {
     pub memory: bool,
     /// The number of processes is limited.
     pub processes: bool,
+    /// Devices can be kept away from containers.
+    pub devices: bool,
     /// What is missing, one phrase each, for people.
     pub missing: Vec<String>,
 }
@@ -40,15 +42,20 @@ impl Capabilities {
         if !super::seccomp::available() {
             missing.push("no seccomp: system calls are not filtered".to_owned());
         }
-        let (cpu, memory, processes) = (
+        let (cpu, memory, processes, devices) = (
             layout.has(Controller::Cpu),
             layout.has(Controller::Memory),
             layout.has(Controller::Pids),
+            layout.has(Controller::Devices),
         );
         for (there, what) in [
             (cpu, "CPU is not shared by weight"),
             (memory, "memory is not limited"),
             (processes, "processes are not limited"),
+            (
+                devices,
+                "devices are kept away by missing nodes and capabilities alone",
+            ),
         ] {
             if !there {
                 missing.push(format!("no usable cgroup controller: {what}"));
@@ -60,6 +67,7 @@ impl Capabilities {
             cpu,
             memory,
             processes,
+            devices,
             missing,
         }
     }
@@ -108,6 +116,7 @@ mod tests {
             cpu: true,
             memory: true,
             processes: true,
+            devices: true,
             missing: Vec::new(),
         };
         let wanted = Namespaces {

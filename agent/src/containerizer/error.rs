@@ -62,6 +62,11 @@ pub enum ContainerizerError {
         /// Why.
         source: io::Error,
     },
+    /// Devices cannot be kept away on this machine.
+    #[error(
+        "container '{0}': the devices that it may use cannot be limited: this machine lets the agent use neither the cgroup controller 'devices' nor programs for cgroups of version 2"
+    )]
+    Devices(ContainerId),
     /// A command inside a container could not be started.
     #[error("{0}")]
     Exec(#[source] super::event::LaunchFailure),

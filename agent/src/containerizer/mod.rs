@@ -21,6 +21,7 @@ pub mod seccomp;
 pub(crate) mod spec;
 
 mod capabilities;
+pub mod devices;
 mod error;
 mod event;
 mod exec;
@@ -337,6 +338,13 @@ impl Containerizer {
                     seal: spec.seal,
                 };
                 let placement = self.inner.layout.place(container.as_str());
+                let placement = match &spec.devices {
+                    None => placement.without_devices(),
+                    Some(devices) if devices.must && !self.inner.capabilities.devices => {
+                        return Err(ContainerizerError::Devices(container));
+                    }
+                    Some(_) => placement,
+                };
                 (namespaces, None, placement, confinement)
             }
             Some(within) => {
@@ -377,6 +385,7 @@ impl Containerizer {
             mounts: spec.mounts,
             volumes: spec.volumes,
             capabilities,
+            devices: spec.devices,
             placement,
             limits: spec.limits,
             program,

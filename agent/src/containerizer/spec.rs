@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::devices::Devices;
 use super::error::ContainerizerError;
 use super::rootfs::{Mount, RootFilesystem};
 use super::seccomp::Filter;
@@ -108,6 +109,8 @@ pub struct LaunchSpec {
     pub root: Option<RootFilesystem>,
     /// The capabilities that it can have at most: bit n stands for capability n. `None`: all that the agent has.
     pub capabilities: Option<u64>,
+    /// The devices that it may use; `None`: all. Inside of another container those of that one count.
+    pub devices: Option<Devices>,
     /// What its programs can never have again.
     pub seal: Seal,
     /// A container that runs, to be inside of.
@@ -172,6 +175,7 @@ impl LaunchSpec {
             volumes: Vec::new(),
             root: None,
             capabilities: None,
+            devices: None,
             seal: Seal::default(),
             within: None,
             ephemeral: false,

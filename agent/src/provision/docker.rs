@@ -4,7 +4,7 @@
 use tepui_proto::mesos::v1::Parameter;
 
 use crate::containerizer::{Rlimit, RlimitKind};
-use crate::isolation::SeccompWish;
+use crate::isolation::{AllowedDevice, SeccompWish};
 
 /// What the parameters ask for.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -30,6 +30,7 @@ pub(crate) struct Options {
     pub(crate) volumes: Vec<(String, String, bool)>,
     pub(crate) rlimits: Vec<Rlimit>,
     pub(crate) seccomp: SeccompWish,
+    pub(crate) devices: Vec<AllowedDevice>,
     pub(crate) no_new_privileges: bool,
 }
 
@@ -81,8 +82,8 @@ const CAPABILITIES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
-/// What a container with an image has when nobody says otherwise: what Docker leaves, less the making of devices, which nothing here would
-/// keep from reaching the machine's disks.
+/// What a container with an image has when nobody says otherwise: what Docker leaves, less the making of devices: not every machine lets
+/// the agent keep them from reaching its disks.
 pub(crate) const DEFAULT_CAPABILITIES: u64 = 1
     | 1 << 1
     | 1 << 3
@@ -258,6 +259,9 @@ pub(crate) fn options(parameters: &[Parameter]) -> Result<Options, String> {
             "ulimit" => options
                 .rlimits
                 .push(rlimit(value).ok_or_else(|| wrong("is not name=soft:hard"))?),
+            "device" => options
+                .devices
+                .push(AllowedDevice::of_docker(value).map_err(|why| wrong(&why))?),
             "security-opt" => match value.split_once(['=', ':']).unwrap_or((value, "")) {
                 ("seccomp", profile) if !profile.is_empty() => {
                     options.seccomp = SeccompWish::named(profile);
@@ -348,7 +352,7 @@ mod tests {
     #[test]
     fn what_has_none_is_refused_by_name() {
         for (key, value, why) in [
-            ("device", "/dev/sda", "'device' has no equivalent"),
+            ("device", "sda", "is no absolute path"),
             ("pid", "host", "'pid' has no equivalent"),
             ("network", "mynet", "'network' has no equivalent"),
             ("tty", "true", "'tty' has no equivalent"),

@@ -13,7 +13,7 @@ use super::docker::{self, Options};
 use super::secrets;
 use super::volumes::{self, Around};
 use crate::containerizer::{At, Rlimit, Source};
-use crate::isolation::SeccompWish;
+use crate::isolation::{AllowedDevice, SeccompWish};
 use crate::networks::Attached;
 
 /// `/dev/shm` when nobody says how large: what Docker gives.
@@ -51,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) resolv: Vec<String>,
     pub(crate) rlimits: Vec<Rlimit>,
     pub(crate) seccomp: SeccompWish,
+    /// Besides the usual.
+    pub(crate) devices: Vec<AllowedDevice>,
     /// No program gains privileges by being executed.
     pub(crate) no_new_privileges: bool,
 }
@@ -88,6 +90,7 @@ impl Default for Settings {
             resolv: Vec::new(),
             rlimits: Vec::new(),
             seccomp: SeccompWish::Usual,
+            devices: Vec::new(),
             no_new_privileges: false,
         }
     }
@@ -204,6 +207,7 @@ fn of_docker(plan: &mut Plan, info: &DockerInfo, around: &Around<'_>) -> Result<
     settings.resolv = options.resolv;
     settings.rlimits = options.rlimits;
     settings.seccomp = options.seccomp;
+    settings.devices = options.devices;
     settings.no_new_privileges = options.no_new_privileges;
     Ok(())
 }

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::sys;
+use crate::containerizer::devices::Devices;
 use crate::containerizer::isolators::cgroups::Placement;
 use crate::containerizer::record::Process;
 use crate::containerizer::rootfs::{Mount, Overlay, RootFilesystem};
@@ -70,6 +71,8 @@ pub(crate) struct Launch {
     pub(crate) root: Option<RootFilesystem>,
     /// Which capabilities it can have at most: bit n stands for capability n.
     pub(crate) capabilities: Option<u64>,
+    /// The devices that it may use; `None`: all.
+    pub(crate) devices: Option<Devices>,
     pub(crate) placement: Placement,
     pub(crate) limits: Limits,
     pub(crate) program: Program,

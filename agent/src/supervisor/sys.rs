@@ -420,6 +420,77 @@ pub(crate) fn filter_calls(filter: &crate::containerizer::seccomp::Filter) -> Re
     .map(drop)
 }
 
+/// bpf(2), with a structure of the kind that its command has.
+fn bpf<T>(command: i64, attributes: &T) -> Result<i64, Errno> {
+    // SAFETY: pointer and size are of one structure that outlives the call; whatever its integers point to is the caller's to keep, and both
+    // callers below do.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            &raw const *attributes,
+            size_of::<T>(),
+        )
+    })
+}
+
+/// Gives the kernel a program that says which devices may be used. It lives as long as the descriptor, and the cgroups that it is attached to.
+pub(crate) fn load_device_program(instructions: &[u64]) -> Result<OwnedFd, Errno> {
+    const PROG_LOAD: i64 = 5;
+    const CGROUP_DEVICE: u32 = 15;
+    #[repr(C)]
+    struct Load {
+        kind: u32,
+        count: u32,
+        instructions: u64,
+        licence: u64,
+        log_level: u32,
+        log_size: u32,
+        log: u64,
+        kernel: u32,
+        flags: u32,
+    }
+    let licence = c"Apache-2.0";
+    let load = Load {
+        kind: CGROUP_DEVICE,
+        count: u32::try_from(instructions.len()).map_err(|_| Errno::E2BIG)?,
+        instructions: instructions.as_ptr() as u64,
+        licence: licence.as_ptr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log: 0,
+        kernel: 0,
+        flags: 0,
+    };
+    let fd = bpf(PROG_LOAD, &load)?;
+    // SAFETY: the kernel has just made this descriptor (close-on-exec) for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// From now on the program decides for a version 2 cgroup and all below it, together with those that others attach.
+pub(crate) fn attach_device_program(
+    cgroup: BorrowedFd<'_>,
+    program: BorrowedFd<'_>,
+) -> Result<(), Errno> {
+    const PROG_ATTACH: i64 = 8;
+    const CGROUP_DEVICE: u32 = 6;
+    const ALLOW_MULTI: u32 = 2;
+    #[repr(C)]
+    struct Attach {
+        target: u32,
+        program: u32,
+        kind: u32,
+        flags: u32,
+    }
+    let attach = Attach {
+        target: cgroup.as_raw_fd() as u32,
+        program: program.as_raw_fd() as u32,
+        kind: CGROUP_DEVICE,
+        flags: ALLOW_MULTI,
+    };
+    bpf(PROG_ATTACH, &attach).map(drop)
+}
+
 /// Sets the loopback interface of the current network namespace up.
 pub(crate) fn loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: ifreq is plain data for which zero is valid; the name fits and is NUL-terminated by the zeroes. Both calls get a

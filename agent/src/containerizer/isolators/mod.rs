@@ -114,7 +114,11 @@ pub(crate) fn of_launch(launch: &Launch) -> Isolators {
     let inside = launch.joined.is_some();
     let parents_processes = launch.joined.is_some_and(|joined| joined.namespaces.pid);
     Isolators(vec![
-        Box::new(Cgroups::new(launch.placement.clone(), launch.limits).inside(inside)),
+        Box::new(
+            Cgroups::new(launch.placement.clone(), launch.limits)
+                .devices(launch.devices.as_ref().map(|it| it.rules.clone()))
+                .inside(inside),
+        ),
         Box::new(
             namespaces::NamespacesIsolator::new(launch.namespaces, launch.hostname.clone())
                 .joining(launch.network.clone())
@@ -138,6 +142,7 @@ pub(crate) fn of_launch(launch: &Launch) -> Isolators {
                 launch.volumes.clone(),
                 &launch.record,
             )
+            .devices(launch.devices.as_ref().map(|it| it.nodes.clone()))
             .inside(inside),
         ),
         Box::new(rlimits::Rlimits::new(launch.program.rlimits.clone())),

@@ -16,6 +16,7 @@ use super::Isolator;
 use super::mounts::{bind, make_read_only};
 use super::volumes::Volumes;
 use crate::containerizer::beneath::{Beneath, open_without_links, through};
+use crate::containerizer::devices::{DeviceKind, DeviceNode};
 use crate::containerizer::rootfs::{Mount, Overlay, RootFilesystem};
 use crate::containerizer::{LaunchFailure, Namespaces};
 use crate::supervisor::message::{failed, failed_io, failure};
@@ -66,6 +67,8 @@ pub(super) struct Root {
     namespaces: Namespaces,
     /// At absolute places.
     volumes: Volumes,
+    /// Besides the usual.
+    devices: Vec<DeviceNode>,
     /// Its sandbox is in that of another container.
     inside: bool,
 }
@@ -114,8 +117,15 @@ impl Root {
             root,
             namespaces,
             volumes: Volumes::inside(mounts, namespaces, record),
+            devices: Vec::new(),
             inside: false,
         }
+    }
+
+    /// With more devices than the usual.
+    pub(super) fn devices(mut self, nodes: Option<Vec<DeviceNode>>) -> Self {
+        self.devices = nodes.unwrap_or_default();
+        self
     }
 
     /// Of a container inside another one.
@@ -152,7 +162,7 @@ impl Root {
             user_namespace: self.namespaces.user,
         };
         inside.kernel_filesystems(root)?;
-        inside.devices(root)?;
+        inside.devices(root, &self.devices)?;
         for (path, content) in &root.files {
             let subject = path.to_string_lossy();
             inside
@@ -242,7 +252,31 @@ impl Inside {
         }
     }
 
-    fn devices(&self, root: &RootFilesystem) -> Result<(), LaunchFailure> {
+    /// A device that not every container has. The mask is empty.
+    fn node(&self, node: &DeviceNode) -> Result<(), LaunchFailure> {
+        let subject = node.at.to_string_lossy();
+        let made = if self.user_namespace {
+            let place = self.beneath.file(&node.at);
+            place.and_then(|place| bind(&node.from, &through(&place), false))
+        } else {
+            let (Some(folder), Some(name)) = (node.at.parent(), node.at.file_name()) else {
+                return Err(failure("make the device: it has no name", &subject, 0));
+            };
+            let kind = match node.kind {
+                DeviceKind::Character => SFlag::S_IFCHR,
+                DeviceKind::Block => SFlag::S_IFBLK,
+            };
+            let number = nix::sys::stat::makedev(node.major.into(), node.minor.into());
+            let mode = Mode::from_bits_truncate(node.mode);
+            umask(Mode::from_bits_truncate(0o022));
+            let folder = self.directory(folder)?;
+            umask(Mode::empty());
+            mknodat(&folder, name, kind, mode, number)
+        };
+        made.map_err(failed("make the device", &subject))
+    }
+
+    fn devices(&self, root: &RootFilesystem, more: &[DeviceNode]) -> Result<(), LaunchFailure> {
         let still = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
         self.mount(
             "tmpfs",
@@ -268,6 +302,9 @@ impl Inside {
                 )
             };
             made.map_err(failed("make the device", name))?;
+        }
+        for node in more {
+            self.node(node)?;
         }
         umask(mask);
         for (name, target) in DEVICE_LINKS {

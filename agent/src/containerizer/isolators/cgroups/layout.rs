@@ -4,7 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::{Controller, Directory, Placement, Version, members, write};
+use super::{Controller, Directory, Placement, Version, devices, members, write};
+use crate::supervisor::sys;
 
 /// An empty cgroup that is younger may belong to a container that is just being launched by another agent of this machine.
 const SWEEP_MIN_AGE: Duration = Duration::from_secs(60);
@@ -31,12 +32,16 @@ impl Layout {
         let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let mut layout = Self::default();
         let mut missing = Vec::new();
+        let programs = devices::program(&[]);
         for mut hierarchy in parse(&mountinfo, cgroups_root) {
             if hierarchy.version == Version::V2 {
                 hand_down(&hierarchy.root, cgroups_root);
                 hierarchy.controllers = handed_down(&hierarchy.root);
                 if hierarchy.controllers.is_empty() {
                     continue;
+                }
+                if !layout.has(Controller::Devices) && sys::load_device_program(&programs).is_ok() {
+                    hierarchy.controllers.push(Controller::Devices);
                 }
             }
             match usable(&hierarchy.root) {

@@ -11,6 +11,7 @@
 //! Out of memory, the whole container ends, whichever process the kernel chose: version 2 does it by `memory.oom.group`, in version 1 the supervisor
 //! listens on an eventfd.
 
+mod devices;
 mod facts;
 mod layout;
 mod settings;
@@ -32,10 +33,12 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::Isolator;
+use crate::containerizer::devices::DeviceRule;
 use crate::containerizer::error::ContainerizerError;
 use crate::containerizer::event::{LaunchFailure, MemoryLimitation, Usage};
 use crate::containerizer::spec::Limits;
-use crate::supervisor::message::failed_io;
+use crate::supervisor::message::{failed, failed_io};
+use crate::supervisor::sys;
 
 /// How long processes that were killed may take to leave a cgroup: the kernel frees their memory first.
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,10 +61,18 @@ pub(crate) enum Controller {
     Cpuacct,
     Memory,
     Pids,
+    /// Version 2 has no controller for them, but programs.
+    Devices,
 }
 
 impl Controller {
-    pub(crate) const ALL: [Self; 4] = [Self::Cpu, Self::Cpuacct, Self::Memory, Self::Pids];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Cpu,
+        Self::Cpuacct,
+        Self::Memory,
+        Self::Pids,
+        Self::Devices,
+    ];
 
     /// As the kernel calls it.
     pub(crate) fn name(self) -> &'static str {
@@ -70,6 +81,7 @@ impl Controller {
             Self::Cpuacct => "cpuacct",
             Self::Memory => "memory",
             Self::Pids => "pids",
+            Self::Devices => "devices",
         }
     }
 }
@@ -89,6 +101,13 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
+    /// Without what only keeps devices away.
+    pub(crate) fn without_devices(mut self) -> Self {
+        self.directories
+            .retain(|directory| directory.controllers != [Controller::Devices]);
+        self
+    }
+
     /// The directories of a container inside the one of this placement: below its own, so that all of its limits hold for both together. In
     /// version 2 it has no controllers of its own: there, none can be handed on by a cgroup that has processes.
     pub(crate) fn within(&self, name: &str) -> Self {
@@ -126,6 +145,8 @@ impl Placement {
 pub(super) struct Cgroups {
     placement: Placement,
     limits: Limits,
+    /// What alone may be used; `None`: all.
+    devices: Option<Vec<DeviceRule>>,
     /// Below the directories of another container.
     inside: bool,
     /// Version 1: one open `tasks` file for each directory.
@@ -140,10 +161,42 @@ impl Cgroups {
         Self {
             placement,
             limits,
+            devices: None,
             inside: false,
             tasks: Vec::new(),
             unified: None,
             out_of_memory: None,
+        }
+    }
+
+    /// With these devices and no others.
+    pub(super) fn devices(mut self, rules: Option<Vec<DeviceRule>>) -> Self {
+        self.devices = rules;
+        self
+    }
+
+    /// Keeps all devices away but those that are allowed.
+    fn confine(directory: &Directory, rules: &[DeviceRule]) -> Result<(), LaunchFailure> {
+        let path = &directory.path;
+        let subject = path.to_string_lossy();
+        match directory.version {
+            Version::V1 => {
+                let deny = path.join("devices.deny");
+                write(&deny, "a")
+                    .map_err(failed_io("deny all devices by", deny.to_string_lossy()))?;
+                let allow = path.join("devices.allow");
+                for line in devices::lines(rules) {
+                    write(&allow, &line).map_err(failed_io("allow the device", line))?;
+                }
+                Ok(())
+            }
+            Version::V2 => {
+                let program = sys::load_device_program(&devices::program(rules))
+                    .map_err(failed("load the program about devices", &subject))?;
+                let cgroup = File::open(path).map_err(failed_io("open", &subject))?;
+                sys::attach_device_program(cgroup.as_fd(), program.as_fd())
+                    .map_err(failed("attach the program about devices to", &subject))
+            }
         }
     }
 
@@ -183,6 +236,11 @@ impl Isolator for Cgroups {
             if self.inside && self.limits == Limits::default() {
                 // What the parent may use is all that there is to share.
                 continue;
+            }
+            if let (Some(rules), false) = (&self.devices, self.inside)
+                && directory.controllers.contains(&Controller::Devices)
+            {
+                Self::confine(directory, rules)?;
             }
             for (file, value) in
                 settings::of(directory.version, &directory.controllers, &self.limits)

@@ -58,7 +58,7 @@ pub(super) fn of(version: Version, controllers: &[Controller], limits: &Limits) 
                     settings.push(("pids.max", processes.to_string()));
                 }
             }
-            (Controller::Cpuacct, _) => {}
+            (Controller::Cpuacct | Controller::Devices, _) => {}
         }
     }
     settings
