@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use super::command::must;
+use super::command::{must, must_of};
 use super::namespace::within;
 use super::wanted::Port;
 
@@ -98,6 +98,11 @@ fn iptables(table: &str, action: &str, rule: &[&str]) -> Result<(), String> {
     must("iptables", &arguments).map(drop)
 }
 
+/// Several steps of one run of `ip`; the first that fails ends it.
+fn ip(steps: &[String]) -> Result<(), String> {
+    must_of("ip", &["-batch", "-"], &(steps.join("\n") + "\n")).map(drop)
+}
+
 /// Adds a rule unless it is there.
 fn rule(table: &str, add: &str, rule: &[&str]) -> Result<(), String> {
     if iptables(table, "-C", rule).is_ok() {
@@ -161,6 +166,11 @@ impl Bridge {
                 words(&format!("FORWARD -o {bridge} -j ACCEPT")),
             ),
         ]
+    }
+
+    /// Whether the link is there, with whatever address.
+    pub(super) fn exists(&self) -> bool {
+        Path::new("/sys/class/net").join(&self.name).exists()
     }
 
     /// The bridge's subnet, if it is there.
@@ -268,33 +278,31 @@ impl Bridge {
         default_route: bool,
     ) -> Result<(), String> {
         let (link, file) = (link(container), namespace.to_string_lossy());
-        must(
-            "ip",
-            &[
-                "link", "add", &link, "type", "veth", "peer", "name", interface, "netns", &file,
-            ],
-        )?;
-        must("ip", &["link", "set", &link, "master", &self.name, "up"])?;
+        let bridge = &self.name;
+        ip(&[
+            format!("link add {link} type veth peer name {interface} netns \"{file}\""),
+            format!("link set {link} master {bridge} up"),
+        ])?;
         let opened = std::fs::File::open(namespace)
             .map_err(|error| format!("cannot open {file}: {error}"))?;
-        let own = format!("{address}/{}", subnet.prefix);
-        let gateway = subnet.gateway().to_string();
-        let inside = || -> Result<(), String> {
-            must("ip", &["addr", "add", &own, "dev", interface])?;
-            must("ip", &["link", "set", interface, "up"])?;
-            if default_route {
-                must("ip", &["route", "add", "default", "via", &gateway])?;
-            }
-            Ok(())
-        };
-        within(&opened, || Ok(inside()))
-            .map_err(|error| format!("cannot enter {file}: {error}"))??;
-        for port in ports {
-            let words = self.port_rule(container, address, port);
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            rule("nat", "-A", &words)?;
+        let mut inside = vec![
+            format!("addr add {address}/{} dev {interface}", subnet.prefix),
+            format!("link set {interface} up"),
+        ];
+        if default_route {
+            inside.push(format!("route add default via {}", subnet.gateway()));
         }
-        Ok(())
+        within(&opened, || Ok(ip(&inside)))
+            .map_err(|error| format!("cannot enter {file}: {error}"))??;
+        if ports.is_empty() {
+            return Ok(());
+        }
+        let rules: Vec<String> = ports
+            .iter()
+            .map(|port| format!("-A {}", self.port_rule(container, address, port).join(" ")))
+            .collect();
+        let table = format!("*nat\n{}\nCOMMIT\n", rules.join("\n"));
+        must_of("iptables-restore", &["-w", "10", "--noflush"], &table).map(drop)
     }
 
     /// Takes down what `attach` made, as far as it is there.

@@ -63,12 +63,18 @@ pub(super) fn run(command: &mut Command, input: &[u8]) -> Result<(bool, Vec<u8>,
 
 /// Runs a program of which only success is wanted, and what it says then.
 pub(super) fn must(program: &str, arguments: &[&str]) -> Result<String, String> {
+    must_of(program, arguments, "")
+}
+
+/// As [`must`], with an input: several commands, one a line.
+pub(super) fn must_of(program: &str, arguments: &[&str], input: &str) -> Result<String, String> {
     let mut command = Command::new(program);
     // The agent's own PATH may be that of somebody who is not root.
     command.args(arguments).env("PATH", DEFAULT_PATH);
-    let (success, stdout, complaint) = run(&mut command, b"")?;
+    let (success, stdout, complaint) = run(&mut command, input.as_bytes())?;
     if !success {
-        return Err(format!("{program} {}: {complaint}", arguments.join(" ")));
+        let said = [arguments.join(" "), input.trim().replace('\n', "; ")].join(" ");
+        return Err(format!("{program} {}: {complaint}", said.trim()));
     }
     Ok(String::from_utf8_lossy(&stdout).into_owned())
 }

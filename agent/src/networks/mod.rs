@@ -108,8 +108,8 @@ struct Inner {
     /// What the built-in network needs and this machine lacks.
     lacks: Option<&'static str>,
     records: Mutex<HashMap<String, Record>>,
-    /// Held while the bridge goes up or down, and by whoever counts on it being as it is.
-    bridging: Mutex<()>,
+    /// Held while the bridge goes up or down, and by whoever counts on it being as it is: its subnet, if this life has made sure of it.
+    bridging: Mutex<Option<bridge::Subnet>>,
 }
 
 /// The door of this room. Cheap to clone. Its methods block, some for as long as a plugin takes.
@@ -355,8 +355,11 @@ impl Networks {
         record: &mut Record,
         index: usize,
     ) -> Result<(), String> {
-        let _bridging = self.0.bridging.lock();
-        let subnet = self.0.bridge.up()?;
+        let mut bridging = self.0.bridging.lock();
+        let subnet = match *bridging {
+            Some(subnet) if self.0.bridge.exists() => subnet,
+            _ => *bridging.insert(self.0.bridge.up()?),
+        };
         let taken = self.leases();
         let address = Bridge::lease(subnet, container, &taken)?;
         let attachment = &mut record.attachments[index];
@@ -421,7 +424,7 @@ impl Networks {
                 }
             }
         }
-        let _bridging = self.0.bridging.lock();
+        let mut bridging = self.0.bridging.lock();
         for attachment in record.iter().flat_map(|record| &record.attachments) {
             if let Some(address) = attachment.lease {
                 self.0
@@ -448,6 +451,7 @@ impl Networks {
                 .any(|attachment| attachment.cni.is_none())
         });
         if was_there && self.leases().is_empty() {
+            *bridging = None;
             self.0.bridge.down();
         }
     }
