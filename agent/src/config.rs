@@ -252,6 +252,11 @@ impl Config {
             .transpose()?
             .unwrap_or_default();
         resources = complete(resources, &work_dir);
+        let isolation = IsolationConfig::from_flags(&flags.isolation)?;
+        isolation.gpus.complete(&mut resources).map_err(|problem| {
+            let given = flags.resources.as_deref().unwrap_or_default();
+            invalid("resources", given, &problem)
+        })?;
         if flags.default_role != "*" {
             for resource in resources
                 .iter_mut()
@@ -370,7 +375,7 @@ impl Config {
             disk_watch_interval: time("disk_watch_interval", &flags.disk_watch_interval)?
                 .max(Duration::from_secs(1)),
             images: ImagesConfig::from_flags(&flags.images, &work_dir)?,
-            isolation: IsolationConfig::from_flags(&flags.isolation)?,
+            isolation,
             networks: flags.networks.config(),
             fetcher,
             flags: shown(flags),

@@ -15,8 +15,10 @@ use crate::containerizer::seccomp::{Filter, MAX_PROFILE_BYTES, Situation, availa
 use crate::provision::plan::Settings;
 
 mod devices;
+mod gpus;
 
 pub use devices::AllowedDevice;
+pub use gpus::GpuConfig;
 
 /// The flags about isolation.
 #[derive(Debug, Clone, Default, Args)]
@@ -31,6 +33,9 @@ pub struct IsolationFlags {
     /// JSON of devices (DeviceWhitelist) that all containers may use besides the usual; those with a path are in /dev of images
     #[arg(long, alias = "allowed-devices")]
     pub allowed_devices: Option<String>,
+    /// Numbers of the GPUs that may be used: '0,1' for /dev/nvidia0 and /dev/nvidia1 [default: all that there are]
+    #[arg(long, alias = "nvidia-gpu-devices")]
+    pub nvidia_gpu_devices: Option<String>,
     /// The profile of containers that name none: a file below --seccomp_config_dir, or 'unconfined' [default: the built-in one, for containers with an image]
     #[arg(long, alias = "seccomp-profile-name")]
     pub seccomp_profile_name: Option<String>,
@@ -47,6 +52,7 @@ impl IsolationFlags {
                 self.seccomp_config_dir.as_ref().map(path),
             ),
             ("allowed_devices", self.allowed_devices.clone()),
+            ("nvidia_gpu_devices", self.nvidia_gpu_devices.clone()),
             ("seccomp_profile_name", self.seccomp_profile_name.clone()),
         ];
         all.into_iter()
@@ -56,7 +62,7 @@ impl IsolationFlags {
 }
 
 /// What is built, by Mesos' names.
-const BUILT: [&str; 28] = [
+const BUILT: [&str; 29] = [
     "cgroups/all",
     "cgroups/cpu",
     "cgroups/devices",
@@ -67,6 +73,7 @@ const BUILT: [&str; 28] = [
     "environment_secret",
     "filesystem/linux",
     "filesystem/posix",
+    "gpu/nvidia",
     "linux/capabilities",
     "linux/devices",
     "linux/nnp",
@@ -88,7 +95,7 @@ const BUILT: [&str; 28] = [
 ];
 
 /// What Mesos has and this agent has not.
-const NOT_BUILT: [&str; 17] = [
+const NOT_BUILT: [&str; 16] = [
     "appc/runtime",
     "cgroups/blkio",
     "cgroups/cpuset",
@@ -101,7 +108,6 @@ const NOT_BUILT: [&str; 17] = [
     "docker/volume",
     "filesystem/shared",
     "filesystem/windows",
-    "gpu/nvidia",
     "network/port_mapping",
     "network/ports",
     "volume/csi",
@@ -126,6 +132,8 @@ pub struct IsolationConfig {
     pub confine_devices: bool,
     /// What all containers may use besides the usual.
     pub allowed_devices: Vec<AllowedDevice>,
+    /// Where GPUs are found.
+    pub gpus: GpuConfig,
     kept: Arc<Mutex<Vec<(Situation, Filter)>>>,
 }
 
@@ -167,6 +175,10 @@ impl IsolationConfig {
             }
             config.no_new_privileges |= name == "linux/nnp";
             config.confine_devices |= matches!(name, "cgroups/devices" | "cgroups/all");
+        }
+        if let Some(text) = &flags.nvidia_gpu_devices {
+            let wrong = || invalid("nvidia_gpu_devices", text, "not numbers such as 0,1".into());
+            config.gpus.only = Some(GpuConfig::parse(text).ok_or_else(wrong)?);
         }
         if let Some(text) = &flags.allowed_devices {
             let read = devices::from_json(text);
@@ -304,6 +316,7 @@ mod tests {
             seccomp_config_dir: directory.map(Path::to_owned),
             seccomp_profile_name: profile.map(str::to_owned),
             allowed_devices: None,
+            nvidia_gpu_devices: None,
         };
         IsolationConfig::from_flags(&flags).map_err(|error| error.to_string())
     }

@@ -32,7 +32,7 @@ mod volumes;
 pub use config::{Config, ConfigError, parse_duration};
 pub use fetcher::FetcherConfig;
 pub use flags::Flags;
-pub use isolation::{AllowedDevice, IsolationConfig, IsolationFlags};
+pub use isolation::{AllowedDevice, GpuConfig, IsolationConfig, IsolationFlags};
 pub use journal::JournalError;
 pub use networks::{NetworkFlags, NetworksConfig, sweep as sweep_networks};
 pub use provision::config::{ImageGc, ImagesConfig};

@@ -110,6 +110,7 @@ impl Surroundings {
         }
         spec.capabilities = plan.capabilities;
         spec.seal = self.config.isolation.seal(plan, image.is_some())?;
+        spec.gpus = self.config.isolation.gpus.wanted(launch.resources())?;
         spec.devices = self.config.isolation.devices(plan, image.is_some())?;
         spec.rlimits.clone_from(&plan.rlimits);
         if let Some(container) = container {

@@ -1,6 +1,7 @@
 //! Which devices a container may use, and which of them it finds in its `/dev`. The vocabulary; `isolators::cgroups::devices` enforces it.
 
-use std::path::PathBuf;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -89,5 +90,81 @@ impl Default for Devices {
             nodes: Vec::new(),
             must: false,
         }
+    }
+}
+
+impl Devices {
+    /// Looks at a node of the host, and allows what it stands for: reading, writing, making nodes of it. It is found inside as `at`, below `/dev`.
+    ///
+    /// # Errors
+    /// It is not there, or no device.
+    pub fn allow(
+        &mut self,
+        path: &Path,
+        at: &Path,
+        (read, write, mknod): (bool, bool, bool),
+    ) -> Result<(), String> {
+        let cannot = |why: &str| format!("the device '{}': {why}", path.display());
+        let node = std::fs::metadata(path).map_err(|error| cannot(&error.to_string()))?;
+        let kind = if node.file_type().is_char_device() {
+            DeviceKind::Character
+        } else if node.file_type().is_block_device() {
+            DeviceKind::Block
+        } else {
+            return Err(cannot("it is no device"));
+        };
+        let part =
+            |number: u64| u32::try_from(number).map_err(|_| cannot("its number is too large"));
+        let major = part(nix::sys::stat::major(node.rdev()))?;
+        let minor = part(nix::sys::stat::minor(node.rdev()))?;
+        self.rules.push(DeviceRule {
+            kind,
+            major: Some(major),
+            minor: Some(minor),
+            read,
+            write,
+            mknod,
+        });
+        self.nodes.push(DeviceNode {
+            from: path.to_owned(),
+            at: at.to_owned(),
+            kind,
+            major,
+            minor,
+            mode: node.mode() & 0o777,
+        });
+        Ok(())
+    }
+}
+
+/// GPUs for a container, of those that there are. Each is one container's alone, until that is destroyed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gpus {
+    /// How many it gets.
+    pub wanted: usize,
+    /// The nodes of all that there are, which are handed out in this order.
+    pub all: Vec<PathBuf>,
+    /// Nodes that whoever has one needs too.
+    pub shared: Vec<PathBuf>,
+}
+
+impl Gpus {
+    /// Chooses among those that nobody has.
+    pub(super) fn choose(&self, taken: &[&Path]) -> Option<Vec<PathBuf>> {
+        let free = self
+            .all
+            .iter()
+            .filter(|gpu| !taken.contains(&gpu.as_path()));
+        let chosen: Vec<PathBuf> = free.take(self.wanted).cloned().collect();
+        (chosen.len() == self.wanted).then_some(chosen)
+    }
+
+    /// Allows those that were chosen.
+    pub(super) fn allow(&self, chosen: &[PathBuf], devices: &mut Devices) -> Result<(), String> {
+        for path in chosen.iter().chain(&self.shared) {
+            let name = path.file_name().unwrap_or_default();
+            devices.allow(path, &Path::new("/dev").join(name), (true, true, true))?;
+        }
+        Ok(())
     }
 }

@@ -67,6 +67,14 @@ pub enum ContainerizerError {
         "container '{0}': the devices that it may use cannot be limited: this machine lets the agent use neither the cgroup controller 'devices' nor programs for cgroups of version 2"
     )]
     Devices(ContainerId),
+    /// Not as many GPUs are free, or they cannot be used.
+    #[error("container '{container}': {why}")]
+    Gpus {
+        /// Whom they are for.
+        container: ContainerId,
+        /// What is missing.
+        why: String,
+    },
     /// A command inside a container could not be started.
     #[error("{0}")]
     Exec(#[source] super::event::LaunchFailure),

@@ -57,6 +57,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::supervisor::message::{Launch, Order, Program, RequestKind};
 use crate::supervisor::sys;
+use devices::{Devices, Gpus};
 use isolators::cgroups::{Layout, Placement};
 use launcher::Launcher;
 use record::{Durability, Process};
@@ -115,6 +116,8 @@ struct Inner {
 struct Entry {
     placement: Placement,
     confinement: Confinement,
+    /// The nodes of GPUs that it has.
+    gpus: Vec<PathBuf>,
     state: State,
     ended: latest::Sender<bool>,
 }
@@ -266,6 +269,9 @@ impl Containerizer {
                     seal: launch.program.map(|it| it.seal).unwrap_or_default(),
                 };
                 self.insert(&container, launch.placement, confinement, state)?;
+                if let Some(entry) = self.inner.containers.lock().get_mut(&container) {
+                    entry.gpus = launch.gpus;
+                }
                 self.watch(watch::follow_recovered(
                     Arc::clone(&self.inner),
                     container.clone(),
@@ -315,7 +321,7 @@ impl Containerizer {
 
     /// Hands the container over to the launcher. `Ok` means that exactly one `Exited` (of reason `LaunchFailed` if it never ran) will
     /// come, after one `Started` if it did run.
-    pub async fn launch(&self, spec: LaunchSpec) -> Result<(), ContainerizerError> {
+    pub async fn launch(&self, mut spec: LaunchSpec) -> Result<(), ContainerizerError> {
         let own_user = spec.user.is_some();
         let credentials = user::resolve(spec.user).await?;
         let container = spec.container;
@@ -338,6 +344,9 @@ impl Containerizer {
                     seal: spec.seal,
                 };
                 let placement = self.inner.layout.place(container.as_str());
+                if spec.gpus.is_some() {
+                    spec.devices.get_or_insert_default();
+                }
                 let placement = match &spec.devices {
                     None => placement.without_devices(),
                     Some(devices) if devices.must && !self.inner.capabilities.devices => {
@@ -374,6 +383,12 @@ impl Containerizer {
             confinement,
             State::Launching { orders: Vec::new() },
         )?;
+        let gpus = match &spec.gpus {
+            None => Vec::new(),
+            Some(gpus) => self
+                .take_gpus(&container, gpus, spec.devices.get_or_insert_default())
+                .inspect_err(|_| drop(self.inner.containers.lock().remove(&container)))?,
+        };
         let launch = Launch {
             record: record.clone(),
             boot_id: self.inner.boot_id.clone(),
@@ -386,6 +401,7 @@ impl Containerizer {
             volumes: spec.volumes,
             capabilities,
             devices: spec.devices,
+            gpus,
             placement,
             limits: spec.limits,
             program,
@@ -407,6 +423,39 @@ impl Containerizer {
                 Err(error)
             }
         }
+    }
+
+    /// Gives a container that has an entry its GPUs.
+    fn take_gpus(
+        &self,
+        container: &ContainerId,
+        gpus: &Gpus,
+        devices: &mut Devices,
+    ) -> Result<Vec<PathBuf>, ContainerizerError> {
+        let failed = |why| ContainerizerError::Gpus {
+            container: container.clone(),
+            why,
+        };
+        let mut containers = self.inner.containers.lock();
+        // One that has ended uses none, whether it is cleared away yet or not.
+        let others = containers
+            .values()
+            .filter(|entry| !matches!(entry.state, State::Ended))
+            .flat_map(|entry| &entry.gpus);
+        let taken: Vec<&Path> = others.map(PathBuf::as_path).collect();
+        let chosen = gpus.choose(&taken).ok_or_else(|| {
+            let Gpus { wanted, all, .. } = gpus;
+            failed(format!(
+                "{wanted} GPUs are wanted; of the {} of this machine {} are in use",
+                all.len(),
+                taken.len()
+            ))
+        })?;
+        gpus.allow(&chosen, devices).map_err(failed)?;
+        if let Some(entry) = containers.get_mut(container) {
+            entry.gpus.clone_from(&chosen);
+        }
+        Ok(chosen)
     }
 
     /// Makes the record's directory and sends the request.
@@ -591,6 +640,7 @@ impl Containerizer {
                 vacant.insert(Entry {
                     placement,
                     confinement,
+                    gpus: Vec::new(),
                     state,
                     ended,
                 });

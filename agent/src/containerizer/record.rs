@@ -122,6 +122,9 @@ pub(crate) struct LaunchRecord {
     /// Records of older versions have none.
     #[serde(default)]
     pub(crate) capabilities: Option<u64>,
+    /// The nodes of GPUs that it has. Records of older versions have none.
+    #[serde(default)]
+    pub(crate) gpus: Vec<PathBuf>,
     /// What was run, for those that join it. Records of older versions have none.
     #[serde(default)]
     pub(crate) program: Option<Program>,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::devices::Devices;
+use super::devices::{Devices, Gpus};
 use super::error::ContainerizerError;
 use super::rootfs::{Mount, RootFilesystem};
 use super::seccomp::Filter;
@@ -111,6 +111,8 @@ pub struct LaunchSpec {
     pub capabilities: Option<u64>,
     /// The devices that it may use; `None`: all. Inside of another container those of that one count.
     pub devices: Option<Devices>,
+    /// GPUs of its own. Then it may use no other devices than these and those in `devices`, or the usual ones.
+    pub gpus: Option<Gpus>,
     /// What its programs can never have again.
     pub seal: Seal,
     /// A container that runs, to be inside of.
@@ -176,6 +178,7 @@ impl LaunchSpec {
             root: None,
             capabilities: None,
             devices: None,
+            gpus: None,
             seal: Seal::default(),
             within: None,
             ephemeral: false,

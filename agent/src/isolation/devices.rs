@@ -1,11 +1,10 @@
 //! Devices that containers may use besides the usual, as operators (`--allowed_devices`) and Docker's parameter `device` say it.
 
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 use tepui_proto::mesos::v1::DeviceWhitelist;
 
-use crate::containerizer::devices::{DeviceKind, DeviceNode, DeviceRule, Devices};
+use crate::containerizer::devices::Devices;
 
 /// A device that may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,42 +87,14 @@ impl AllowedDevice {
 
     /// Looks at the node, and allows what it stands for.
     pub(super) fn add_to(&self, devices: &mut Devices) -> Result<(), String> {
-        let cannot = |why: &str| format!("the device '{}': {why}", self.path.display());
-        let node = std::fs::metadata(&self.path).map_err(|error| cannot(&error.to_string()))?;
-        let kind = if node.file_type().is_char_device() {
-            DeviceKind::Character
-        } else if node.file_type().is_block_device() {
-            DeviceKind::Block
-        } else {
-            return Err(cannot("it is no device"));
-        };
-        let part =
-            |number: u64| u32::try_from(number).map_err(|_| cannot("its number is too large"));
-        let major = part(nix::sys::stat::major(node.rdev()))?;
-        let minor = part(nix::sys::stat::minor(node.rdev()))?;
-        devices.rules.push(DeviceRule {
-            kind,
-            major: Some(major),
-            minor: Some(minor),
-            read: self.read,
-            write: self.write,
-            mknod: self.mknod,
-        });
-        devices.nodes.push(DeviceNode {
-            from: self.path.clone(),
-            at: self.at.clone(),
-            kind,
-            major,
-            minor,
-            mode: node.mode() & 0o777,
-        });
-        Ok(())
+        devices.allow(&self.path, &self.at, (self.read, self.write, self.mknod))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::containerizer::devices::DeviceKind;
 
     #[test]
     fn devices_are_read_as_mesos_and_docker_write_them() {

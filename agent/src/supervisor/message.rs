@@ -73,6 +73,8 @@ pub(crate) struct Launch {
     pub(crate) capabilities: Option<u64>,
     /// The devices that it may use; `None`: all.
     pub(crate) devices: Option<Devices>,
+    /// The nodes of GPUs among them.
+    pub(crate) gpus: Vec<PathBuf>,
     pub(crate) placement: Placement,
     pub(crate) limits: Limits,
     pub(crate) program: Program,

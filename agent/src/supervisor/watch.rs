@@ -156,6 +156,7 @@ fn begin(launch: &Launch, init: i32, isolators: &Isolators) -> Result<Report, La
         placement: launch.placement.clone(),
         namespaces: launch.apart(),
         capabilities: launch.capabilities,
+        gpus: launch.gpus.clone(),
         program: Some(launch.program.clone()),
     };
     record::write(

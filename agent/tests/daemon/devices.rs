@@ -1,16 +1,17 @@
 //! Which devices a container can use, tried from inside. Needs root, as whoever makes device nodes does.
 
 use std::path::Path;
+use std::time::Duration;
 
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use tepui_agent::{Agent, AllowedDevice};
 use tepui_proto::mesos::v1 as mesos;
-use tepui_proto::mesos::v1::TaskState::TaskFailed;
+use tepui_proto::mesos::v1::TaskState::{TaskFailed, TaskKilled, TaskRunning};
 use tepui_proto::mesos::v1::container_info::DockerInfo;
 
 use crate::images::{ephemeral, image_in, in_docker, in_image, output, parameters, run};
 use crate::master::Master;
-use crate::shell;
+use crate::{shell, sweep};
 
 const NOBODY: &str = "No such device or address";
 const DENIED: &str = "Operation not permitted";
@@ -21,6 +22,16 @@ fn node(folder: &Path, name: &str, minor: u64) -> String {
     let mode = Mode::from_bits_truncate(0o666);
     mknod(&node, SFlag::S_IFCHR, mode, makedev(240, minor)).unwrap();
     node.display().to_string()
+}
+
+/// Waits for what a task does, of which it tells nobody.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        let late = tokio::time::Instant::now() > deadline;
+        assert!(!late, "never happened: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 fn is_root() -> bool {
@@ -117,4 +128,68 @@ async fn an_operator_allows_devices_and_keeps_others_from_everybody() {
     let errors = output(&config, "image", "stderr");
     assert_eq!(told(&errors), [NOBODY, DENIED], "{errors}");
     agent.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gpus_are_handed_out_whole_and_remembered() {
+    if !is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut master = Master::start().await;
+    let mut config = crate::config(&master, &folder.path().join("work"));
+    let driver = folder.path().join("driver");
+    std::fs::create_dir(&driver).unwrap();
+    for (name, minor) in [("nvidia0", 80), ("nvidia1", 81), ("nvidiactl", 255)] {
+        node(&driver, name, minor);
+    }
+    config.isolation.gpus.directory = driver;
+    let agent = Agent::start(config.clone()).await.unwrap();
+    master.admit().await;
+    let image = image_in(folder.path());
+    let with = |id: &str, gpus: f64, command: &str| {
+        let mut task = in_image(shell(id, command), &image);
+        task.resources.push(crate::scalar("gpus", gpus));
+        task
+    };
+    // It sees its own, and what all need; a node of the other that it makes itself is of no use.
+    let look =
+        "ls /dev | /bin/busybox grep nvidia; cat /dev/nvidia? /dev/nvidiactl; exec sleep 1000";
+    for id in ["first", "second"] {
+        master.run(with(id, 1.0, look)).await;
+        master.until(id, TaskRunning).await;
+    }
+    for (id, gpu) in [("first", "nvidia0"), ("second", "nvidia1")] {
+        let told_all = || told(&output(&config, id, "stderr")).len() == 2;
+        until("it has looked", told_all).await;
+        assert_eq!(output(&config, id, "stdout"), format!("{gpu}\nnvidiactl\n"));
+        let errors = output(&config, id, "stderr");
+        assert_eq!(told(&errors), [NOBODY, NOBODY], "{errors}");
+    }
+    let all_taken = "1 GPUs are wanted; of the 2 of this machine 2 are in use";
+    for (id, gpus, why) in [("third", 1.0, all_taken), ("half", 0.5, "whole ones")] {
+        master.run(with(id, gpus, "true")).await;
+        let failed = master.until(id, TaskFailed).await;
+        assert!(failed.message().contains(why), "{}", failed.message());
+    }
+    // Whoever has one keeps it while the agent is away; what is given back can be had again.
+    agent.shutdown().await.unwrap();
+    let agent = Agent::start(config.clone()).await.unwrap();
+    master.admit().await;
+    master.run(with("fourth", 1.0, "true")).await;
+    let failed = master.until("fourth", TaskFailed).await;
+    assert!(failed.message().contains(all_taken), "{}", failed.message());
+    master.kill("first").await;
+    master.until("first", TaskKilled).await;
+    let found = run(&mut master, &config, with("fifth", 1.0, "ls /dev/nvidia?")).await;
+    assert_eq!(found, "/dev/nvidia0\n");
+    // On the machine's own file system all nodes are there; another's cannot be used.
+    let driver = config.isolation.gpus.directory.display();
+    let tries = format!("cat {driver}/nvidia0; cat {driver}/nvidia1; true");
+    let mut task = shell("host", &tries);
+    task.resources.push(crate::scalar("gpus", 1.0));
+    run(&mut master, &config, task).await;
+    let errors = output(&config, "host", "stderr");
+    assert_eq!(told(&errors), [NOBODY, DENIED], "{errors}");
+    sweep(&config, agent).await;
 }
