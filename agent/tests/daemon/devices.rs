@@ -1,7 +1,6 @@
 //! Which devices a container can use, tried from inside. Needs root, as whoever makes device nodes does.
 
 use std::path::Path;
-use std::time::Duration;
 
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use tepui_agent::{Agent, AllowedDevice};
@@ -11,7 +10,7 @@ use tepui_proto::mesos::v1::container_info::DockerInfo;
 
 use crate::images::{ephemeral, image_in, in_docker, in_image, output, parameters, run};
 use crate::master::Master;
-use crate::{shell, sweep};
+use crate::{shell, sweep, until};
 
 const NOBODY: &str = "No such device or address";
 const DENIED: &str = "Operation not permitted";
@@ -22,16 +21,6 @@ fn node(folder: &Path, name: &str, minor: u64) -> String {
     let mode = Mode::from_bits_truncate(0o666);
     mknod(&node, SFlag::S_IFCHR, mode, makedev(240, minor)).unwrap();
     node.display().to_string()
-}
-
-/// Waits for what a task does, of which it tells nobody.
-async fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-    while !condition() {
-        let late = tokio::time::Instant::now() > deadline;
-        assert!(!late, "never happened: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 fn is_root() -> bool {

@@ -20,6 +20,7 @@ mod operations;
 mod reconfiguration;
 
 use std::path::Path;
+use std::time::Duration;
 
 use master::Master;
 use tepui_agent::{Agent, Config, RunningAgent};
@@ -65,6 +66,16 @@ fn config(master: &Master, work_dir: &Path) -> Config {
     let mut config = Config::for_master_at(master.addr, work_dir);
     config.cgroups_root = format!("tepui-daemon-{name}");
     config
+}
+
+/// Waits for something that announces itself to nobody.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        let late = tokio::time::Instant::now() > deadline;
+        assert!(!late, "never happened: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Ends what a durable agent leaves: its containers and their cgroups.
