@@ -81,6 +81,8 @@ pub struct Config {
     pub networks: NetworksConfig,
     /// How URIs of commands are fetched.
     pub fetcher: FetcherConfig,
+    /// Between heartbeats of what containers write.
+    pub http_heartbeat_interval: Duration,
     /// What `/flags` shows.
     pub flags: BTreeMap<String, String>,
 }
@@ -204,6 +206,7 @@ impl Config {
             executor_environment: BTreeMap::new(),
             longest_backoff: Duration::from_secs(1),
             gc_delay: Duration::from_secs(604_800),
+            http_heartbeat_interval: Duration::from_secs(30),
             gc_disk_headroom: 0.1,
             disk_watch_interval: Duration::from_secs(60),
             images,
@@ -371,6 +374,10 @@ impl Config {
             )?
             .max(Duration::from_millis(10)),
             gc_delay: time("gc_delay", &flags.gc_delay)?,
+            http_heartbeat_interval: time(
+                "http_heartbeat_interval",
+                &flags.http_heartbeat_interval,
+            )?,
             gc_disk_headroom: flags.gc_disk_headroom,
             disk_watch_interval: time("disk_watch_interval", &flags.disk_watch_interval)?
                 .max(Duration::from_secs(1)),
@@ -563,6 +570,10 @@ fn shown(flags: &Flags) -> BTreeMap<String, String> {
         Some(flags.registration_backoff_factor.clone()),
     );
     show("gc_delay", Some(flags.gc_delay.clone()));
+    show(
+        "http_heartbeat_interval",
+        Some(flags.http_heartbeat_interval.clone()),
+    );
     show("gc_disk_headroom", Some(flags.gc_disk_headroom.to_string()));
     show(
         "disk_watch_interval",

@@ -93,6 +93,9 @@ pub struct Flags {
     /// How often old sandboxes are looked for
     #[arg(long, alias = "disk-watch-interval", default_value = "1mins")]
     pub disk_watch_interval: String,
+    /// Between heartbeats on the streams of what containers write
+    #[arg(long, alias = "http-heartbeat-interval", default_value = "30secs")]
+    pub http_heartbeat_interval: String,
     /// Where relative paths among a command's URIs begin
     #[arg(long, alias = "frameworks-home")]
     pub frameworks_home: Option<PathBuf>,

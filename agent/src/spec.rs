@@ -12,7 +12,7 @@ use tepui_proto::mesos::v1::{CommandInfo, ContainerInfo, Environment, Resource};
 
 use crate::config::{Config, format_duration};
 use crate::containerizer::{
-    Command, ContainerId, LaunchSpec, Limits, Rlimit, RlimitKind, RootFilesystem,
+    Command, ContainerId, LaunchSpec, Limits, Rlimit, RlimitKind, RootFilesystem, Window,
 };
 use crate::fetcher::Fetcher;
 use crate::networks::{Attached, Networks};
@@ -84,9 +84,6 @@ impl Surroundings {
     ) -> Result<LaunchSpec, String> {
         let command = launch.command().ok_or("the executor has no command")?;
         let container = launch.container_info();
-        if let Some(missing) = unsupported(container) {
-            return Err(format!("this agent cannot {missing} yet"));
-        }
         let inside = &self.config.images.sandbox_directory;
         let image = mounted.root.as_ref().map(|(_, image)| &image.config);
         let runs = match image {
@@ -102,6 +99,7 @@ impl Surroundings {
         spec.environment =
             self.environment(agent, launch, command, (sandbox, seen), image, plan)?;
         spec.limits = limits(launch.limits, self.config.cgroups_enable_cfs);
+        spec.terminal = container.and_then(terminal);
         spec.hostname.clone_from(&plan.hostname);
         spec.namespaces.network = plan.no_network || attached.is_some();
         if let Some(attached) = attached {
@@ -332,13 +330,15 @@ fn allocation_role(resources: &[Resource]) -> Option<&str> {
     })
 }
 
-/// What is asked for and not built yet.
-fn unsupported(container: Option<&ContainerInfo>) -> Option<&'static str> {
-    let container = container?;
-    if container.tty_info.is_some() {
-        return Some("give a task a terminal");
-    }
-    None
+/// The terminal that a container wants.
+pub(crate) fn terminal(container: &ContainerInfo) -> Option<Window> {
+    let wanted = container.tty_info.as_ref()?;
+    let size = wanted.window_size.unwrap_or_default();
+    let small = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+    Some(Window {
+        rows: small(size.rows),
+        columns: small(size.columns),
+    })
 }
 
 pub(crate) fn limits(wanted: Wanted, enable_cfs: bool) -> Limits {

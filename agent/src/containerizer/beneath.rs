@@ -116,6 +116,19 @@ impl Beneath {
         self.open(path)
     }
 
+    /// A plain file to be read, to which no link leads.
+    pub(crate) fn read_plain(&self, path: &Path) -> Result<File, Errno> {
+        let how = OpenHow::new()
+            .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+        let file = File::from(openat2(self.0.as_fd(), &relative(path)?, how)?);
+        match file.metadata() {
+            Ok(found) if found.is_file() => Ok(file),
+            Ok(_) => Err(Errno::EINVAL),
+            Err(error) => Err(Errno::from_raw(error.raw_os_error().unwrap_or(0))),
+        }
+    }
+
     /// A new file in place of whatever is there; nothing is followed.
     fn create(&self, path: &Path) -> Result<File, Errno> {
         let path = relative(path)?;

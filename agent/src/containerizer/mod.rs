@@ -28,9 +28,12 @@ mod exec;
 mod inside;
 mod launcher;
 mod recovery;
+mod streams;
 pub(crate) mod user;
 mod watch;
 
+pub use crate::supervisor::message::Window;
+pub(crate) use crate::supervisor::sys::{register, watch_file};
 pub use capabilities::Capabilities;
 pub use error::ContainerizerError;
 pub use event::{
@@ -42,11 +45,13 @@ pub use spec::{
     BindMount, Command, ContainerId, DEFAULT_PATH, ExecSpec, KillScope, LaunchSpec, Limits,
     MAX_CONTAINER_ID_BYTES, Namespaces, Rlimit, RlimitKind, Seal, UNCHARGED_MEMORY_BYTES, Within,
 };
+pub(crate) use streams::resize as resize_terminal;
+pub use streams::{Held, Hold, Sent};
 
 use std::collections::HashMap;
 use std::collections::hash_map;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -55,7 +60,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch as latest};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::supervisor::message::{Launch, Order, Program, RequestKind};
+use crate::supervisor::message::{Launch, Order, Program, RequestKind, Streams};
 use crate::supervisor::sys;
 use devices::{Devices, Gpus};
 use isolators::cgroups::{Layout, Placement};
@@ -321,7 +326,32 @@ impl Containerizer {
 
     /// Hands the container over to the launcher. `Ok` means that exactly one `Exited` (of reason `LaunchFailed` if it never ran) will
     /// come, after one `Started` if it did run.
-    pub async fn launch(&self, mut spec: LaunchSpec) -> Result<(), ContainerizerError> {
+    pub async fn launch(&self, spec: LaunchSpec) -> Result<(), ContainerizerError> {
+        let streams = spec.terminal.map_or(Streams::Files, Streams::Kept);
+        self.launch_with(spec, streams, Vec::new()).await
+    }
+
+    /// The same of a container whose standard input, output and error the caller holds; the spec's `stdout`, `stderr` and `terminal` are not used.
+    pub async fn launch_held(
+        &self,
+        spec: LaunchSpec,
+        hold: Hold,
+    ) -> Result<Held, ContainerizerError> {
+        let made = hold.make();
+        let (streams, theirs, held) = made.map_err(|source| ContainerizerError::Launcher {
+            action: "make the container's streams",
+            source,
+        })?;
+        self.launch_with(spec, streams, theirs).await?;
+        Ok(held)
+    }
+
+    async fn launch_with(
+        &self,
+        mut spec: LaunchSpec,
+        streams: Streams,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<(), ContainerizerError> {
         let own_user = spec.user.is_some();
         let credentials = user::resolve(spec.user).await?;
         let container = spec.container;
@@ -408,8 +438,10 @@ impl Containerizer {
             root: spec.root,
             stdout: spec.stdout,
             stderr: spec.stderr,
+            streams,
         };
-        match self.hand_over(&launch, spec.note, &container).await {
+        let handed_over = self.hand_over(&launch, spec.note, &container, &descriptors);
+        match handed_over.await {
             Ok(reports) => {
                 self.watch(watch::follow_launch(
                     Arc::clone(&self.inner),
@@ -464,6 +496,7 @@ impl Containerizer {
         launch: &Launch,
         note: Option<String>,
         container: &ContainerId,
+        descriptors: &[OwnedFd],
     ) -> Result<launcher::Reports, ContainerizerError> {
         let directory = &launch.record;
         match std::fs::create_dir(directory) {
@@ -478,7 +511,8 @@ impl Containerizer {
         let requested = match noted {
             Ok(()) => {
                 let launcher = &self.inner.launcher;
-                launcher.request(RequestKind::Launch, launch, &[]).await
+                let fds: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+                launcher.request(RequestKind::Launch, launch, &fds).await
             }
             Err(error) => Err(runtime_error("write into", directory)(error)),
         };

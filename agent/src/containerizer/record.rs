@@ -24,6 +24,8 @@ use crate::supervisor::sys;
 pub(crate) const LAUNCH_FILE: &str = "launch";
 /// How it ended ([`Exit`](super::Exit)).
 pub(crate) const EXIT_FILE: &str = "exit";
+/// Where what is typed into a kept terminal goes: a FIFO.
+pub(crate) const INPUT_FILE: &str = "input";
 /// What whoever launched it wants to know again.
 pub(crate) const NOTE_FILE: &str = "note";
 

@@ -103,7 +103,10 @@ fn remove_unfinished(directory: &Path) -> io::Result<()> {
     for name in [record::LAUNCH_FILE, record::EXIT_FILE, record::NOTE_FILE] {
         ignore_missing(std::fs::remove_file(record::unfinished(directory, name)))?;
     }
-    ignore_missing(std::fs::remove_file(directory.join(record::NOTE_FILE)))
+    for name in [record::NOTE_FILE, record::INPUT_FILE] {
+        ignore_missing(std::fs::remove_file(directory.join(name)))?;
+    }
+    Ok(())
 }
 
 fn ignore_missing(result: io::Result<()>) -> io::Result<()> {

@@ -12,6 +12,7 @@ use super::devices::{Devices, Gpus};
 use super::error::ContainerizerError;
 use super::rootfs::{Mount, RootFilesystem};
 use super::seccomp::Filter;
+use crate::supervisor::message::Window;
 
 /// The longest container id: it names a directory and a cgroup.
 pub const MAX_CONTAINER_ID_BYTES: usize = 200;
@@ -115,6 +116,8 @@ pub struct LaunchSpec {
     pub gpus: Option<Gpus>,
     /// What its programs can never have again.
     pub seal: Seal,
+    /// A terminal of this size for its standard input, output and error, instead of nothing and files: what comes is appended to `stdout`.
+    pub terminal: Option<Window>,
     /// A container that runs, to be inside of.
     pub within: Option<Within>,
     /// It ends with the agent's process, whatever the lifetime of others.
@@ -180,6 +183,7 @@ impl LaunchSpec {
             devices: None,
             gpus: None,
             seal: Seal::default(),
+            terminal: None,
             within: None,
             ephemeral: false,
             note: None,

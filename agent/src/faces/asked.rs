@@ -82,23 +82,41 @@ impl Asked {
         &mut self,
         limit_bytes: usize,
     ) -> Result<M, Response> {
-        if self.method != Method::POST {
-            let mut answer = text(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "Expecting one of { 'POST' }, but received '".to_owned()
-                    + self.method.as_str()
-                    + "'",
-            );
-            answer
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static("POST"));
-            return Err(answer);
-        }
+        self.check_method()?;
         let format = Format::of_body(&self.headers)?;
+        self.whole(format, limit_bytes).await
+    }
+
+    /// Only POST.
+    pub(super) fn check_method(&self) -> Result<(), Response> {
+        if self.method == Method::POST {
+            return Ok(());
+        }
+        let mut answer = text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "Expecting one of { 'POST' }, but received '".to_owned() + self.method.as_str() + "'",
+        );
+        answer
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("POST"));
+        Err(answer)
+    }
+
+    /// The whole body as one message.
+    pub(super) async fn whole<M: Json + Default + tepui_proto::wire::Checked>(
+        &mut self,
+        format: Format,
+        limit_bytes: usize,
+    ) -> Result<M, Response> {
         let body = self.body(limit_bytes).await?;
         format
             .decode(&body)
             .map_err(|problem| text(StatusCode::BAD_REQUEST, problem))
+    }
+
+    /// The next piece of a body that may take as long as it likes.
+    pub(super) async fn piece(&mut self) -> Option<Result<Bytes, warp::Error>> {
+        self.body.get_mut().next().await
     }
 
     async fn body(&mut self, limit_bytes: usize) -> Result<Bytes, Response> {

@@ -15,12 +15,14 @@
 )]
 
 mod asked;
+mod attach;
 mod direct;
 mod executor;
 mod files;
 mod grpc;
 mod images;
 mod json;
+mod media;
 mod metrics;
 mod nested;
 mod operator;

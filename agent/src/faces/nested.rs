@@ -171,6 +171,7 @@ pub(super) fn refused(refusal: Refusal) -> Response {
         Refusal::Exists => text(StatusCode::ACCEPTED, ""),
         Refusal::Failed(problem) => text(StatusCode::BAD_REQUEST, problem),
         Refusal::Unknown(problem) => text(StatusCode::NOT_FOUND, problem),
+        Refusal::Conflict(problem) => text(StatusCode::CONFLICT, problem),
         Refusal::Busy(problem) => text(StatusCode::INTERNAL_SERVER_ERROR, problem),
         Refusal::Full => text(
             StatusCode::SERVICE_UNAVAILABLE,

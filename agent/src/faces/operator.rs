@@ -5,7 +5,6 @@ use std::sync::Arc;
 use http::StatusCode;
 use tepui_agent_core::TaskSnapshot;
 use tepui_agent_core::view::{ExecutorView, FrameworkView, View};
-use tepui_http::negotiate::Format;
 use tepui_proto::mesos::v1::agent::{Call, Response as Answer, call, response};
 use tepui_proto::mesos::v1::{
     AgentId, AgentInfo, ExecutorId, FileInfo, Flag, FrameworkId, Metric, Task, TimeInfo,
@@ -13,7 +12,9 @@ use tepui_proto::mesos::v1::{
 };
 
 use super::asked::{Asked, Response, text, typed};
+use super::attach;
 use super::files::{list_files, read_file};
+use super::media::Media;
 use super::statistics::{Shown, Which, proto_id, shown};
 use super::{Face, MESOS_VERSION, metrics};
 use std::os::unix::fs::MetadataExt;
@@ -22,25 +23,78 @@ use std::os::unix::fs::MetadataExt;
 const CALL_BYTES: usize = 8 << 20;
 
 pub(super) async fn answer(face: &Arc<Face>, mut asked: Asked) -> Response {
-    let call: Call = match asked.call(CALL_BYTES).await {
-        Ok(call) => call,
-        Err(refusal) => return refusal,
-    };
-    if call.r#type.is_none() {
-        return text(
+    match read(&mut asked).await {
+        Ok((call, body, answer)) => answer_call(face, asked, call, body, answer).await,
+        Err(refusal) => refusal,
+    }
+}
+
+/// Reads the call, or the first of those that come, and in which form its answer is to be.
+async fn read(asked: &mut Asked) -> Result<(Call, Option<attach::Calls>, Media), Response> {
+    asked.check_method()?;
+    let body = Media::of_body(&asked.headers)?;
+    let answer = Media::of_answer(&asked.headers)?;
+    if !body.is_stream {
+        let call = asked.whole(body.format, CALL_BYTES).await?;
+        return Ok((call, None, answer));
+    }
+    let mut calls = attach::Calls::new(body.format);
+    let first = calls.next(asked).await?.ok_or_else(|| {
+        text(
             StatusCode::BAD_REQUEST,
-            "Failed to validate agent::Call: Expecting 'type' to be present",
-        );
+            "Received EOF while reading request body",
+        )
+    })?;
+    Ok((first, Some(calls), answer))
+}
+
+async fn answer_call(
+    face: &Arc<Face>,
+    asked: Asked,
+    call: Call,
+    calls: Option<attach::Calls>,
+    media: Media,
+) -> Response {
+    if call.r#type.is_none() {
+        return missing("type");
     }
-    let format = match Format::of_answer(&asked.headers) {
-        Ok(format) => format,
-        Err(refusal) => return refusal.into(),
-    };
-    // The one call that answers nothing.
-    if call.r#type() == call::Type::PruneImages {
-        let asked = call.prune_images.unwrap_or_default();
-        return super::images::prune(face, &asked.excluded_images).await;
+    let name = call.r#type().as_str_name();
+    let unsupported = |problem| text(StatusCode::UNSUPPORTED_MEDIA_TYPE, problem);
+    match (call.r#type(), calls) {
+        (call::Type::AttachContainerInput, Some(calls)) => {
+            return attach::input(face, &call, calls, asked).await;
+        }
+        (call::Type::AttachContainerInput, None) => {
+            return unsupported(format!(
+                "Expecting 'Content-Type' to be application/recordio for {name} call"
+            ));
+        }
+        (_, Some(_)) => {
+            return unsupported(format!(
+                "Streaming 'Content-Type' application/recordio is not supported for {name} call"
+            ));
+        }
+        (_, None) => {}
     }
+    match call.r#type() {
+        call::Type::LaunchNestedContainerSession => {
+            return attach::session(face, &call, media).await;
+        }
+        call::Type::AttachContainerOutput => return attach::output(face, &call, media),
+        _ if media.is_stream => {
+            return text(
+                StatusCode::NOT_ACCEPTABLE,
+                format!("Streaming response is not supported for {name} call"),
+            );
+        }
+        // The one call that answers nothing.
+        call::Type::PruneImages => {
+            let asked = call.prune_images.unwrap_or_default();
+            return super::images::prune(face, &asked.excluded_images).await;
+        }
+        _ => {}
+    }
+    let format = media.format;
     if let Some(answer) = super::nested::answer(face, &call, format).await {
         return answer;
     }

@@ -90,6 +90,17 @@ impl Inner {
         })
     }
 
+    /// The sandbox of one of the core's containers.
+    pub(super) fn sandbox_of(&self, id: &CoreId) -> Option<PathBuf> {
+        let mut sandbox = self.owner(id)?.sandbox;
+        let mut chain: Vec<_> = ancestors(id).chain([id]).collect();
+        chain.sort_by_key(|id| super::tree::levels(id));
+        for above in chain.iter().skip(1) {
+            sandbox = sandbox.join("containers").join(above.value());
+        }
+        Some(sandbox)
+    }
+
     /// Makes everything that the container needs, and says how it is launched.
     pub(super) async fn prepare(
         &self,
@@ -166,6 +177,7 @@ impl Inner {
         let own = command.user.as_deref().filter(|user| !user.is_empty());
         spec.user = self.surroundings.switched(own.unwrap_or_default());
         spec.namespaces = Namespaces::NONE;
+        spec.terminal = info.and_then(crate::spec::terminal);
         spec.ephemeral = true;
         spec.within = Some(Within {
             parent: super::runtime_id(parent),

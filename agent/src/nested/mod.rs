@@ -2,14 +2,16 @@
 //!
 //! The core does not know of them: they are no tasks, take no resources of offers, and end with what they stand in. [`tree`] says which there
 //! are and who may stand where; [`launch`] makes what each needs. Each carries a note beside its record in the runtime directory, from which
-//! the next agent takes it up; sessions end with the agent's process.
+//! the next agent takes it up; sessions end with the agent's process. What they write and read is carried by [`streams`] and [`follow`].
 //!
 //! Bounds: [`tree::MAX_CONTAINERS`] containers, ended ones that were not removed included.
 
+mod follow;
 pub(crate) mod launch;
+pub(crate) mod streams;
 pub(crate) mod tree;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,13 +25,15 @@ use tepui_proto::mesos::v1::task_status::Reason;
 use tokio::sync::watch;
 
 use crate::containerizer::{
-    ContainerEvent, ContainerId, Containerizer, ContainerizerError, Exit, ExitReason, KillScope,
-    MAX_CONTAINER_ID_BYTES, Recovered,
+    ContainerEvent, ContainerId, Containerizer, ContainerizerError, Exit, ExitReason, Held, Hold,
+    KillScope, MAX_CONTAINER_ID_BYTES, Recovered, Window,
 };
 use crate::hands::core_exit;
 use crate::sandbox::Layout;
 use crate::spec::Surroundings;
+use follow::Followed;
 use launch::Wanted;
+use streams::{Board, Kind, Piece, Pieces};
 use tree::{Class, Ended, Node, Refusal, Stage, Tree};
 
 const SIGKILL: i32 = 9;
@@ -57,6 +61,115 @@ struct Room {
     stages: HashMap<ContainerId, watch::Sender<Stage>>,
     /// Containers of the core that somebody waits for; at most as many as run.
     others: HashMap<ContainerId, watch::Sender<Stage>>,
+    /// Streams of the sessions that run.
+    boards: HashMap<ContainerId, Arc<Board>>,
+    /// Containers that somebody types into.
+    typing: HashSet<ContainerId>,
+}
+
+/// What a container writes.
+pub(crate) struct Output {
+    pieces: Pieces,
+    stage: watch::Receiver<Stage>,
+    /// Of a session's own connection.
+    _session: Option<Session>,
+}
+
+impl Output {
+    /// The next piece; `None` when the container has ended.
+    pub(crate) async fn next(&mut self) -> Option<Piece> {
+        if let Some(piece) = self.pieces.recv().await {
+            return Some(piece);
+        }
+        // An error: it was removed, and so has ended.
+        let _ = self
+            .stage
+            .wait_for(|stage| matches!(stage, Stage::Ended(_)))
+            .await;
+        None
+    }
+}
+
+/// The connection by which a session lives: it ends with this.
+struct Session {
+    nested: Nested,
+    id: CoreId,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // One that has ended by itself cannot be found.
+        let _ = self.nested.kill(&self.id, SIGKILL);
+    }
+}
+
+/// A hold on what a container reads, which nobody else has at the same time.
+pub(crate) struct Typing {
+    nested: Nested,
+    name: ContainerId,
+    sink: Sink,
+    stage: watch::Receiver<Stage>,
+}
+
+enum Sink {
+    Board(Arc<Board>),
+    /// A terminal that the supervisor keeps.
+    Kept(tokio::net::unix::pipe::Sender),
+}
+
+impl Typing {
+    /// Writes all of it, as fast as it is read. `false` if the container has ended.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> std::io::Result<bool> {
+        use tokio::io::AsyncWriteExt;
+        let written = async {
+            match &mut self.sink {
+                Sink::Board(board) => board.write(bytes).await,
+                Sink::Kept(pipe) => pipe.write_all(bytes).await,
+            }
+        };
+        tokio::select! {
+            written = written => written.map(|()| true),
+            _ = self.stage.wait_for(|stage| matches!(stage, Stage::Ended(_))) => Ok(false),
+        }
+    }
+
+    /// The end of input; a terminal has none.
+    pub(crate) async fn close(&self) {
+        if let Sink::Board(board) = &self.sink {
+            board.close().await;
+        }
+    }
+
+    /// Sets the size of the terminal.
+    pub(crate) async fn resize(&self, window: Window) -> Result<(), String> {
+        let resized = match &self.sink {
+            Sink::Board(board) => board
+                .resize(window)
+                .await
+                .map_err(|error| error.to_string()),
+            Sink::Kept(_) => {
+                let containerizer = &self.nested.0.containerizer;
+                let resized = containerizer.resize(&self.name, window);
+                resized.map_err(|error| error.to_string())
+            }
+        };
+        resized.map_err(|error| format!("Unable to set the window size: {error}"))
+    }
+
+    /// Waits for the container's end.
+    pub(crate) async fn ended(&mut self) {
+        // An error: it was removed, and so has ended.
+        let _ = self
+            .stage
+            .wait_for(|stage| matches!(stage, Stage::Ended(_)))
+            .await;
+    }
+}
+
+impl Drop for Typing {
+    fn drop(&mut self) {
+        self.nested.0.room.lock().typing.remove(&self.name);
+    }
 }
 
 impl Room {
@@ -70,6 +183,7 @@ impl Room {
         let name = runtime_id(id);
         self.names.remove(&name);
         self.stages.remove(&name);
+        self.boards.remove(&name);
         self.tree.remove(id)
     }
 
@@ -210,10 +324,133 @@ impl Nested {
     pub(crate) async fn launch(&self, wanted: Wanted) -> Result<(), Refusal> {
         self.admit(&wanted)?;
         let nested = self.clone();
-        let launching = tokio::spawn(async move { nested.carry_out(&wanted).await });
+        let launching = tokio::spawn(async move { nested.carry_out(&wanted).await.map(drop) });
         launching
             .await
             .unwrap_or_else(|error| Err(Refusal::Failed(error.to_string())))
+    }
+
+    /// Launches a session, which ends when what it writes is dropped, and so at once if nobody waits any more.
+    pub(crate) async fn open_session(&self, wanted: Wanted) -> Result<Output, Refusal> {
+        self.admit(&wanted)?;
+        let nested = self.clone();
+        let launching = tokio::spawn(async move {
+            let session = Session {
+                nested: nested.clone(),
+                id: wanted.id.clone(),
+            };
+            let (held, stage) = nested.carry_out(&wanted).await?;
+            let failed = |error: std::io::Error| Refusal::Failed(error.to_string());
+            let held = held.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
+            let (board, pieces) = Board::start(held).map_err(failed)?;
+            let mut room = nested.0.room.lock();
+            if !matches!(*stage.borrow(), Stage::Ended(_)) {
+                room.boards.insert(runtime_id(&wanted.id), board);
+            }
+            Ok(Output {
+                pieces,
+                stage,
+                _session: Some(session),
+            })
+        });
+        launching
+            .await
+            .unwrap_or_else(|error| Err(Refusal::Failed(error.to_string())))
+    }
+
+    /// What a container writes from now on.
+    pub(crate) fn output(&self, id: &CoreId) -> Result<Output, Refusal> {
+        let name = runtime_id(id);
+        let unknown = || Refusal::Unknown(format!("Container {id} cannot be found"));
+        let stage = self.stage(&name).ok_or_else(unknown)?;
+        let (board, sandbox) = {
+            let room = self.0.room.lock();
+            match room.tree.get(id) {
+                Some(node) if matches!(node.stage, Stage::Ended(_)) => return Err(unknown()),
+                Some(node) => (room.boards.get(&name).cloned(), node.sandbox.clone()),
+                None => (None, None),
+            }
+        };
+        let output = |pieces| Output {
+            pieces,
+            stage: stage.clone(),
+            _session: None,
+        };
+        if let Some(board) = board {
+            let pieces = board.attach().ok_or_else(|| {
+                Refusal::Conflict(format!("Too many are attached to container {id}"))
+            })?;
+            return Ok(output(pieces));
+        }
+        let sandbox = match sandbox {
+            Some(sandbox) => sandbox,
+            None => self.0.sandbox_of(id).ok_or_else(unknown)?,
+        };
+        let (to, pieces) = streams::queue();
+        for (name, kind) in [("stdout", Kind::Out), ("stderr", Kind::Err)] {
+            let followed = Followed {
+                sandbox: sandbox.clone(),
+                name,
+                kind,
+            };
+            let (to, stage, id) = (to.clone(), stage.clone(), id.clone());
+            tokio::spawn(async move {
+                if let Err(error) = followed.run(to, stage).await {
+                    tracing::warn!("the {name} of container {id} cannot be read: {error}");
+                }
+            });
+        }
+        Ok(output(pieces))
+    }
+
+    /// A hold on what a container reads.
+    pub(crate) fn input(&self, id: &CoreId) -> Result<Typing, Refusal> {
+        let name = runtime_id(id);
+        let unknown = || Refusal::Unknown(format!("Container {id} cannot be found"));
+        let stage = self.stage(&name).ok_or_else(unknown)?;
+        if matches!(*stage.borrow(), Stage::Ended(_)) {
+            return Err(unknown());
+        }
+        let board = self.0.room.lock().boards.get(&name).cloned();
+        let sink = match board {
+            Some(board) => Sink::Board(board),
+            None => match self.0.containerizer.typing(&name) {
+                Ok(Some(pipe)) => Sink::Kept(pipe),
+                Ok(None) => {
+                    return Err(Refusal::Busy(format!(
+                        "Container {id} has no input to attach to: it is no session and has no terminal"
+                    )));
+                }
+                Err(ContainerizerError::NotRunning(_)) => return Err(unknown()),
+                Err(error) => return Err(Refusal::Busy(error.to_string())),
+            },
+        };
+        if !self.0.room.lock().typing.insert(name.clone()) {
+            return Err(Refusal::Conflict(
+                "Multiple input connections are not allowed".to_owned(),
+            ));
+        }
+        Ok(Typing {
+            nested: self.clone(),
+            name,
+            sink,
+            stage,
+        })
+    }
+
+    /// Where a container stands, and will; `None` if there is none of that name.
+    fn stage(&self, name: &ContainerId) -> Option<watch::Receiver<Stage>> {
+        let mut room = self.0.room.lock();
+        match room.stages.get(name) {
+            Some(stage) => Some(stage.subscribe()),
+            // Looked at under the lock under which its end would be told.
+            None if self.0.containerizer.is_running(name) => {
+                let stage = room.others.entry(name.clone());
+                let stage = stage.or_insert_with(|| watch::Sender::new(Stage::Launching));
+                Some(stage.subscribe())
+            }
+            None => None,
+        }
     }
 
     fn admit(&self, wanted: &Wanted) -> Result<(), Refusal> {
@@ -226,13 +463,18 @@ impl Nested {
         Ok(())
     }
 
-    async fn carry_out(&self, wanted: &Wanted) -> Result<(), Refusal> {
+    async fn carry_out(
+        &self,
+        wanted: &Wanted,
+    ) -> Result<(Option<Held>, watch::Receiver<Stage>), Refusal> {
         let (id, name) = (&wanted.id, runtime_id(&wanted.id));
-        let started = self.start(wanted, &name).await;
-        if let Err(problem) = started {
-            self.abandon(id).await;
-            return Err(Refusal::Failed(problem));
-        }
+        let held = match self.start(wanted, &name).await {
+            Ok(held) => held,
+            Err(problem) => {
+                self.abandon(id).await;
+                return Err(Refusal::Failed(problem));
+            }
+        };
         let stage = self
             .0
             .room
@@ -248,13 +490,13 @@ impl Nested {
         let reached = reached.map(|stage| stage.clone());
         let failure = match reached {
             Ok(Stage::Ended(ended)) if ended.failed => ended.message.clone(),
-            _ => return Ok(()),
+            _ => return Ok((held, stage)),
         };
         self.abandon(id).await;
         Err(Refusal::Failed(failure.unwrap_or_default()))
     }
 
-    async fn start(&self, wanted: &Wanted, name: &ContainerId) -> Result<(), String> {
+    async fn start(&self, wanted: &Wanted, name: &ContainerId) -> Result<Option<Held>, String> {
         let spec = self.0.prepare(wanted, name).await?;
         let killed = {
             let room = self.0.room.lock();
@@ -263,11 +505,15 @@ impl Nested {
         if killed {
             return Err("the container was killed before it was started".to_owned());
         }
-        self.0
-            .containerizer
-            .launch(spec)
-            .await
-            .map_err(|error| error.to_string())
+        let containerizer = &self.0.containerizer;
+        let launched = match wanted.class {
+            Class::Plain => containerizer.launch(spec).await.map(|()| None),
+            Class::Session => {
+                let hold = spec.terminal.map_or(Hold::Pipes, Hold::Terminal);
+                containerizer.launch_held(spec, hold).await.map(Some)
+            }
+        };
+        launched.map_err(|error| error.to_string())
     }
 
     /// A launch that came to nothing leaves nothing.
@@ -279,19 +525,7 @@ impl Nested {
 
     /// Waits for a container's end; `None` if there is none of that id.
     pub(crate) async fn wait(&self, id: &CoreId) -> Option<Arc<Ended>> {
-        let name = runtime_id(id);
-        let mut stage = {
-            let mut room = self.0.room.lock();
-            match room.stages.get(&name) {
-                Some(stage) => stage.subscribe(),
-                None if self.0.containerizer.is_running(&name) => room
-                    .others
-                    .entry(name.clone())
-                    .or_insert_with(|| watch::Sender::new(Stage::Launching))
-                    .subscribe(),
-                None => return None,
-            }
-        };
+        let mut stage = self.stage(&runtime_id(id))?;
         let reached = stage
             .wait_for(|stage| matches!(stage, Stage::Ended(_)))
             .await;
@@ -400,6 +634,7 @@ impl Nested {
                 room.tree.ended(&id, Arc::new(ended(&exit)));
                 let node = room.tree.get(&id);
                 let session = node.is_some_and(|node| node.class == Class::Session);
+                room.boards.remove(&name);
                 let (nested, id, name) = (self.clone(), id.clone(), name.clone());
                 tokio::spawn(async move {
                     nested.end_below(&id).await;

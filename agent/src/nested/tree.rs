@@ -78,6 +78,8 @@ pub(crate) enum Refusal {
     Unknown(String),
     /// Not in the state that it is in.
     Busy(String),
+    /// Somebody else is at it.
+    Conflict(String),
     /// No room.
     Full,
 }

@@ -23,6 +23,7 @@ pub(super) fn main(
     failures: OwnedFd,
     ends: OwnedFd,
     go: OwnedFd,
+    streams: Vec<OwnedFd>,
 ) -> ! {
     let _ = nix::sys::prctl::set_name(c"tepui-init");
     let mut byte = [0u8; 1];
@@ -31,15 +32,15 @@ pub(super) fn main(
         sys::exit(1);
     }
     drop(go);
-    let task = match begin(launch, isolators, &failures, &ends) {
+    let task = match begin(launch, isolators, &failures, &ends, &streams) {
         Ok(pid) => pid,
         Err(failure) => {
             task::tell(failures.as_fd(), &failure);
             sys::exit(1);
         }
     };
-    // From here on only the task holds this pipe, until it executes its program.
-    drop(failures);
+    // From here on only the task holds this pipe, until it executes its program, and its streams.
+    drop((failures, streams));
     let status = serve(task, launch.namespaces.pid);
     if !launch.namespaces.pid {
         kill_rest();
@@ -53,6 +54,7 @@ fn begin(
     isolators: &Isolators,
     failures: &OwnedFd,
     ends: &OwnedFd,
+    streams: &[OwnedFd],
 ) -> Result<i32, LaunchFailure> {
     // After the ids were mapped: a change of credentials would undo it.
     nix::sys::prctl::set_pdeathsig(NixSignal::SIGKILL)
@@ -72,7 +74,7 @@ fn begin(
             &launch.program,
             isolators,
             failures.as_fd(),
-            task::Output::Files(launch),
+            task::Output::Launch(launch, streams),
         ),
     }
 }

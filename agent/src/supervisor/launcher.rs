@@ -77,7 +77,7 @@ fn fork_for(kind: RequestKind, fds: Vec<OwnedFd>, socket: &OwnedFd) {
             // The launcher's end of the socket must die with the launcher.
             let _ = nix::unistd::close(std::os::fd::AsRawFd::as_raw_fd(socket));
             match kind {
-                RequestKind::Launch => watch::main(content, reports),
+                RequestKind::Launch => watch::main(content, reports, fds.collect()),
                 RequestKind::Exec => exec::main(content, reports, fds.collect()),
                 RequestKind::Probe => exec::probe(content, &reports),
             }

@@ -34,7 +34,7 @@ const MAX_FDS: usize = 5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum RequestKind {
-    /// [`Launch`]; descriptors: content, report socket.
+    /// [`Launch`]; descriptors: content, report socket, and those that its [`Streams`] name.
     Launch = b'L',
     /// [`Exec`]; descriptors: content, report socket, pidfd of the container's init, pipes for standard output and error.
     Exec = b'E',
@@ -80,6 +80,7 @@ pub(crate) struct Launch {
     pub(crate) program: Program,
     pub(crate) stdout: PathBuf,
     pub(crate) stderr: PathBuf,
+    pub(crate) streams: Streams,
 }
 
 impl Launch {
@@ -95,6 +96,29 @@ impl Launch {
             .as_ref()
             .map_or(&self.program.working_directory, |root| &root.sandbox)
     }
+}
+
+/// Where a container's standard input, output and error are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Streams {
+    /// Nothing is read; `stdout` and `stderr` are appended to.
+    Files,
+    /// Descriptors of the request: input, output, error.
+    Given,
+    /// A terminal of this size, whose other side is sent to a socket, a descriptor of the request.
+    Sent(Window),
+    /// A terminal of this size, whose other side the supervisor keeps: what comes is appended to `stdout`, what goes is read from a FIFO
+    /// in the record ([`INPUT_FILE`](crate::containerizer::record::INPUT_FILE)).
+    Kept(Window),
+}
+
+/// The size of a terminal, in characters. Zero: not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
 }
 
 /// A container that another one is inside of.
@@ -234,6 +258,39 @@ pub(crate) fn receive_report(socket: BorrowedFd<'_>) -> io::Result<Option<Report
     }
 }
 
+/// Sends a descriptor to a socket.
+pub(super) fn send_descriptor(socket: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    let fds = [fd.as_raw_fd()];
+    sendmsg::<()>(
+        socket.as_raw_fd(),
+        &[IoSlice::new(b"t")],
+        &[ControlMessage::ScmRights(&fds)],
+        MsgFlags::MSG_NOSIGNAL,
+        None,
+    )
+    .map(drop)
+}
+
+/// The descriptor that was sent; `None` if the other end closed without one. `WouldBlock` if it has not come yet.
+pub(crate) fn receive_descriptor(socket: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+    Ok(receive_request(socket)?.and_then(|(_, fds)| fds.into_iter().next()))
+}
+
+/// Tells a supervisor how large the terminal that it keeps is to be: an order whose first bit is set.
+pub(crate) fn encode_window(window: Window) -> i32 {
+    let (rows, columns) = (window.rows & 0x7fff, window.columns);
+    ((1 << 31) | (u32::from(rows) << 16) | u32::from(columns)) as i32
+}
+
+/// What [`encode_window`] has made; `None` if it is another order.
+pub(super) fn decode_window(value: i32) -> Option<Window> {
+    let value = value as u32;
+    (value >> 31 == 1).then_some(Window {
+        rows: ((value >> 16) & 0x7fff) as u16,
+        columns: value as u16,
+    })
+}
+
 /// An order to a supervisor or an init: whom to send which signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Order {
@@ -290,7 +347,16 @@ mod tests {
             for tree in [false, true] {
                 let order = Order { signal, tree };
                 assert_eq!(Order::decode(order.encode()), order);
+                assert_eq!(decode_window(order.encode()), None);
             }
+        }
+    }
+
+    #[test]
+    fn windows_survive_their_encoding() {
+        for (rows, columns) in [(0, 0), (24, 80), (32_767, 65_535)] {
+            let window = Window { rows, columns };
+            assert_eq!(decode_window(encode_window(window)), Some(window));
         }
     }
 

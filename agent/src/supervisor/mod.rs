@@ -12,6 +12,9 @@
 //!   supervisor, and all of the container with it;
 //! * the **task** ([`task`]) joins the cgroups, gives up what it must and executes the program.
 //!
+//! A container inside another one has a supervisor, an init and a task of its own, which enter namespaces of the other's before they begin. A
+//! terminal that a container has is opened by its task, so that it has a name inside, and held by its supervisor ([`terminal`]) or the agent.
+//!
 //! They share the launcher's memory copy-on-write, so that a container costs only the few pages each of them writes. None of them runs
 //! tokio, writes logs or calls home: they talk by one socket to the agent ([`message`]) and by two files to whoever comes later
 //! ([`record`](crate::containerizer)).
@@ -24,4 +27,5 @@ mod init;
 mod launcher;
 mod passwd;
 mod task;
+mod terminal;
 mod watch;

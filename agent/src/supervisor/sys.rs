@@ -3,12 +3,14 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+use super::message::Window;
 
 /// The name under which a copy of this program is executed to become a launcher.
 pub(crate) const LAUNCHER_NAME: &str = "tepui-launcher";
@@ -530,4 +532,63 @@ pub(crate) fn act_as(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Errno> {
         return Err(Errno::EPERM);
     }
     Ok(())
+}
+
+/// Opens a terminal in the root that this process is in: the side of whoever holds it, and the side of its programs.
+pub(super) fn open_terminal(window: Window) -> Result<(OwnedFd, OwnedFd), Errno> {
+    let flags =
+        nix::fcntl::OFlag::O_RDWR | nix::fcntl::OFlag::O_NOCTTY | nix::fcntl::OFlag::O_CLOEXEC;
+    let holder = nix::fcntl::open("/dev/ptmx", flags, nix::sys::stat::Mode::empty())?;
+    let unlock: libc::c_int = 0;
+    // SAFETY: the call reads the integer that the pointer leads to, which lives until it returns.
+    Errno::result(unsafe {
+        libc::ioctl(holder.as_raw_fd(), libc::TIOCSPTLCK as _, &raw const unlock)
+    })?;
+    // SAFETY: the argument is an integer.
+    let programs = Errno::result(unsafe {
+        libc::ioctl(
+            holder.as_raw_fd(),
+            libc::TIOCGPTPEER as _,
+            libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC,
+        )
+    })?;
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    let programs = unsafe { OwnedFd::from_raw_fd(programs) };
+    set_window(holder.as_fd(), window)?;
+    Ok((holder, programs))
+}
+
+/// Tells a terminal its size; its programs are told by SIGWINCH.
+pub(crate) fn set_window(terminal: BorrowedFd<'_>, window: Window) -> Result<(), Errno> {
+    let size = libc::winsize {
+        ws_row: window.rows,
+        ws_col: window.columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: the call reads a winsize, which lives until it returns.
+    Errno::result(unsafe {
+        libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ as _, &raw const size)
+    })
+    .map(drop)
+}
+
+/// Makes a terminal the one that controls this process' session.
+pub(super) fn control_by(terminal: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: the argument is an integer.
+    Errno::result(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY as _, 0) }).map(drop)
+}
+
+/// A descriptor that becomes readable when this file is written to, moved or removed. It does not block.
+pub(crate) fn watch_file(file: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let path = std::ffi::CString::new(format!("/proc/self/fd/{}", file.as_raw_fd()))
+        .map_err(|_| Errno::EINVAL)?;
+    // SAFETY: no pointers are passed.
+    let fd = Errno::result(unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) })?;
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let events = libc::IN_MODIFY | libc::IN_MOVE_SELF | libc::IN_DELETE_SELF | libc::IN_ATTRIB;
+    // SAFETY: `path` is NUL-terminated and outlives the call, which only reads it.
+    Errno::result(unsafe { libc::inotify_add_watch(fd.as_raw_fd(), path.as_ptr(), events) })?;
+    Ok(fd)
 }

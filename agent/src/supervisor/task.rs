@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -10,7 +10,9 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::unistd::{Gid, Uid};
 
-use super::message::{Credentials, Launch, Program, failed, failed_io, failure};
+use super::message::{
+    Credentials, Launch, Program, Streams, Window, failed, failed_io, failure, send_descriptor,
+};
 use super::{passwd, sys};
 use crate::containerizer::beneath::{open_without_links, through};
 use crate::containerizer::isolators::Isolators;
@@ -21,8 +23,8 @@ const NOT_EXECUTED: i32 = 127;
 
 /// Where a program's output goes.
 pub(super) enum Output<'a> {
-    /// To the files of a launch.
-    Files(&'a Launch),
+    /// As a launch says, with the descriptors for it; standard input too.
+    Launch(&'a Launch, &'a [OwnedFd]),
     /// To these descriptors.
     Pipes(&'a OwnedFd, &'a OwnedFd),
 }
@@ -59,7 +61,7 @@ fn become_program(
         None => program.credentials.clone(),
     };
     match output {
-        Output::Files(launch) => {
+        Output::Launch(launch, streams) => {
             if let (Some(root), Some(_), Some(own)) =
                 (&launch.root, &program.named_inside, &credentials)
             {
@@ -69,14 +71,27 @@ fn become_program(
                     root.sandbox_inside.to_string_lossy(),
                 ))?;
             }
-            let stdout = open_output(launch, &launch.stdout, credentials.as_ref())?;
-            nix::unistd::dup2_stdout(&stdout).map_err(failed("redirect standard output", ""))?;
-            let stderr = open_output(launch, &launch.stderr, credentials.as_ref())?;
-            nix::unistd::dup2_stderr(&stderr).map_err(failed("redirect standard error", ""))?;
+            match (launch.streams, streams) {
+                (Streams::Files, _) => {
+                    let stdout = open_output(launch, &launch.stdout, credentials.as_ref())?;
+                    let stderr = open_output(launch, &launch.stderr, credentials.as_ref())?;
+                    redirect(None, &stdout, &stderr)?;
+                }
+                (Streams::Given, [stdin, stdout, stderr]) => {
+                    for stream in [stdin, stdout, stderr] {
+                        // So that it may be opened anew, by /dev/stdout; what cannot be owned can still be used.
+                        let _ = give(stream, credentials.as_ref());
+                    }
+                    redirect(Some(stdin), stdout, stderr)?;
+                }
+                (Streams::Sent(window) | Streams::Kept(window), [socket]) => {
+                    enter_terminal(window, socket, credentials.as_ref())?;
+                }
+                _ => return Err(failure("find the container's streams", "descriptors", 0)),
+            }
         }
         Output::Pipes(stdout, stderr) => {
-            nix::unistd::dup2_stdout(stdout).map_err(failed("redirect standard output", ""))?;
-            nix::unistd::dup2_stderr(stderr).map_err(failed("redirect standard error", ""))?;
+            redirect(None, stdout, stderr)?;
         }
     }
     let directory = &program.working_directory;
@@ -99,8 +114,39 @@ fn become_program(
     Err(execute(program))
 }
 
+fn redirect(
+    stdin: Option<&OwnedFd>,
+    stdout: &OwnedFd,
+    stderr: &OwnedFd,
+) -> Result<(), LaunchFailure> {
+    if let Some(stdin) = stdin {
+        nix::unistd::dup2_stdin(stdin).map_err(failed("redirect standard input", ""))?;
+    }
+    nix::unistd::dup2_stdout(stdout).map_err(failed("redirect standard output", ""))?;
+    nix::unistd::dup2_stderr(stderr).map_err(failed("redirect standard error", ""))
+}
+
+/// Opens a terminal inside, so that it has a name there, and passes its other side out.
+fn enter_terminal(
+    window: Window,
+    socket: &OwnedFd,
+    user: Option<&Credentials>,
+) -> Result<(), LaunchFailure> {
+    let (holder, programs) =
+        sys::open_terminal(window).map_err(failed("open a terminal", "/dev/ptmx"))?;
+    let _ = give(&programs, user);
+    sys::control_by(programs.as_fd()).map_err(failed("take the terminal", ""))?;
+    send_descriptor(socket.as_fd(), holder.as_fd()).map_err(failed("pass the terminal on", ""))?;
+    redirect(Some(&programs), &programs, &programs)
+}
+
+fn give(stream: &OwnedFd, user: Option<&Credentials>) -> nix::Result<()> {
+    let Some(user) = user else { return Ok(()) };
+    nix::unistd::fchown(stream, Some(Uid::from_raw(user.uid)), None)
+}
+
 /// A file for output: appended to, created for the task's user; never through a link that somebody has put in the sandbox.
-fn open_output(
+pub(super) fn open_output(
     launch: &Launch,
     path: &Path,
     owner: Option<&Credentials>,

@@ -9,8 +9,11 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::pipe2;
 
-use super::message::{Launch, Order, Report, failed, failed_io, failure, report, unpack};
+use super::message::{
+    Launch, Order, Report, decode_window, failed, failed_io, failure, report, unpack,
+};
 use super::sys::{self, Fork};
+use super::terminal::Terminal;
 use super::{init, message};
 use crate::containerizer::isolators::{self, Isolators};
 use crate::containerizer::record::{self, Durability, LaunchRecord, Process};
@@ -27,6 +30,7 @@ struct Container {
     orders: OwnedFd,
     /// To be told once the program runs.
     started: Report,
+    terminal: Option<Terminal>,
 }
 
 /// What watching has shown.
@@ -41,7 +45,7 @@ struct Watched {
 }
 
 /// Runs a supervisor, in the process that the launcher has just forked for it.
-pub(super) fn main(content: OwnedFd, reports: OwnedFd) -> ! {
+pub(super) fn main(content: OwnedFd, reports: OwnedFd, streams: Vec<OwnedFd>) -> ! {
     let _ = nix::unistd::setsid();
     let _ = nix::sys::prctl::set_name(c"tepui-supervise");
     let launch: Launch = match unpack(content) {
@@ -59,8 +63,14 @@ pub(super) fn main(content: OwnedFd, reports: OwnedFd) -> ! {
         let _ = nix::sys::prctl::set_child_subreaper(true);
     }
     let mut isolators = isolators::of_launch(&launch);
-    let watched = match start(&launch, &mut isolators, &reports) {
-        Ok(container) => watch(&launch, &container, &isolators, &reports),
+    let watched = match start(&launch, &mut isolators, &reports, streams) {
+        Ok(mut container) => {
+            let watched = watch(&launch, &mut container, &isolators, &reports);
+            if let Some(terminal) = &mut container.terminal {
+                terminal.drain();
+            }
+            watched
+        }
         Err(failure) => Watched {
             failure: Some(failure),
             ..Watched::default()
@@ -75,10 +85,15 @@ fn start(
     launch: &Launch,
     isolators: &mut Isolators,
     reports: &OwnedFd,
+    mut streams: Vec<OwnedFd>,
 ) -> Result<Container, LaunchFailure> {
     let orders = sys::order_fd().map_err(failed("listen for orders", ""))?;
     isolators.prepare()?;
     isolators.open()?;
+    let terminal = Terminal::prepare(launch)?.map(|(terminal, theirs)| {
+        streams.push(theirs);
+        terminal
+    });
     let (failures, failures_in) = pipe2(OFlag::O_CLOEXEC).map_err(failed("make a pipe", ""))?;
     let (ends, ends_in) = pipe2(OFlag::O_CLOEXEC).map_err(failed("make a pipe", ""))?;
     let (go_out, go) = pipe2(OFlag::O_CLOEXEC).map_err(failed("make a pipe", ""))?;
@@ -92,13 +107,13 @@ fn start(
     let init = match forked.map_err(failed("make the namespaces", ""))? {
         Fork::Child => {
             // Only the launch itself is init's business; the rest is let go, so that each end is noticed by who watches it.
-            drop((failures, ends, go, orders));
+            drop((failures, ends, go, orders, terminal));
             let _ = nix::unistd::close(std::os::fd::AsRawFd::as_raw_fd(reports));
-            init::main(launch, isolators, failures_in, ends_in, go_out);
+            init::main(launch, isolators, failures_in, ends_in, go_out, streams);
         }
         Fork::Parent(pid) => pid,
     };
-    drop((failures_in, ends_in, go_out));
+    drop((failures_in, ends_in, go_out, streams));
     let begun = begin(launch, init, isolators).and_then(|started| {
         nix::unistd::write(&go, b"g").map_err(failed("let the container begin", ""))?;
         Ok(started)
@@ -110,6 +125,7 @@ fn start(
             ends,
             orders,
             started,
+            terminal,
         }),
         Err(failure) => {
             // It has forked nothing yet.
@@ -201,7 +217,7 @@ fn kill_all(launch: &Launch, container: &Container) {
 /// Waits for whatever happens first, until init is gone.
 fn watch(
     launch: &Launch,
-    container: &Container,
+    container: &mut Container,
     isolators: &Isolators,
     reports: &OwnedFd,
 ) -> Watched {
@@ -211,6 +227,11 @@ fn watch(
     let mut listening = launch.ephemeral;
     loop {
         let silent = PollFlags::empty();
+        let terminal = container.terminal.as_ref();
+        let output = terminal.and_then(Terminal::output);
+        let typed = terminal.and_then(Terminal::input);
+        let nothing = container.orders.as_fd();
+        let (shown, events) = output.unwrap_or((nothing, silent));
         let mut fds = [
             PollFd::new(container.ends.as_fd(), PollFlags::POLLIN),
             PollFd::new(container.orders.as_fd(), PollFlags::POLLIN),
@@ -227,14 +248,32 @@ fn watch(
                     silent
                 },
             ),
+            PollFd::new(shown, events),
+            PollFd::new(typed.unwrap_or(nothing), PollFlags::POLLIN),
         ];
         // A descriptor at its end would wake us for ever: leave it out once it has been seen.
         let Ok(ready) = poll_those(
             &mut fds,
-            [true, true, launching, listening, memory.is_some()],
+            [
+                true,
+                true,
+                launching,
+                listening,
+                memory.is_some(),
+                output.is_some(),
+                typed.is_some(),
+            ],
         ) else {
             continue;
         };
+        if let Some(terminal) = &mut container.terminal {
+            if ready[5] {
+                terminal.turn();
+            }
+            if ready[6] {
+                terminal.type_in();
+            }
+        }
         if ready[2] {
             launching = false;
             watched.failure = read_failure(container);
@@ -244,7 +283,11 @@ fn watch(
         }
         if ready[1] {
             while let Some(order) = sys::read_order(container.orders.as_fd()) {
-                obey(launch, container, Order::decode(order));
+                match (decode_window(order), &mut container.terminal) {
+                    (Some(window), Some(terminal)) => terminal.resize(window),
+                    (Some(_), None) => {}
+                    (None, _) => obey(launch, container, Order::decode(order)),
+                }
             }
         }
         if ready[3] {

@@ -62,14 +62,7 @@ pub(crate) async fn request(
 
 /// A call of the operator API in HTTP/1.0, with these headers.
 pub(crate) async fn exchange(addr: SocketAddr, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-    let mut stream = TcpStream::connect(addr).await.unwrap();
-    let mut head = format!("POST /api/v1 HTTP/1.0\r\nHost: {addr}\r\n");
-    for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(body).await.unwrap();
+    let mut stream = begin(addr, headers, body).await;
     let mut whole = Vec::new();
     stream.read_to_end(&mut whole).await.unwrap();
     let at = whole.windows(4).position(|end| end == b"\r\n\r\n").unwrap();
@@ -78,6 +71,19 @@ pub(crate) async fn exchange(addr: SocketAddr, headers: &[(&str, &str)], body: &
         status,
         body: whole.split_off(at + 4),
     }
+}
+
+/// Such a call, sent and not yet answered.
+pub(crate) async fn begin(addr: SocketAddr, headers: &[(&str, &str)], body: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    let mut head = format!("POST /api/v1 HTTP/1.0\r\nHost: {addr}\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body).await.unwrap();
+    stream
 }
 
 pub(crate) async fn get(addr: SocketAddr, path: &str) -> Answer {

@@ -18,6 +18,7 @@ mod nested;
 mod networks;
 mod operations;
 mod reconfiguration;
+mod sessions;
 
 use std::path::Path;
 use std::time::Duration;

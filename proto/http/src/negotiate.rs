@@ -91,7 +91,7 @@ impl Format {
 }
 
 /// Whether `Accept` admits a media type: absent means everything, the most specific range that matches decides, `q=0` excludes.
-fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+pub fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     let mut values = headers.get_all(ACCEPT).iter().peekable();
     if values.peek().is_none() {
         return true;
