@@ -276,7 +276,8 @@ impl Scheduler {
 }
 
 /// How much of a scalar is in an offer.
-fn amount(offer: &Value, name: &str) -> f64 {
+#[must_use]
+pub fn amount(offer: &Value, name: &str) -> f64 {
     let resources = offer["resources"].as_array().into_iter().flatten();
     resources
         .filter(|resource| resource["name"] == name)

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tepui_tests::{
     PATIENCE, cgroups,
     cluster::{Cluster, Daemon},
-    scheduler::{Scheduler, resources},
+    scheduler::{Scheduler, amount, resources},
     until,
 };
 
@@ -28,6 +28,9 @@ const LIFE_MS: u64 = 250;
 const LONG_LIFE_MS: u64 = 1500;
 /// Tasks that have not ended, at most.
 const IN_FLIGHT: usize = 24;
+/// What each of them asks for.
+const CPUS: f64 = 0.01;
+const MEM_MIB: f64 = 1.0;
 const OWN_NETWORK: &str = "TEPUI_TEST_IN_OWN_NETWORK";
 
 /// What a task is for.
@@ -116,8 +119,11 @@ impl Load {
     fn launch(&mut self, offer: &Value, more: bool) {
         let waiting = self.tasks.values().filter(|task| !task.ended()).count();
         let mut infos = Vec::new();
+        // What has just come free may be offered by itself, and holds less than that.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // small and not negative
+        let fits = (amount(offer, "cpus") / CPUS).min(amount(offer, "mem") / MEM_MIB) as usize;
         let room = if more {
-            IN_FLIGHT.saturating_sub(waiting).min(8)
+            IN_FLIGHT.saturating_sub(waiting).min(8).min(fits)
         } else {
             0
         };
@@ -126,7 +132,7 @@ impl Load {
             let number = self.tasks.len();
             let kind = KINDS[number % KINDS.len()];
             let id = format!("task-{number}");
-            let mut needs = resources("*", 0.01, 1.0);
+            let mut needs = resources("*", CPUS, MEM_MIB);
             let command = format!("echo {id} >> {}; {}", self.marks, kind.command());
             let mut info = json!({
                 "name": id,
