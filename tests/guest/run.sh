@@ -102,7 +102,7 @@ chmod +x "$disk/init"
 
 # --- the machine --------------------------------------------------------------------------------------------------------
 output=$work/output
-timeout "${TEPUI_GUEST_TIMEOUT:-230}" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 2048 -nographic -no-reboot \
+timeout "${TEPUI_GUEST_TIMEOUT:-600}" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 2048 -nographic -no-reboot \
   -nic none -kernel "$work/kernel/boot/vmlinuz-$release" -initrd "$work/initramfs" \
   -append 'console=ttyS0 quiet panic=-1 systemd.unified_cgroup_hierarchy=1 cgroup_no_v1=all mitigations=off random.trust_cpu=on' \
   </dev/null | tr -d '\r' | tee "$output" || true
