@@ -100,6 +100,9 @@ impl Surroundings {
             self.environment(agent, launch, command, (sandbox, seen), image, plan)?;
         spec.limits = limits(launch.limits, self.config.cgroups_enable_cfs);
         spec.terminal = container.and_then(terminal);
+        spec.limits.processes = plan.processes;
+        spec.cpuset.clone_from(&plan.cpuset);
+        spec.oom_score_adj = plan.oom_score_adj;
         spec.hostname.clone_from(&plan.hostname);
         spec.namespaces.network = plan.no_network || attached.is_some();
         if let Some(attached) = attached {

@@ -67,6 +67,11 @@ pub enum ContainerizerError {
         "container '{0}': the devices that it may use cannot be limited: this machine lets the agent use neither the cgroup controller 'devices' nor programs for cgroups of version 2"
     )]
     Devices(ContainerId),
+    /// Processors cannot be chosen on this machine.
+    #[error(
+        "container '{0}': its processors cannot be chosen: this machine lets the agent not use the cgroup controller 'cpuset'"
+    )]
+    Cpuset(ContainerId),
     /// Not as many GPUs are free, or they cannot be used.
     #[error("container '{container}': {why}")]
     Gpus {

@@ -42,7 +42,7 @@ pub use event::{
 };
 pub use rootfs::{At, Hidden, Mount, Overlay, RootFilesystem, Source};
 pub use spec::{
-    BindMount, Command, ContainerId, DEFAULT_PATH, ExecSpec, KillScope, LaunchSpec, Limits,
+    BindMount, Command, ContainerId, Cpuset, DEFAULT_PATH, ExecSpec, KillScope, LaunchSpec, Limits,
     MAX_CONTAINER_ID_BYTES, Namespaces, Rlimit, RlimitKind, Seal, UNCHARGED_MEMORY_BYTES, Within,
 };
 pub(crate) use streams::resize as resize_terminal;
@@ -63,7 +63,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::supervisor::message::{Launch, Order, Program, RequestKind, Streams};
 use crate::supervisor::sys;
 use devices::{Devices, Gpus};
-use isolators::cgroups::{Layout, Placement};
+use isolators::cgroups::{Controller, Layout, Placement};
 use launcher::Launcher;
 use record::{Durability, Process};
 use recovery::{Found, runtime_error};
@@ -377,8 +377,15 @@ impl Containerizer {
                 if spec.gpus.is_some() {
                     spec.devices.get_or_insert_default();
                 }
+                let placement = if spec.cpuset == Cpuset::default() {
+                    placement.without(Controller::Cpuset)
+                } else if self.inner.layout.has(Controller::Cpuset) {
+                    placement
+                } else {
+                    return Err(ContainerizerError::Cpuset(container));
+                };
                 let placement = match &spec.devices {
-                    None => placement.without_devices(),
+                    None => placement.without(Controller::Devices),
                     Some(devices) if devices.must && !self.inner.capabilities.devices => {
                         return Err(ContainerizerError::Devices(container));
                     }
@@ -431,6 +438,8 @@ impl Containerizer {
             volumes: spec.volumes,
             capabilities,
             devices: spec.devices,
+            cpuset: spec.cpuset,
+            oom_score_adj: spec.oom_score_adj,
             gpus,
             placement,
             limits: spec.limits,

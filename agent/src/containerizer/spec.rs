@@ -112,6 +112,11 @@ pub struct LaunchSpec {
     pub capabilities: Option<u64>,
     /// The devices that it may use; `None`: all. Inside of another container those of that one count.
     pub devices: Option<Devices>,
+    /// On which processors it runs.
+    pub cpuset: Cpuset,
+    /// How willingly the kernel ends its processes when the machine is out of memory: -1000 to 1000, `None` as the agent. Less than that needs
+    /// CAP_SYS_RESOURCE.
+    pub oom_score_adj: Option<i32>,
     /// GPUs of its own. Then it may use no other devices than these and those in `devices`, or the usual ones.
     pub gpus: Option<Gpus>,
     /// What its programs can never have again.
@@ -181,6 +186,8 @@ impl LaunchSpec {
             root: None,
             capabilities: None,
             devices: None,
+            cpuset: Cpuset::default(),
+            oom_score_adj: None,
             gpus: None,
             seal: Seal::default(),
             terminal: None,
@@ -219,6 +226,15 @@ pub struct Limits {
     pub memory_limit_bytes: Option<u64>,
     /// Processes and threads together.
     pub processes: Option<u64>,
+}
+
+/// Processors and nodes of memory, as lists of numbers and ranges (`0-2,7`). `None` is: all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cpuset {
+    /// Processors.
+    pub cpus: Option<String>,
+    /// Nodes of memory.
+    pub mems: Option<String>,
 }
 
 /// What every container gets on top of its memory limit, uncharged: Mesos grants as much for its executor.

@@ -3,7 +3,7 @@
 
 use tepui_proto::mesos::v1::Parameter;
 
-use crate::containerizer::{Rlimit, RlimitKind};
+use crate::containerizer::{Cpuset, Rlimit, RlimitKind};
 use crate::isolation::{AllowedDevice, SeccompWish};
 
 /// What the parameters ask for.
@@ -29,6 +29,9 @@ pub(crate) struct Options {
     /// host path or name, container path, read only.
     pub(crate) volumes: Vec<(String, String, bool)>,
     pub(crate) rlimits: Vec<Rlimit>,
+    pub(crate) processes: Option<u64>,
+    pub(crate) cpuset: Cpuset,
+    pub(crate) oom_score_adj: Option<i32>,
     pub(crate) seccomp: SeccompWish,
     pub(crate) devices: Vec<AllowedDevice>,
     pub(crate) no_new_privileges: bool,
@@ -124,6 +127,16 @@ pub(crate) fn bytes(text: &str) -> Option<u64> {
         _ => (text, 1),
     };
     number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// A list of numbers and ranges.
+fn numbers(text: &str) -> Option<String> {
+    let number = |text: &str| text.len() < 6 && text.parse::<u32>().is_ok();
+    let one = |part: &str| match part.split_once('-') {
+        None => number(part),
+        Some((from, to)) => number(from) && number(to),
+    };
+    text.split(',').all(one).then(|| text.to_owned())
 }
 
 fn rlimit(text: &str) -> Option<Rlimit> {
@@ -259,6 +272,23 @@ pub(crate) fn options(parameters: &[Parameter]) -> Result<Options, String> {
             "ulimit" => options
                 .rlimits
                 .push(rlimit(value).ok_or_else(|| wrong("is not name=soft:hard"))?),
+            "pids-limit" => {
+                // As in Docker: 0 and -1 are no limit.
+                let limit: i64 = value.parse().map_err(|_| wrong("is no number"))?;
+                options.processes = u64::try_from(limit).ok().filter(|limit| *limit > 0);
+            }
+            "cpuset-cpus" => {
+                options.cpuset.cpus = Some(numbers(value).ok_or_else(|| wrong("is not 0-2,7"))?);
+            }
+            "cpuset-mems" => {
+                options.cpuset.mems = Some(numbers(value).ok_or_else(|| wrong("is not 0-2,7"))?);
+            }
+            "oom-score-adj" => {
+                let number = value.parse().ok();
+                let number = number.filter(|number| (-1000..=1000).contains(number));
+                options.oom_score_adj =
+                    Some(number.ok_or_else(|| wrong("is no number from -1000 to 1000"))?);
+            }
             "device" => options
                 .devices
                 .push(AllowedDevice::of_docker(value).map_err(|why| wrong(&why))?),
@@ -362,6 +392,9 @@ mod tests {
             ("volume", "/a:/b:shared", "only 'ro' and 'rw'"),
             ("add-host", "a\nb:1.2.3.4", "name:address"),
             ("env", "HOME", "not NAME=value"),
+            ("pids-limit", "many", "is no number"),
+            ("cpuset-cpus", "0-", "is not 0-2,7"),
+            ("oom-score-adj", "1001", "from -1000 to 1000"),
             ("security-opt", "apparmor=x", "only 'seccomp=<profile>'"),
             ("privileged", "maybe", "neither true nor false"),
         ] {

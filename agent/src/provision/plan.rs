@@ -12,7 +12,7 @@ use tepui_proto::mesos::v1::{
 use super::docker::{self, Options};
 use super::secrets;
 use super::volumes::{self, Around};
-use crate::containerizer::{At, Rlimit, Source};
+use crate::containerizer::{At, Cpuset, Rlimit, Source};
 use crate::isolation::{AllowedDevice, SeccompWish};
 use crate::networks::Attached;
 
@@ -50,6 +50,10 @@ pub(crate) struct Settings {
     /// Instead of the lines of `/etc/resolv.conf` that say the same kind of thing.
     pub(crate) resolv: Vec<String>,
     pub(crate) rlimits: Vec<Rlimit>,
+    /// Processes and threads together.
+    pub(crate) processes: Option<u64>,
+    pub(crate) cpuset: Cpuset,
+    pub(crate) oom_score_adj: Option<i32>,
     pub(crate) seccomp: SeccompWish,
     /// Besides the usual.
     pub(crate) devices: Vec<AllowedDevice>,
@@ -89,6 +93,9 @@ impl Default for Settings {
             hosts: Vec::new(),
             resolv: Vec::new(),
             rlimits: Vec::new(),
+            processes: None,
+            cpuset: Cpuset::default(),
+            oom_score_adj: None,
             seccomp: SeccompWish::Usual,
             devices: Vec::new(),
             no_new_privileges: false,
@@ -206,6 +213,9 @@ fn of_docker(plan: &mut Plan, info: &DockerInfo, around: &Around<'_>) -> Result<
     settings.hosts = options.hosts;
     settings.resolv = options.resolv;
     settings.rlimits = options.rlimits;
+    settings.processes = options.processes;
+    settings.cpuset = options.cpuset;
+    settings.oom_score_adj = options.oom_score_adj;
     settings.seccomp = options.seccomp;
     settings.devices = options.devices;
     settings.no_new_privileges = options.no_new_privileges;

@@ -18,7 +18,7 @@ use crate::containerizer::devices::Devices;
 use crate::containerizer::isolators::cgroups::Placement;
 use crate::containerizer::record::Process;
 use crate::containerizer::rootfs::{Mount, Overlay, RootFilesystem};
-use crate::containerizer::spec::Seal;
+use crate::containerizer::spec::{Cpuset, Seal};
 use crate::containerizer::{
     BindMount, Command, LaunchFailure, Limits, Namespaces, Rlimit, WaitStatus,
 };
@@ -73,6 +73,8 @@ pub(crate) struct Launch {
     pub(crate) capabilities: Option<u64>,
     /// The devices that it may use; `None`: all.
     pub(crate) devices: Option<Devices>,
+    pub(crate) cpuset: Cpuset,
+    pub(crate) oom_score_adj: Option<i32>,
     /// The nodes of GPUs among them.
     pub(crate) gpus: Vec<PathBuf>,
     pub(crate) placement: Placement,

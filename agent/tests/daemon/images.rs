@@ -951,3 +951,43 @@ async fn system_calls_are_filtered_as_is_asked() {
     );
     agent.shutdown().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_processors_and_the_score_for_lack_of_memory_are_as_is_asked() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut master = Master::start().await;
+    let config = ephemeral(&master, folder.path());
+    let agent = Agent::start(config.clone()).await.unwrap();
+    master.admit().await;
+    let image = image_in(folder.path());
+    let with = |id: &str, pairs: &[(&str, &str)], command: &str| {
+        let docker = DockerInfo {
+            image: image.clone(),
+            parameters: parameters(pairs),
+            ..Default::default()
+        };
+        in_docker(shell(id, command), docker)
+    };
+    let pairs = [("cpuset-cpus", "0"), ("oom-score-adj", "500")];
+    let look =
+        "/bin/busybox grep Cpus_allowed_list: /proc/self/status; cat /proc/self/oom_score_adj";
+    let found = run(&mut master, &config, with("set", &pairs, look)).await;
+    assert_eq!(found, "Cpus_allowed_list:\t0\n500\n");
+    // Of ten processes some cannot be made.
+    let many = "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 1000 & done; echo all";
+    master.run(with("many", &[("pids-limit", "6")], many)).await;
+    let ended = master.until("many", TaskFailed).await;
+    let errors = output(&config, "many", "stderr");
+    assert!(
+        errors.contains("can't fork"),
+        "{}: {errors}",
+        ended.message()
+    );
+    let nowhere = with("nowhere", &[("cpuset-cpus", "4000")], "true");
+    let why = refused(&mut master, nowhere).await;
+    assert!(why.contains("cpuset.cpus to 4000"), "{why}");
+    agent.shutdown().await.unwrap();
+}

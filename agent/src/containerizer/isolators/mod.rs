@@ -22,6 +22,7 @@ pub(crate) mod cgroups;
 mod filesystem;
 mod mounts;
 mod namespaces;
+mod oom_score;
 mod privileges;
 mod rlimits;
 mod root;
@@ -117,6 +118,7 @@ pub(crate) fn of_launch(launch: &Launch) -> Isolators {
         Box::new(
             Cgroups::new(launch.placement.clone(), launch.limits)
                 .devices(launch.devices.as_ref().map(|it| it.rules.clone()))
+                .cpuset(launch.cpuset.clone())
                 .inside(inside),
         ),
         Box::new(
@@ -145,6 +147,7 @@ pub(crate) fn of_launch(launch: &Launch) -> Isolators {
             .devices(launch.devices.as_ref().map(|it| it.nodes.clone()))
             .inside(inside),
         ),
+        Box::new(oom_score::OomScore::new(launch.oom_score_adj)),
         Box::new(rlimits::Rlimits::new(launch.program.rlimits.clone())),
         Box::new(privileges::Privileges::new(launch.capabilities)),
         Box::new(seccomp::Seccomp::new(launch.program.seal.clone())),

@@ -111,7 +111,7 @@ fn usage_v1(directory: &Directory, usage: &mut Usage) {
                 usage.threads = files.number("pids.current");
                 usage.processes = files.lines("cgroup.procs");
             }
-            Controller::Devices => {}
+            Controller::Cpuset | Controller::Devices => {}
         }
     }
 }

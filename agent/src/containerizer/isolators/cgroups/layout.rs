@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::{Controller, Directory, Placement, Version, devices, members, write};
+use super::{Controller, Directory, Placement, Version, cpuset, devices, members, write};
 use crate::supervisor::sys;
 
 /// An empty cgroup that is younger may belong to a container that is just being launched by another agent of this machine.
@@ -44,7 +44,15 @@ impl Layout {
                     hierarchy.controllers.push(Controller::Devices);
                 }
             }
-            match usable(&hierarchy.root) {
+            let made = usable(&hierarchy.root).and_then(|()| {
+                let depth = Path::new(cgroups_root).components().count();
+                let processors = hierarchy.controllers.contains(&Controller::Cpuset);
+                if hierarchy.version == Version::V1 && processors {
+                    processors_from_above(&hierarchy.root, depth)?;
+                }
+                Ok(())
+            });
+            match made {
                 Ok(()) => layout.hierarchies.push(hierarchy),
                 Err(error) => missing.push(format!("cgroup {}: {error}", hierarchy.root.display())),
             }
@@ -77,6 +85,13 @@ impl Layout {
             directories: self.hierarchies.iter().map(directory).collect(),
         }
     }
+}
+
+/// Lets our directory, so many levels below the mount, have the processors of what is above it.
+fn processors_from_above(root: &Path, depth: usize) -> io::Result<()> {
+    let mut ours: Vec<_> = root.ancestors().take(depth).collect();
+    ours.reverse();
+    ours.into_iter().try_for_each(cpuset::inherit)
 }
 
 /// Makes the directory and tries whether a cgroup can be made in it.

@@ -11,6 +11,7 @@
 //! Out of memory, the whole container ends, whichever process the kernel chose: version 2 does it by `memory.oom.group`, in version 1 the supervisor
 //! listens on an eventfd.
 
+mod cpuset;
 mod devices;
 mod facts;
 mod layout;
@@ -36,7 +37,7 @@ use super::Isolator;
 use crate::containerizer::devices::DeviceRule;
 use crate::containerizer::error::ContainerizerError;
 use crate::containerizer::event::{LaunchFailure, MemoryLimitation, Usage};
-use crate::containerizer::spec::Limits;
+use crate::containerizer::spec::{Cpuset, Limits};
 use crate::supervisor::message::{failed, failed_io};
 use crate::supervisor::sys;
 
@@ -61,16 +62,18 @@ pub(crate) enum Controller {
     Cpuacct,
     Memory,
     Pids,
+    Cpuset,
     /// Version 2 has no controller for them, but programs.
     Devices,
 }
 
 impl Controller {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Cpu,
         Self::Cpuacct,
         Self::Memory,
         Self::Pids,
+        Self::Cpuset,
         Self::Devices,
     ];
 
@@ -81,6 +84,7 @@ impl Controller {
             Self::Cpuacct => "cpuacct",
             Self::Memory => "memory",
             Self::Pids => "pids",
+            Self::Cpuset => "cpuset",
             Self::Devices => "devices",
         }
     }
@@ -101,10 +105,10 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
-    /// Without what only keeps devices away.
-    pub(crate) fn without_devices(mut self) -> Self {
+    /// Without the directories that are there for this controller alone.
+    pub(crate) fn without(mut self, controller: Controller) -> Self {
         self.directories
-            .retain(|directory| directory.controllers != [Controller::Devices]);
+            .retain(|directory| directory.controllers != [controller]);
         self
     }
 
@@ -147,6 +151,7 @@ pub(super) struct Cgroups {
     limits: Limits,
     /// What alone may be used; `None`: all.
     devices: Option<Vec<DeviceRule>>,
+    cpuset: Cpuset,
     /// Below the directories of another container.
     inside: bool,
     /// Version 1: one open `tasks` file for each directory.
@@ -162,6 +167,7 @@ impl Cgroups {
             placement,
             limits,
             devices: None,
+            cpuset: Cpuset::default(),
             inside: false,
             tasks: Vec::new(),
             unified: None,
@@ -172,6 +178,12 @@ impl Cgroups {
     /// With these devices and no others.
     pub(super) fn devices(mut self, rules: Option<Vec<DeviceRule>>) -> Self {
         self.devices = rules;
+        self
+    }
+
+    /// On these processors.
+    pub(super) fn cpuset(mut self, cpuset: Cpuset) -> Self {
+        self.cpuset = cpuset;
         self
     }
 
@@ -236,6 +248,9 @@ impl Isolator for Cgroups {
             if self.inside && self.limits == Limits::default() {
                 // What the parent may use is all that there is to share.
                 continue;
+            }
+            if directory.controllers.contains(&Controller::Cpuset) {
+                cpuset::confine(directory, &self.cpuset)?;
             }
             if let (Some(rules), false) = (&self.devices, self.inside)
                 && directory.controllers.contains(&Controller::Devices)

@@ -58,7 +58,7 @@ pub(super) fn of(version: Version, controllers: &[Controller], limits: &Limits) 
                     settings.push(("pids.max", processes.to_string()));
                 }
             }
-            (Controller::Cpuacct | Controller::Devices, _) => {}
+            (Controller::Cpuacct | Controller::Cpuset | Controller::Devices, _) => {}
         }
     }
     settings
@@ -66,6 +66,7 @@ pub(super) fn of(version: Version, controllers: &[Controller], limits: &Limits) 
 
 /// The settings that change a running container's cgroup, whose hard memory limit is `hard_now`. A limit that is gone is lifted, but, as in
 /// Mesos, the hard memory limit is never lowered under a running task: it would be killed for what it was allowed to take.
+/// How many processes there may be is said at launch alone: updates that say nothing of it leave it.
 pub(super) fn updates(
     version: Version,
     controllers: &[Controller],
@@ -91,9 +92,6 @@ pub(super) fn updates(
             }
             (Controller::Memory, Version::V2) if hard_bytes(limits).is_none() => {
                 settings.push(("memory.max", "max".to_owned()))
-            }
-            (Controller::Pids, _) if limits.processes.is_none() => {
-                settings.push(("pids.max", "max".to_owned()))
             }
             _ => {}
         }
@@ -231,7 +229,6 @@ mod tests {
                 ("cpu.shares", "1024"),
                 ("memory.soft_limit_in_bytes", "67108864"),
                 ("cpu.cfs_quota_us", "-1"),
-                ("pids.max", "max"),
             ],
         );
         check(
