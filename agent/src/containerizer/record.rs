@@ -62,7 +62,8 @@ impl Process {
     pub(crate) fn open(self) -> io::Result<Option<OwnedFd>> {
         let pidfd = match sys::pidfd_open(self.pid) {
             Ok(pidfd) => pidfd,
-            Err(Errno::ESRCH) => return Ok(None),
+            // EINVAL, from older kernels (6.1): it is gone, while its session, which has its number, is not.
+            Err(Errno::ESRCH | Errno::EINVAL) => return Ok(None),
             Err(errno) => return Err(errno.into()),
         };
         // The handle holds whatever has the pid now; if that is the one we mean, it stays so.
