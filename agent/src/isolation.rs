@@ -62,9 +62,10 @@ impl IsolationFlags {
 }
 
 /// What is built, by Mesos' names.
-const BUILT: [&str; 29] = [
+const BUILT: [&str; 30] = [
     "cgroups/all",
     "cgroups/cpu",
+    "cgroups/cpuset",
     "cgroups/devices",
     "cgroups/mem",
     "cgroups/pids",
@@ -95,10 +96,9 @@ const BUILT: [&str; 29] = [
 ];
 
 /// What Mesos has and this agent has not.
-const NOT_BUILT: [&str; 16] = [
+const NOT_BUILT: [&str; 15] = [
     "appc/runtime",
     "cgroups/blkio",
-    "cgroups/cpuset",
     "cgroups/hugetlb",
     "cgroups/net_cls",
     "cgroups/net_prio",
