@@ -134,6 +134,7 @@ fn main() -> ExitCode {
     };
     match run(cli.command) {
         Ok(code) => code,
+        Err(CommandError::Exit(code)) => ExitCode::from(code),
         Err(error) => {
             eprintln!("tepui: {error}");
             ExitCode::from(error.exit_code())

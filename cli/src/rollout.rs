@@ -18,6 +18,8 @@ use crate::{
 
 /// With nothing happening, look anyhow: waiting has reasons that make no event.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// However much happens, the counts are asked for no more often.
+const SHORTEST_LOOK: Duration = Duration::from_millis(200);
 
 /// A watch over the apps of one change.
 #[derive(Debug)]
@@ -56,11 +58,15 @@ impl Watch {
         json: bool,
     ) -> Result<(), CommandError> {
         let mut line = Line::new(json);
+        let mut looked: Option<Instant> = None;
         loop {
             if self.ended.contains(deployment) {
                 break;
             }
-            line.show(&self.progress().await?);
+            if looked.is_none_or(|at| at.elapsed() >= SHORTEST_LOOK) {
+                line.show(&self.progress().await?);
+                looked = Some(Instant::now());
+            }
             match tokio::time::timeout(LOOK_INTERVAL, self.events.next()).await {
                 Err(_) => {
                     if !self.is_running(deployment).await? {
@@ -73,12 +79,19 @@ impl Watch {
                     };
                     let document: Value = serde_json::from_str(&event.data).unwrap_or_default();
                     let id = text(&document, "id");
+                    if let Some(news) = self.news(&event.name, &document) {
+                        line.tell(&news);
+                    }
                     match event.name.as_str() {
                         "deployment_success" => drop(self.ended.insert(id.to_owned())),
                         "deployment_failed" if id == deployment => {
                             line.end();
+                            let reason = match text(&document, "reason") {
+                                "" => String::new(),
+                                reason => format!(": {reason}"),
+                            };
                             return Err(CommandError::Failed(format!(
-                                "deployment {deployment} was cancelled or failed"
+                                "deployment {deployment} was cancelled or failed{reason}"
                             )));
                         }
                         _ => {}
@@ -95,6 +108,40 @@ impl Watch {
             println!("done in {seconds:.1} s");
         }
         Ok(())
+    }
+
+    /// What an event tells of one instance of the apps that are watched.
+    fn news(&self, name: &str, document: &Value) -> Option<String> {
+        let of = |key: &str| self.apps.iter().any(|app| app == text(document, key));
+        let instance = |key: &str| {
+            let id = text(document, key);
+            id.split_once("._app")
+                .map_or(id, |(instance, _)| instance)
+                .to_owned()
+        };
+        match name {
+            "status_update_event" if of("appId") => {
+                let state = text(document, "taskStatus").trim_start_matches("TASK_");
+                let mut news = format!(
+                    "  {} {} on {}",
+                    instance("taskId"),
+                    state.to_lowercase(),
+                    text(document, "host")
+                );
+                if !text(document, "message").is_empty() {
+                    news += &format!(": {}", text(document, "message"));
+                }
+                Some(news)
+            }
+            "instance_health_changed_event" if of("runSpecId") => {
+                let health = match document["healthy"].as_bool()? {
+                    true => "healthy",
+                    false => "unhealthy",
+                };
+                Some(format!("  {} {health}", instance("instanceId")))
+            }
+            _ => None,
+        }
     }
 
     async fn is_running(&self, deployment: &str) -> Result<bool, CommandError> {
@@ -167,6 +214,20 @@ impl Line {
             println!("{text}");
         }
         text.clone_into(&mut self.shown);
+    }
+
+    /// A line of its own, above the one that is rewritten.
+    fn tell(&self, text: &str) {
+        if self.quiet {
+            return;
+        }
+        if self.terminal {
+            println!("\r\x1b[2K{text}");
+            print!("{}", self.shown);
+            let _ = std::io::stdout().flush();
+        } else {
+            println!("{text}");
+        }
     }
 
     fn end(&self) {

@@ -21,6 +21,17 @@ pub(crate) enum AppCommand {
         /// Return as soon as the deployment is accepted.
         #[arg(long)]
         no_wait: bool,
+        /// Roll back by itself what is not done after so many seconds.
+        #[arg(long, value_name = "SECONDS")]
+        deadline: Option<u64>,
+    },
+    /// Show what `deploy` would change: apps, the differences of their definitions, steps. Nothing is changed.
+    Plan {
+        /// A Marathon app definition in JSON, an array of them, or a group; `-` reads standard input.
+        file: PathBuf,
+        /// End with code 2 if something would change, with 0 if not.
+        #[arg(long = "detailed-exitcode")]
+        detailed_exitcode: bool,
     },
     /// List the apps.
     List,
@@ -93,7 +104,12 @@ pub(crate) async fn run(context: &Context, command: AppCommand) -> Result<(), Co
             file,
             force,
             no_wait,
-        } => deploy(context, &file, force, no_wait).await,
+            deadline,
+        } => deploy(context, &file, force, no_wait, deadline).await,
+        AppCommand::Plan {
+            file,
+            detailed_exitcode,
+        } => super::plan::run(context, &file, detailed_exitcode).await,
         AppCommand::List => list(context).await,
         AppCommand::Show { id } => show(context, &id).await,
         AppCommand::History { id } => {
@@ -221,14 +237,22 @@ async fn deploy(
     file: &Path,
     force: bool,
     no_wait: bool,
+    deadline: Option<u64>,
 ) -> Result<(), CommandError> {
     let definitions = read_definitions(file)?;
     let ids = ids(&definitions);
-    // One PUT of the collection makes one deployment of all of them, creating what is missing and replacing the rest as a whole.
-    let path = format!("/v2/apps?partialUpdate=false&force={force}");
+    // One call makes one deployment of all of them, creating what is missing and replacing the rest as a whole.
+    let query = format!("partialUpdate=false&force={force}");
+    let (method, path) = match deadline {
+        None => (Method::PUT, format!("/v2/apps?{query}")),
+        Some(seconds) => (
+            Method::POST,
+            format!("/v3/apply?{query}&deadlineSeconds={seconds}"),
+        ),
+    };
     change(
         context,
-        Method::PUT,
+        method,
         &path,
         Some(&Value::Array(definitions)),
         &ids,

@@ -8,6 +8,7 @@ pub(crate) mod group;
 pub(crate) mod image;
 pub(crate) mod maintenance;
 pub(crate) mod node;
+pub(crate) mod plan;
 pub(crate) mod role;
 pub(crate) mod task;
 
@@ -27,6 +28,9 @@ pub(crate) enum CommandError {
     /// Anything else that went wrong.
     #[error("{0}")]
     Failed(String),
+    /// Nothing went wrong: the command tells its outcome by its exit code, and has said the rest.
+    #[error("exit code {0}")]
+    Exit(u8),
 }
 
 impl CommandError {
@@ -34,6 +38,7 @@ impl CommandError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Input { .. } => 2,
+            Self::Exit(code) => *code,
             _ => 1,
         }
     }

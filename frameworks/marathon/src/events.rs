@@ -61,13 +61,13 @@ impl EventHub {
         }
     }
 
-    /// Sends an event to all that want it.
-    pub(crate) fn publish(&self, event_type: &str, json: &str) {
+    /// Sends an event to all that want it; it is written only if there is somebody to read it.
+    pub(crate) fn publish(&self, event_type: &str, json: impl FnOnce() -> String) {
         let mut readers = self.shared.readers.lock();
         if readers.all.is_empty() {
             return;
         }
-        let frame = frame(event_type, json);
+        let frame = frame(event_type, &json());
         let mut gone = Vec::new();
         readers.all.retain(|reader| {
             if !reader.types.is_empty() && !reader.types.iter().any(|wanted| wanted == event_type) {
@@ -186,8 +186,8 @@ mod tests {
         let hub = EventHub::new(8);
         let mut all = Box::pin(hub.attach("a:1", vec![], now()).unwrap());
         let mut some = Box::pin(hub.attach("b:2", vec!["y".into()], now()).unwrap());
-        hub.publish("x", r#"{"eventType":"x"}"#);
-        hub.publish("y", r#"{"eventType":"y"}"#);
+        hub.publish("x", || r#"{"eventType":"x"}"#.into());
+        hub.publish("y", || r#"{"eventType":"y"}"#.into());
         assert!(
             next(&mut all)
                 .await
@@ -210,7 +210,7 @@ mod tests {
         let hub = EventHub::new(2);
         let mut slow = Box::pin(hub.attach("slow:1", vec![], now()).unwrap());
         for _ in 0..4 {
-            hub.publish("x", "{}");
+            hub.publish("x", || "{}".into());
         }
         assert_eq!(hub.counts().0, 0);
         assert_eq!(hub.counts().1, 1);

@@ -280,6 +280,33 @@ pub enum ApiCall {
         /// Forget the instances, with volumes and reservations.
         wipe: bool,
     },
+    /// `POST /v3/plan`: changes nothing.
+    Plan {
+        /// An app update, an array of them, or a group update.
+        body: Bytes,
+        /// `partialUpdate`, default true.
+        partial: bool,
+    },
+    /// `POST /v3/apply`.
+    Apply {
+        /// As for `Plan`.
+        body: Bytes,
+        /// `partialUpdate`, default true.
+        partial: bool,
+        /// Default false.
+        force: bool,
+        /// `deadlineSeconds`: after it the deployment is rolled back.
+        deadline_seconds: Option<u64>,
+    },
+    /// `GET /v3/deployments`.
+    Deployments,
+    /// `PUT /v3/deployments/{id}/deadline` and, without seconds, DELETE.
+    Deadline {
+        /// From the URL.
+        id: String,
+        /// From now.
+        seconds: Option<u64>,
+    },
     /// `GET /v3/apps/{id}/explain`.
     Explain {
         /// From the URL.

@@ -92,7 +92,7 @@ impl Carriers {
                     continue;
                 }
                 Output::Event(event) => {
-                    self.events.publish(event.event_type(), &event.to_json());
+                    self.events.publish(event.event_type(), || event.to_json());
                     continue;
                 }
                 Output::StartHealthCheck(probe) => {

@@ -9,6 +9,7 @@ mod pods;
 mod proxy;
 mod route;
 mod serve;
+mod v3;
 mod yaml;
 
 pub(crate) use info::Info;

@@ -63,13 +63,7 @@ pub(super) fn route(parts: &Parts<'_>) -> Wanted {
         ["v2", "tasks", rest @ ..] => tasks(parts, rest, &parameters),
         ["v2", "deployments", rest @ ..] => deployments(parts, rest, &parameters),
         ["v2", "queue", rest @ ..] => queue(parts, rest, &parameters),
-        ["v3", "apps", id @ .., "explain"] if !id.is_empty() => only(
-            parts.method,
-            &[Method::GET],
-            Wanted::Call(ApiCall::Explain {
-                id: format!("/{}", id.join("/")),
-            }),
-        ),
+        ["v3", rest @ ..] => super::v3::route(parts, rest, &parameters),
         ["v2", "leader"] if parts.method == Method::DELETE => Wanted::Abdicate,
         ["v2", "leader"] => only(parts.method, &[Method::GET], Wanted::Leader),
         ["v2", "info"] => only(parts.method, &[Method::GET], Wanted::Info),
@@ -283,7 +277,7 @@ fn queue(parts: &Parts<'_>, rest: &[&str], parameters: &Parameters) -> Wanted {
     }
 }
 
-fn only(method: &Method, allowed: &[Method], wanted: Wanted) -> Wanted {
+pub(super) fn only(method: &Method, allowed: &[Method], wanted: Wanted) -> Wanted {
     if allowed.contains(method) {
         wanted
     } else {
@@ -343,7 +337,7 @@ impl Parameters {
         )
     }
 
-    fn first(&self, name: &str) -> Option<String> {
+    pub(super) fn first(&self, name: &str) -> Option<String> {
         self.0
             .iter()
             .find(|(known, _)| known == name)
@@ -546,6 +540,26 @@ mod tests {
                 "DeleteGroup { id: \"/a\", force: true",
             ),
             (&get, "/v3/apps/a/b/explain", "Explain { id: \"/a/b\""),
+            (&get, "/v3/plan", "status: 405"),
+            (
+                &Method::POST,
+                "/v3/plan",
+                "Plan { body: b\"{}\", partial: true",
+            ),
+            (
+                &Method::POST,
+                "/v3/apply?deadlineSeconds=60&partialUpdate=false",
+                "partial: false, force: false, deadline_seconds: Some(60)",
+            ),
+            (&Method::POST, "/v3/apply?deadlineSeconds=-1", "status: 422"),
+            (
+                &Method::PUT,
+                "/v3/deployments/x/deadline?seconds=5",
+                "Deadline { id: \"x\", seconds: Some(5)",
+            ),
+            (&Method::PUT, "/v3/deployments/x/deadline", "status: 422"),
+            (&get, "/v3/deployments", "Deployments"),
+            (&get, "/v3/else", "status: 404"),
             (&get, "/nothing", "status: 404"),
         ] {
             let found = of(method, target);

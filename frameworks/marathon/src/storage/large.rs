@@ -1,12 +1,13 @@
 //! Writes that no single transaction takes: a group of thousands of apps.
 //!
-//! First all of the write is stored at once under few keys, then key by key under its own; then the few are deleted. If that is cut off,
-//! the next leader goes on from those keys, so such a write too is done wholly or not at all.
+//! First all of the write is stored under few keys, then key by key under its own; then the few are deleted. If that is cut off, the next
+//! leader goes on from those keys, or deletes them if not all of them were there yet; so such a write too is done wholly or not at all.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use tepui_coordination::{SharedStore, StoreError, Transaction, store::MAX_OPERATIONS};
 use tepui_marathon_core::Mutation;
 
@@ -17,18 +18,57 @@ const COLLECTION: &str = "marathon-large";
 /// The most bytes under one of its keys, and of one step.
 const PART_BYTES: usize = 8 << 20;
 
+/// The most bytes of one transaction while the few keys are stored.
+const STEP_BYTES: usize = 3 * PART_BYTES;
+/// The key that stands as long as not all parts are stored. A write that fits into one transaction has none.
+const OPEN: &str = "open";
+
 /// What becomes of one key.
 #[derive(Debug, Serialize, Deserialize)]
 struct Entry {
     key: String,
-    /// None: the key is deleted.
-    value: Option<String>,
+    /// None: the key is deleted. The record as it is; former releases wrote it as a text.
+    value: Option<Box<RawValue>>,
+}
+
+impl Entry {
+    fn of(mutation: &Mutation) -> Result<Self, serde_json::Error> {
+        Ok(match mutation {
+            Mutation::Put { key, value } => Self {
+                key: key.clone(),
+                value: Some(serde_json::from_slice(value)?),
+            },
+            Mutation::Delete { key } => Self {
+                key: key.clone(),
+                value: None,
+            },
+        })
+    }
+
+    fn mutation(self) -> Result<Mutation, serde_json::Error> {
+        let key = self.key;
+        Ok(match self.value {
+            None => Mutation::Delete { key },
+            Some(value) if value.get().starts_with('"') => Mutation::Put {
+                key,
+                value: serde_json::from_str::<String>(value.get())?.into(),
+            },
+            Some(value) => Mutation::Put {
+                key,
+                value: Bytes::from(Box::<str>::from(value).into_string()),
+            },
+        })
+    }
 }
 
 /// Whether one transaction takes them.
 pub(super) fn is_large(mutations: &[Mutation]) -> bool {
-    let bytes: usize = mutations.iter().map(size).sum();
-    mutations.len() > MAX_OPERATIONS || bytes > PART_BYTES
+    mutations.len() > MAX_OPERATIONS || bytes_of(mutations) > PART_BYTES
+}
+
+/// How many bytes of a transaction they take.
+pub(super) fn bytes_of(mutations: &[Mutation]) -> usize {
+    mutations.iter().map(size).sum()
 }
 
 /// Commits such a write.
@@ -37,16 +77,44 @@ pub(super) async fn commit_large(
     epoch: u64,
     mutations: Vec<Mutation>,
 ) -> Result<(), StoreError> {
-    let parts = parts_of(&mutations);
-    let keys: Vec<String> = (0..parts.len())
-        .map(|at| format!("{COLLECTION}/{at:06}"))
-        .collect();
-    let mut whole = Transaction::new(epoch);
-    for (key, part) in keys.iter().zip(parts) {
-        whole = whole.put(key.clone(), part);
+    let parts = parts_of(&mutations).map_err(|error| format(COLLECTION, &error))?;
+    let keys: Vec<String> = (0..parts.len()).map(part_key).collect();
+    for step in storing(epoch, &keys, parts) {
+        commit(store, step).await?;
     }
-    commit(store, whole).await?;
     apply_in_steps(store, epoch, mutations, keys).await
+}
+
+fn part_key(at: usize) -> String {
+    format!("{COLLECTION}/{at:06}")
+}
+
+fn format(place: &str, error: &serde_json::Error) -> StoreError {
+    StoreError::Format {
+        place: place.to_owned(),
+        why: error.to_string(),
+    }
+}
+
+/// The transactions that store the parts.
+fn storing(epoch: u64, keys: &[String], parts: Vec<Bytes>) -> Vec<Transaction> {
+    let open = format!("{COLLECTION}/{OPEN}");
+    let (mut steps, mut step, mut bytes) = (Vec::new(), Transaction::new(epoch), 0);
+    for (key, part) in keys.iter().zip(parts) {
+        if bytes + part.len() > STEP_BYTES && bytes > 0 {
+            steps.push(std::mem::replace(&mut step, Transaction::new(epoch)));
+            bytes = 0;
+        }
+        bytes += part.len();
+        step = step.put(key.clone(), part);
+    }
+    if let Some(first) = steps.first_mut() {
+        let begun = std::mem::replace(first, Transaction::new(epoch));
+        *first = begun.put(open.clone(), Bytes::from_static(b"{}"));
+        step = step.delete(open);
+    }
+    steps.push(step);
+    steps
 }
 
 /// Carries such a write to its end if a predecessor did not; `stored` is all that the store holds, by its keys.
@@ -61,20 +129,17 @@ pub(super) async fn finish_large(
             .into_iter()
             .partition(|(key, _)| key.starts_with(&prefix));
     *stored = others;
+    if parts.contains_key(&format!("{COLLECTION}/{OPEN}")) {
+        // Its predecessor did not come to the end of storing it, and told nobody that it was done.
+        return delete(store, epoch, parts.into_keys().collect()).await;
+    }
     let mut mutations = Vec::new();
     for (key, part) in &parts {
         let entries: Vec<Entry> =
-            serde_json::from_slice(part).map_err(|error| StoreError::Format {
-                place: key.clone(),
-                why: error.to_string(),
-            })?;
-        mutations.extend(entries.into_iter().map(|entry| match entry.value {
-            Some(value) => Mutation::Put {
-                key: entry.key,
-                value: value.into(),
-            },
-            None => Mutation::Delete { key: entry.key },
-        }));
+            serde_json::from_slice(part).map_err(|error| format(key, &error))?;
+        for entry in entries {
+            mutations.push(entry.mutation().map_err(|error| format(key, &error))?);
+        }
     }
     if parts.is_empty() {
         return Ok(());
@@ -105,10 +170,13 @@ async fn apply_in_steps(
         add(&mut step, vec![mutation]);
     }
     commit(store, step).await?;
-    let mut done = Transaction::new(epoch);
-    for key in parts {
-        done = done.delete(key);
-    }
+    delete(store, epoch, parts).await
+}
+
+async fn delete(store: &SharedStore, epoch: u64, keys: Vec<String>) -> Result<(), StoreError> {
+    let done = keys
+        .into_iter()
+        .fold(Transaction::new(epoch), Transaction::delete);
     commit(store, done).await
 }
 
@@ -119,31 +187,20 @@ fn size(mutation: &Mutation) -> usize {
     }
 }
 
-/// Cut so that each part stays within its bound, also when all of its quotes are escaped.
-fn parts_of(mutations: &[Mutation]) -> Vec<Bytes> {
+/// Cut so that each part stays within its bound; a record that is larger has a part of its own.
+fn parts_of(mutations: &[Mutation]) -> Result<Vec<Bytes>, serde_json::Error> {
     let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
-    // Plain texts always serialise.
-    let close = |part: Vec<Entry>| Bytes::from(serde_json::to_vec(&part).unwrap_or_default());
     for mutation in mutations {
-        let length = 2 * size(mutation) + 32;
+        let length = size(mutation) + 32;
         if bytes + length > PART_BYTES && !part.is_empty() {
-            parts.push(close(std::mem::take(&mut part)));
-            bytes = 0;
+            parts.push(Bytes::from(serde_json::to_vec(&part)?));
+            (part, bytes) = (Vec::new(), 0);
         }
         bytes += length;
-        part.push(match mutation {
-            Mutation::Put { key, value } => Entry {
-                key: key.clone(),
-                value: Some(String::from_utf8_lossy(value).into_owned()),
-            },
-            Mutation::Delete { key } => Entry {
-                key: key.clone(),
-                value: None,
-            },
-        });
+        part.push(Entry::of(mutation)?);
     }
-    parts.push(close(part));
-    parts
+    parts.push(Bytes::from(serde_json::to_vec(&part)?));
+    Ok(parts)
 }
 
 #[cfg(test)]
@@ -186,15 +243,54 @@ mod tests {
     async fn what_was_cut_off_is_carried_to_its_end_by_the_next_leader() {
         let folder = tempfile::tempdir().expect("a folder");
         let store = open(&folder);
-        let parts = parts_of(&mutations());
-        let mut whole = Transaction::new(1);
-        for (at, part) in parts.into_iter().enumerate() {
-            whole = whole.put(format!("{COLLECTION}/{at:06}"), part);
+        let parts = parts_of(&mutations()).expect("records");
+        let keys: Vec<String> = (0..parts.len()).map(part_key).collect();
+        for step in storing(1, &keys, parts) {
+            store.commit(step).await.expect("commits");
         }
-        store.commit(whole).await.expect("commits");
         assert_eq!(load(&store, 2).await.expect("loads").len(), 2499);
         let left = store.list("marathon-large/").await.expect("lists");
         assert!(left.is_empty(), "{left:?}");
         assert_eq!(load(&store, 3).await.expect("loads again").len(), 2499);
+    }
+
+    #[tokio::test]
+    async fn a_write_larger_than_a_transaction_is_whole_or_not_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = open(&folder);
+        let long = "x".repeat(3 << 20);
+        let mutations: Vec<Mutation> = (0..20)
+            .map(|at| Mutation::Put {
+                key: format!("app/{at}"),
+                value: format!("{{\"n\":\"{long}\"}}").into(),
+            })
+            .collect();
+        let parts = parts_of(&mutations).expect("records");
+        let keys: Vec<String> = (0..parts.len()).map(part_key).collect();
+        let steps = storing(1, &keys, parts);
+        assert!(steps.len() > 1, "it is larger than one transaction");
+        let last = steps.len() - 1;
+        for step in steps.into_iter().take(last) {
+            store.commit(step).await.expect("commits");
+        }
+        assert!(load(&store, 2).await.expect("loads").is_empty());
+        let left = store.list("marathon-large/").await.expect("lists");
+        assert!(left.is_empty(), "{left:?}");
+        commit_large(&store, 2, mutations).await.expect("commits");
+        assert_eq!(load(&store, 3).await.expect("loads").len(), 20);
+    }
+
+    #[tokio::test]
+    async fn what_a_former_release_left_is_carried_to_its_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = open(&folder);
+        let part = Bytes::from_static(
+            br#"[{"key":"app/1","value":"{\"v\":1}"},{"key":"app/2","value":null}]"#,
+        );
+        let whole = Transaction::new(1).put(part_key(0), part);
+        store.commit(whole).await.expect("commits");
+        let records = load(&store, 2).await.expect("loads");
+        assert_eq!(records.len(), 1);
+        assert_eq!(&records[0].value[..], br#"{"v":1}"#);
     }
 }

@@ -14,6 +14,9 @@ use crate::engine::{EngineHandle, Write};
 /// The collection of records that stand alone, and with a dash the beginning of the names of all others, so that they never meet somebody else's.
 const COLLECTION: &str = "marathon";
 
+/// The most bytes of writes that are joined into one transaction.
+const MAX_BYTES: usize = 24 << 20;
+
 /// Key of the store for a key of the core: `app/x` is in collection `marathon-app`, and `framework` in `marathon`.
 fn store_key(key: &str) -> String {
     if key.contains('/') {
@@ -64,10 +67,12 @@ pub(crate) async fn run(
             continue;
         }
         let mut transaction = Transaction::new(epoch);
+        let mut bytes = large::bytes_of(&first.mutations);
         add(&mut transaction, first.mutations);
         while let Ok(write) = writes.try_recv() {
             let full = transaction.operations.len() + write.mutations.len() > MAX_OPERATIONS;
-            if full || large::is_large(&write.mutations) {
+            bytes += large::bytes_of(&write.mutations);
+            if full || bytes > MAX_BYTES || large::is_large(&write.mutations) {
                 next = Some(write);
                 break;
             }

@@ -21,9 +21,9 @@ use crate::{
 
 /// How an update treats what is there.
 #[derive(Clone, Copy)]
-struct Mode {
-    partial: bool,
-    create: bool,
+pub(super) struct Mode {
+    pub(super) partial: bool,
+    pub(super) create: bool,
 }
 
 /// What killing tasks shall lead to.
@@ -158,6 +158,15 @@ impl Marathon {
             ApiCall::GroupVersion { id, version } => {
                 self.group_version(&PathId::resolve(&id), &version)
             }
+            ApiCall::Plan { body, partial } => self.plan(&body, partial),
+            ApiCall::Apply {
+                body,
+                partial,
+                force,
+                deadline_seconds,
+            } => self.apply(&body, partial, force, deadline_seconds),
+            ApiCall::Deployments => Ok(self.deployments()),
+            ApiCall::Deadline { id, seconds } => Ok(self.change_deadline(&id, seconds)),
             ApiCall::Explain { id } => Ok(self.explain(&PathId::resolve(&id))),
             ApiCall::CreatePod {
                 body,
@@ -340,6 +349,12 @@ impl Marathon {
         let Value::Array(items) = self.json(body)? else {
             return Err(wrong_kind("a JSON array is expected"));
         };
+        let changes = self.app_changes(&items, mode)?;
+        self.order(changes, Versioning::Changed, force, &PathId::root(), None)
+    }
+
+    /// What an array of app updates changes.
+    pub(super) fn app_changes(&self, items: &[Value], mode: Mode) -> Result<Changes, Response> {
         let (mut faults, mut updates) = (Faults::default(), Vec::new());
         for (at, item) in items.iter().enumerate() {
             let mut inner = Faults::default();
@@ -358,7 +373,7 @@ impl Marathon {
             let app = self.updated(&id, update, mode)?;
             changes.insert(id, Some(app));
         }
-        self.order(changes, Versioning::Changed, force, &PathId::root(), None)
+        Ok(changes)
     }
 
     fn order(

@@ -10,7 +10,7 @@ use crate::{
     definition::{App, Faults, VersionInfo, validate_change},
     deployment::{ActionKind, Deployment, StepView, plan},
     event::EventKind,
-    group::{Before, Changes, Group, GroupChanges, Target},
+    group::{Before, Changes, Fresh, Group, GroupChanges, Target},
     input::Origin,
     instance::Condition,
     output::{Mutation, Output},
@@ -44,10 +44,10 @@ pub(super) struct Order {
 }
 
 /// What an order really changes.
-struct Judged {
-    changes: Changes,
-    groups: GroupChanges,
-    deployment: Deployment,
+pub(super) struct Judged {
+    pub(super) changes: Changes,
+    pub(super) groups: GroupChanges,
+    pub(super) deployment: Deployment,
 }
 
 /// A deployment that was accepted.
@@ -122,9 +122,9 @@ impl Marathon {
     }
 
     /// All that can forbid an order; changes nothing. Gives the definitions that really change, and their deployment.
-    fn judge(&mut self, order: &Order, version: Timestamp) -> Result<Judged, Response> {
+    pub(super) fn judge(&mut self, order: &Order, version: Timestamp) -> Result<Judged, Response> {
         let mut changes = Changes::new();
-        let mut fresh = BTreeSet::new();
+        let mut fresh = Fresh::default();
         let mut faults = Faults::default();
         for (id, app) in &order.changes {
             let old = self.root.get(id);
@@ -175,17 +175,14 @@ impl Marathon {
         }
         let original = changes
             .keys()
-            .map(|id| (id.clone(), self.root.get(id).map(|app| App::clone(app))));
+            .map(|id| (id.clone(), self.root.get(id).cloned()));
         let deployment = Deployment {
             id: self.ids.uuid().into(),
             version,
             steps: plan(target),
             current: 0,
             original: original.collect(),
-            target: changes
-                .iter()
-                .map(|(id, app)| (id.clone(), app.as_deref().cloned()))
-                .collect(),
+            target: changes.clone(),
             groups: groups
                 .iter()
                 .map(|(id, new)| {
@@ -193,7 +190,9 @@ impl Marathon {
                     (id.clone(), (old, new.as_deref().cloned()))
                 })
                 .collect(),
-            open: BTreeSet::new(),
+            deadline: None,
+            parts: 0,
+            open: BTreeMap::new(),
         };
         let locks: BTreeSet<Arc<str>> = deployment
             .affected()
@@ -273,7 +272,7 @@ impl Marathon {
     }
 
     /// The version of a change that comes now: later than all before.
-    fn next_version(&self) -> Timestamp {
+    pub(super) fn next_version(&self) -> Timestamp {
         self.stamp()
             .max(Timestamp::from_millis(self.last_version.millis() + 1))
     }
@@ -373,7 +372,8 @@ impl Marathon {
         }
     }
 
-    fn begin_deployment(&mut self, deployment: Deployment) {
+    fn begin_deployment(&mut self, mut deployment: Deployment) {
+        self.store_new_deployment(&mut deployment);
         let id = deployment.id.clone();
         for app in deployment.affected() {
             if let Some(state) = self.apps.get_mut(&app) {
@@ -407,11 +407,10 @@ impl Marathon {
         deployment.open = current_step
             .actions
             .iter()
-            .map(|action| action.app.clone())
+            .map(|action| (action.app.clone(), action.action))
             .collect();
-        self.outbox
-            .write(records::put(records::deployment_key(id), deployment));
         let plan = deployment.plan_view();
+        self.store_deployment(id);
         self.event(EventKind::DeploymentInfo {
             plan,
             current_step: current_step.clone(),
@@ -441,9 +440,7 @@ impl Marathon {
         let Some(deployment) = self.deployments.remove(id) else {
             return;
         };
-        self.outbox.write(Mutation::Delete {
-            key: records::deployment_key(id),
-        });
+        self.delete_deployment(&deployment);
         for app in deployment.affected() {
             if let Some(state) = self.apps.get_mut(&app) {
                 state.lock = None;
@@ -476,6 +473,11 @@ impl Marathon {
 
     /// Cancels a deployment; unless `force`, a new one undoes its changes and keeps those of others.
     pub(super) fn cancel(&mut self, id: &str, force: bool) -> Response {
+        self.cancel_because(id, force, "The upgrade has been cancelled")
+    }
+
+    /// The same, with the reason that its event tells.
+    pub(super) fn cancel_because(&mut self, id: &str, force: bool, reason: &str) -> Response {
         let Some((id, deployment)) = self
             .deployments
             .get_key_value(id)
@@ -484,17 +486,16 @@ impl Marathon {
             return Response::message(404, format!("DeploymentPlan {id} does not exist"));
         };
         if force {
-            self.end_deployment(&id, Some("The upgrade has been cancelled"));
+            self.end_deployment(&id, Some(reason));
             return Response::empty(202);
         }
         // What was changed again since by somebody else stays as it is now.
         let ours = |app: &PathId| {
-            deployment.target.get(app).map(Option::as_ref)
-                == Some(self.root.get(app).map(|app| &**app))
+            deployment.target.get(app).map(Option::as_ref) == Some(self.root.get(app))
         };
         let undone = deployment.original.iter().filter(|(app, _)| ours(app));
         let changes: BTreeMap<_, _> = undone
-            .map(|(app, old)| (app.clone(), old.clone().map(Arc::new)))
+            .map(|(app, old)| (app.clone(), old.clone()))
             .collect();
         let groups = self.groups_undone(&deployment, &changes);
         let order = Order {
@@ -508,7 +509,7 @@ impl Marathon {
         match self.deploy(order) {
             Ok(accepted) => {
                 // A deployment whose changes were all undone by nobody but it is over, whether or not the new one touches its apps.
-                self.end_deployment(&id, Some("The upgrade has been cancelled"));
+                self.end_deployment(&id, Some(reason));
                 Response::deployment(200, accepted.version, &accepted.id)
             }
             Err(response) => response,

@@ -25,25 +25,69 @@ impl Marathon {
         };
         let waiting = state.scheduled.len();
         let (lacks, agents) = self.lacks(state);
+        let reasons = self.reasons_of(state, &lacks, agents.is_empty());
+        let delayed_until = self.delayed_until(state);
+        let deployment = state
+            .lock
+            .as_ref()
+            .and_then(|lock| self.deployments.get(lock));
+        let deployment = deployment.map(|one| {
+            json!({ "id": one.id, "currentStep": one.current, "totalSteps": one.steps.len(), "action": one.action(id) })
+        });
+        let lacks: Vec<Value> = lacks
+            .into_iter()
+            .map(|(what, (agents, least))| json!({ "what": what, "agents": agents, "leastMissing": least }))
+            .collect();
+        Response::json(
+            200,
+            &json!({
+                "id": id,
+                "instances": app.instances,
+                "waiting": waiting,
+                "launching": state.tally.launching,
+                "running": state.tally.counts.running,
+                "ready": state.tally.ready,
+                "since": state.offers.since.filter(|_| waiting > 0),
+                "delayedUntil": delayed_until,
+                "offersSeen": state.offers.processed,
+                "deployment": deployment,
+                "reasons": reasons,
+                "lacks": lacks,
+                "agents": agents,
+            }),
+        )
+    }
+
+    /// Why an app does not go on; also of one that is being deleted.
+    pub(super) fn reasons(&self, id: &PathId) -> Vec<String> {
+        self.apps.get(id).map_or_else(Vec::new, |state| {
+            let (lacks, agents) = self.lacks(state);
+            self.reasons_of(state, &lacks, agents.is_empty())
+        })
+    }
+
+    fn delayed_until(&self, state: &AppState) -> Option<Timestamp> {
+        let delay = state.delay.filter(|_| is_delayed(state.delay, self.now));
+        delay.map(|delay| Timestamp::from_time(delay.deadline()))
+    }
+
+    fn reasons_of(&self, state: &AppState, lacks: &Lacks, no_offer: bool) -> Vec<String> {
+        let waiting = state.scheduled.len();
         let unready = self.count(state, |one| !one.is_ready() && !one.is_unready());
         let silent = self.count(state, Instance::is_unready);
-        let delayed_until = state
-            .delay
-            .filter(|_| is_delayed(state.delay, self.now))
-            .map(|delay| Timestamp::from_time(delay.deadline()));
         let mut reasons = Vec::new();
         if waiting > 0 {
             if !self.registered {
                 reasons.push("Marathon is not registered with a master".to_owned());
             }
-            if let Some(until) = delayed_until {
+            if let Some(until) = self.delayed_until(state) {
                 let last = state.last_failure.as_ref();
                 let why = last.map_or_else(String::new, |failure| format!(": {}", failure.message));
                 reasons.push(format!("back-off until {until} after a failure{why}"));
-            } else if agents.is_empty() {
+            } else if no_offer {
                 reasons.push("no offer has come since it waits".to_owned());
             }
-            for (what, (count, least)) in &lacks {
+            for (what, (count, least)) in lacks {
                 let short = least.map_or_else(String::new, |least| {
                     format!(" short by {} at least", (least * 1000.0).round() / 1000.0)
                 });
@@ -83,35 +127,7 @@ impl Marathon {
         if state.tally.leaving > 0 {
             reasons.push(format!("{} being ended", state.tally.leaving));
         }
-        let deployment = state
-            .lock
-            .as_ref()
-            .and_then(|lock| self.deployments.get(lock));
-        let deployment = deployment.map(|one| {
-            json!({ "id": one.id, "currentStep": one.current, "totalSteps": one.steps.len(), "action": one.action(id) })
-        });
-        let lacks: Vec<Value> = lacks
-            .into_iter()
-            .map(|(what, (agents, least))| json!({ "what": what, "agents": agents, "leastMissing": least }))
-            .collect();
-        Response::json(
-            200,
-            &json!({
-                "id": id,
-                "instances": app.instances,
-                "waiting": waiting,
-                "launching": state.tally.launching,
-                "running": state.tally.counts.running,
-                "ready": state.tally.ready,
-                "since": state.offers.since.filter(|_| waiting > 0),
-                "delayedUntil": delayed_until,
-                "offersSeen": state.offers.processed,
-                "deployment": deployment,
-                "reasons": reasons,
-                "lacks": lacks,
-                "agents": agents,
-            }),
-        )
+        reasons
     }
 
     /// What the last unused offers lack: for each thing the number of agents and the least that is missing; and agent by agent.

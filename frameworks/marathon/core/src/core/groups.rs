@@ -126,7 +126,7 @@ impl Marathon {
         Ok(view::past_group(id, &past.apps, &past.groups))
     }
 
-    fn group_update(&self, body: &Bytes) -> Result<GroupUpdate, Response> {
+    pub(super) fn group_update(&self, body: &Bytes) -> Result<GroupUpdate, Response> {
         let value = self.object(body)?;
         let mut faults = Faults::default();
         let update = GroupUpdate::read(&value, "", &mut faults);
@@ -135,7 +135,7 @@ impl Marathon {
     }
 
     /// What a group update changes, whichever of its three kinds it is.
-    fn group_order(
+    pub(super) fn group_order(
         &self,
         id: &PathId,
         update: GroupUpdate,

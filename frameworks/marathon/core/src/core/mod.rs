@@ -8,13 +8,16 @@
 mod app_state;
 mod calls;
 mod change;
+mod deadlines;
 mod deploy;
+mod deployment_store;
 mod explain;
 mod groups;
 mod kills;
 mod offers;
 mod outbox;
 mod pods;
+mod preview;
 mod progress;
 mod queue;
 mod readiness;
@@ -122,6 +125,8 @@ enum Timer {
     Remains,
     /// The app's delay is over.
     Delay(PathId),
+    /// The deadline of a deployment has passed.
+    Deadline(Arc<str>),
     /// Ask for offers.
     Revive,
     /// Compare all tasks with the master.
@@ -267,6 +272,7 @@ impl Marathon {
                 Timer::Reservation(key) => self.check_reservation(key),
                 Timer::Remains => self.revive.wanted |= !self.remains.is_empty(),
                 Timer::Delay(id) => self.delay_over(&id),
+                Timer::Deadline(id) => self.deadline_over(&id),
                 Timer::Revive => self.revive.due = true,
                 Timer::Reconcile => self.reconcile(),
             }

@@ -69,6 +69,12 @@ impl Marathon {
             return;
         }
         let interval = Duration::from_millis(self.config.min_revive_offers_interval_ms);
+        let next = self.revive.last.map_or(self.now, |last| last + interval);
+        if !self.waiting.is_empty() && self.now < next {
+            // Looked at again then: thousands of apps may wait.
+            self.timers.insert((next, Timer::Revive));
+            return;
+        }
         let launchable = self
             .waiting
             .iter()
@@ -91,11 +97,6 @@ impl Marathon {
         self.revive.told = Some(if calm_now { BTreeSet::new() } else { told });
         if roles.is_empty() {
             self.revive.wanted = false;
-            return;
-        }
-        let next = self.revive.last.map_or(self.now, |last| last + interval);
-        if self.now < next {
-            self.timers.insert((next, Timer::Revive));
             return;
         }
         if !wanted && self.revive.repeated {

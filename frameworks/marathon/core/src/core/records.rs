@@ -9,6 +9,7 @@
 //! | `version/<id>/<timestamp>` | a definition of its history |
 //! | `instance/<instance id>` | an instance |
 //! | `deployment/<id>` | a deployment under way |
+//! | `part/<id>/<number>` | a part of a deployment that is too large for one record |
 //! | `failure/<id>` | the last failed task of an app |
 //! | `group/<id>` | a group, without what lies below it |
 //! | `history/<timestamp>` | what a change of the root group replaced: versions of apps, groups as they were |
@@ -19,7 +20,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::value::RawValue;
 
 use super::RecoverError;
 use crate::{
@@ -48,6 +49,10 @@ pub(super) fn instance_key(id: &str) -> String {
 
 pub(super) fn deployment_key(id: &str) -> String {
     format!("deployment/{id}")
+}
+
+pub(super) fn deployment_part_key(id: &str, at: usize) -> String {
+    format!("part/{id}/{at:06}")
 }
 
 pub(super) fn failure_key(id: &PathId) -> String {
@@ -99,36 +104,40 @@ fn encoded(id: &PathId) -> String {
 }
 
 pub(super) fn put<T: Serialize + ?Sized>(key: String, data: &T) -> Mutation {
+    #[derive(Serialize)]
+    struct Envelope<'a, T: ?Sized> {
+        v: u64,
+        data: &'a T,
+    }
     // Only maps with keys that are not strings fail to serialise, and none of ours has any.
-    let value = serde_json::to_vec(&json!({ "v": FORM, "data": data })).unwrap_or_default();
+    let value = serde_json::to_vec(&Envelope { v: FORM, data }).unwrap_or_default();
     Mutation::Put {
         key,
         value: Bytes::from(value),
     }
 }
 
-/// Opens a record.
-pub(super) fn open(record: &Record) -> Result<Value, RecoverError> {
+/// Reads the data of a record, if its form is known.
+pub(super) fn read<T: DeserializeOwned>(record: &Record) -> Result<T, RecoverError> {
+    #[derive(Deserialize)]
+    struct Envelope<'a> {
+        v: Option<u64>,
+        #[serde(borrow)]
+        data: Option<&'a RawValue>,
+    }
     let unreadable = |reason: String| RecoverError::Record {
         key: record.key.clone(),
         reason,
     };
-    let mut value: Value =
+    let envelope: Envelope<'_> =
         serde_json::from_slice(&record.value).map_err(|error| unreadable(error.to_string()))?;
-    match value.get("v").and_then(Value::as_u64) {
+    match envelope.v {
         None => Err(unreadable("it has no version".to_owned())),
         Some(version) if version > FORM => Err(RecoverError::Newer {
             key: record.key.clone(),
             version,
         }),
-        Some(_) => Ok(value.get_mut("data").map(Value::take).unwrap_or_default()),
+        Some(_) => serde_json::from_str(envelope.data.map_or("null", RawValue::get))
+            .map_err(|error| unreadable(error.to_string())),
     }
-}
-
-/// Reads the data of a record.
-pub(super) fn read<T: DeserializeOwned>(record: &Record, data: Value) -> Result<T, RecoverError> {
-    serde_json::from_value(data).map_err(|error| RecoverError::Record {
-        key: record.key.clone(),
-        reason: error.to_string(),
-    })
 }

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     AppState, Marathon, RecoverError, Timer,
+    deployment_store::DeploymentPart,
     records::{self, HistoryRecord},
 };
 use crate::{
@@ -24,43 +25,44 @@ impl Marathon {
     pub(super) fn recover(&mut self, stored: Vec<Record>) -> Result<(), RecoverError> {
         let mut versions: BTreeMap<(PathId, Timestamp), Arc<App>> = BTreeMap::new();
         let (mut past, mut history) = (versions.clone(), Vec::new());
+        let mut parts = Vec::new();
         let (mut instances, mut failures): (Vec<InstanceRecord>, Vec<TaskFailure>) =
             (Vec::new(), Vec::new());
         for record in stored {
-            let data = records::open(&record)?;
             match record.key.split('/').next().unwrap_or_default() {
-                "framework" => self.framework_id = Some(records::read(&record, data)?),
+                "framework" => self.framework_id = Some(records::read(&record)?),
                 "app" => {
-                    let app: Arc<App> = Arc::new(records::read(&record, data)?);
+                    let app: Arc<App> = Arc::new(records::read(&record)?);
                     self.last_version = self.last_version.max(app.version);
                     self.root.set(&app.id.clone(), Some(app));
                 }
                 "version" => {
-                    let app: App = records::read(&record, data)?;
+                    let app: App = records::read(&record)?;
                     versions.insert((app.id.clone(), app.version), Arc::new(app));
                 }
-                "instance" => instances.push(records::read(&record, data)?),
+                "instance" => instances.push(records::read(&record)?),
                 "deployment" => {
-                    let deployment: Deployment = records::read(&record, data)?;
+                    let deployment: Deployment = records::read(&record)?;
                     self.last_version = self.last_version.max(deployment.version);
                     self.deployments.insert(deployment.id.clone(), deployment);
                 }
+                "part" => parts.push(records::read::<DeploymentPart>(&record)?),
                 "group" => {
-                    let group: Group = records::read(&record, data)?;
+                    let group: Group = records::read(&record)?;
                     self.last_version = self.last_version.max(group.version);
                     self.root
                         .set_group(&group.id.clone(), Some(Arc::new(group)));
                 }
-                "history" => history.push(records::read::<HistoryRecord>(&record, data)?),
+                "history" => history.push(records::read::<HistoryRecord>(&record)?),
                 "past" => {
-                    let app: App = records::read(&record, data)?;
+                    let app: App = records::read(&record)?;
                     past.insert((app.id.clone(), app.version), Arc::new(app));
                 }
                 "remains" => {
-                    let remains: Remains = records::read(&record, data)?;
+                    let remains: Remains = records::read(&record)?;
                     self.remains.insert(remains.instance.clone(), remains);
                 }
-                "failure" => failures.push(records::read(&record, data)?),
+                "failure" => failures.push(records::read(&record)?),
                 _ => {
                     return Err(RecoverError::Record {
                         key: record.key,
@@ -72,12 +74,14 @@ impl Marathon {
         if !self.remains.is_empty() {
             self.await_remains();
         }
+        self.recover_parts(parts);
         self.recover_apps(&versions, failures);
         past.extend(versions.clone());
         self.recover_groups(&past, history);
         self.recover_instances(&versions, instances);
         let ids: Vec<_> = self.deployments.keys().cloned().collect();
         for id in ids {
+            self.await_deadline(&id);
             let affected = self
                 .deployments
                 .get(&id)

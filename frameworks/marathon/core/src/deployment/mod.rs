@@ -12,7 +12,7 @@ use std::{
 };
 
 pub(crate) use capacity::capacity;
-pub(crate) use plan::plan;
+pub(crate) use plan::{change, plan};
 use serde::{Deserialize, Serialize};
 pub use view::{Action, ActionKind, CurrentAction, DeploymentView, PlanView, StepView};
 
@@ -23,22 +23,47 @@ use crate::{definition::App, group::Group, path::PathId, timestamp::Timestamp};
 pub(crate) struct Deployment {
     pub(crate) id: Arc<str>,
     pub(crate) version: Timestamp,
+    #[serde(default)]
     pub(crate) steps: Vec<StepView>,
     /// From 1; 0 before the first.
     pub(crate) current: usize,
     /// What the changed apps were before; none: they were not there.
-    pub(crate) original: BTreeMap<PathId, Option<App>>,
+    #[serde(default)]
+    pub(crate) original: BTreeMap<PathId, Option<Arc<App>>>,
     /// What they become.
-    pub(crate) target: BTreeMap<PathId, Option<App>>,
+    #[serde(default)]
+    pub(crate) target: BTreeMap<PathId, Option<Arc<App>>>,
     /// Groups that it changes, as they were and as they become.
     #[serde(default)]
     pub(crate) groups: BTreeMap<PathId, (Option<Group>, Option<Group>)>,
-    /// Apps of the current step whose action is not done; after a failover all actions of the step are done again.
+    /// When it is rolled back if it is not done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) deadline: Option<Timestamp>,
+    /// In how many records beside its own it is stored, because it is large.
+    #[serde(default)]
+    pub(crate) parts: usize,
+    /// Actions of the current step that are not done; after a failover all actions of the step are done again.
     #[serde(skip)]
-    pub(crate) open: BTreeSet<PathId>,
+    pub(crate) open: BTreeMap<PathId, ActionKind>,
 }
 
 impl Deployment {
+    /// What its own record holds if the rest is in parts.
+    pub(crate) fn without_parts(&self) -> Self {
+        Self {
+            id: self.id.clone(),
+            version: self.version,
+            steps: Vec::new(),
+            current: self.current,
+            original: BTreeMap::new(),
+            target: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            deadline: self.deadline,
+            parts: self.parts,
+            open: BTreeMap::new(),
+        }
+    }
+
     /// The actions of the current step.
     pub(crate) fn step(&self) -> StepView {
         let step = self
@@ -52,13 +77,7 @@ impl Deployment {
 
     /// What the current step does to an app, if that is not done.
     pub(crate) fn action(&self, app: &PathId) -> Option<ActionKind> {
-        let open = self.open.contains(app);
-        self.steps
-            .get(self.current.checked_sub(1)?)?
-            .actions
-            .iter()
-            .find(|action| open && action.app == *app)
-            .map(|action| action.action)
+        self.open.get(app).copied()
     }
 
     /// Apps of all steps.

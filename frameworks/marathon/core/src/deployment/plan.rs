@@ -50,7 +50,7 @@ pub(crate) fn plan(target: Target<'_>) -> Vec<StepView> {
 }
 
 /// What becomes of one app that is there afterwards.
-fn change(old: Option<&App>, new: &App) -> Option<ActionKind> {
+pub(crate) fn change(old: Option<&App>, new: &App) -> Option<ActionKind> {
     let Some(old) = old else {
         return Some(ActionKind::Scale);
     };

@@ -15,7 +15,7 @@ use std::{
 
 pub(crate) use history::{Before, History};
 use serde::{Deserialize, Serialize};
-pub(crate) use service_ports::ServicePorts;
+pub(crate) use service_ports::{Fresh, ServicePorts};
 pub(crate) use update::{GroupUpdate, Updated};
 
 use crate::{definition::App, path::PathId, response::Response, timestamp::Timestamp};

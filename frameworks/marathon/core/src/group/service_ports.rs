@@ -4,6 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::definition::App;
 
+/// Numbers assigned in the course of one change, which may be of thousands of apps.
+#[derive(Debug, Default)]
+pub(crate) struct Fresh {
+    ports: BTreeSet<u16>,
+    /// No number below this is free and not among them.
+    start: u16,
+}
+
 /// Which numbers of the range are free, and how often the others are used.
 #[derive(Debug)]
 pub(crate) struct ServicePorts {
@@ -50,27 +58,22 @@ impl ServicePorts {
 
     /// Replaces zeros: first by ports of the old definition that the new one does not use, then by the lowest that no app uses.
     /// `fresh` are numbers assigned in the same change. False if there are none left.
-    pub(crate) fn assign(
-        &self,
-        app: &mut App,
-        old: Option<&App>,
-        fresh: &mut BTreeSet<u16>,
-    ) -> bool {
+    pub(crate) fn assign(&self, app: &mut App, old: Option<&App>, fresh: &mut Fresh) -> bool {
         let wanted: BTreeSet<u16> = app.service_ports().into_iter().collect();
         let range = self.min..=self.max;
         let reusable = old.into_iter().flat_map(App::service_ports);
         let mut reusable = reusable.filter(|port| range.contains(port) && !wanted.contains(port));
         for service_port in app.service_ports_mut().filter(|port| **port == 0) {
-            let lowest = || {
-                self.free
-                    .iter()
-                    .copied()
-                    .find(|port| !fresh.contains(port) && !wanted.contains(port))
-            };
-            let Some(port) = reusable.next().or_else(lowest) else {
+            let port = reusable.next().or_else(|| {
+                let free = self.free.range(fresh.start..).copied();
+                let mut free = free.filter(|port| !fresh.ports.contains(port)).peekable();
+                fresh.start = free.peek().copied().unwrap_or(fresh.start);
+                free.find(|port| !wanted.contains(port))
+            });
+            let Some(port) = port else {
                 return false;
             };
-            fresh.insert(port);
+            fresh.ports.insert(port);
             *service_port = port;
         }
         true

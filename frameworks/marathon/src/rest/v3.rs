@@ -1,0 +1,62 @@
+//! Routes under `/v3`: what Marathon never had.
+
+use http::Method;
+use tepui_marathon_core::{ApiCall, Response};
+
+use super::route::{Parameters, Parts, Wanted, not_allowed, only, with_body};
+
+/// `rest` is what follows `/v3`.
+pub(super) fn route(parts: &Parts<'_>, rest: &[&str], parameters: &Parameters) -> Wanted {
+    let partial = parameters.flag("partialUpdate", true);
+    match (parts.method.as_str(), rest) {
+        (_, ["apps", id @ .., "explain"]) if !id.is_empty() => only(
+            parts.method,
+            &[Method::GET],
+            Wanted::Call(ApiCall::Explain {
+                id: format!("/{}", id.join("/")),
+            }),
+        ),
+        ("POST", ["plan"]) => with_body(parts, |body, _| ApiCall::Plan { body, partial }),
+        ("POST", ["apply"]) => match seconds(parameters, "deadlineSeconds") {
+            Ok(deadline_seconds) => with_body(parts, |body, _| ApiCall::Apply {
+                body,
+                partial,
+                force: parameters.flag("force", false),
+                deadline_seconds,
+            }),
+            Err(refusal) => Wanted::Answer(refusal),
+        },
+        ("GET", ["deployments"]) => Wanted::Call(ApiCall::Deployments),
+        ("PUT", ["deployments", id, "deadline"]) => match seconds(parameters, "seconds") {
+            Ok(Some(seconds)) => Wanted::Call(ApiCall::Deadline {
+                id: (*id).to_owned(),
+                seconds: Some(seconds),
+            }),
+            Ok(None) => Wanted::Answer(Response::message(
+                422,
+                "`seconds` is missing: PUT /v3/deployments/ID/deadline?seconds=600",
+            )),
+            Err(refusal) => Wanted::Answer(refusal),
+        },
+        ("DELETE", ["deployments", id, "deadline"]) => Wanted::Call(ApiCall::Deadline {
+            id: (*id).to_owned(),
+            seconds: None,
+        }),
+        (_, ["plan" | "apply" | "deployments"] | ["deployments", _, "deadline"]) => not_allowed(),
+        _ => Wanted::Answer(Response::message(404, "URI not found")),
+    }
+}
+
+/// A number of seconds, if it is given.
+fn seconds(parameters: &Parameters, name: &str) -> Result<Option<u64>, Response> {
+    let Some(text) = parameters.first(name) else {
+        return Ok(None);
+    };
+    match text.parse::<u64>() {
+        Ok(seconds) if seconds > 0 => Ok(Some(seconds)),
+        _ => Err(Response::message(
+            422,
+            format!("`{name}` is `{text}`, and must be a number of seconds above 0"),
+        )),
+    }
+}
