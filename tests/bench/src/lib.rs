@@ -11,6 +11,7 @@ mod executor;
 mod failover;
 mod launch;
 mod load;
+mod marathon;
 mod process;
 mod reader;
 mod report;
@@ -35,6 +36,8 @@ pub enum BenchCommand {
     Containers(containers::ContainersArgs),
     /// Tasks on one executor of a framework's own: how many a second.
     Executor(executor::ExecutorArgs),
+    /// Marathon: apps scaled, deployed, upgraded, read and planned, and a new leader.
+    Marathon(marathon::MarathonArgs),
     /// The executor of `bench executor`, which an agent starts.
     #[command(hide = true)]
     NoOpExecutor(executor::NoOpArgs),
@@ -58,6 +61,7 @@ pub fn run(command: BenchCommand, master: Option<String>, json: bool) -> Result<
             BenchCommand::State(args) => state::run(args, master, json).await,
             BenchCommand::Containers(args) => containers::run(args, master, json).await,
             BenchCommand::Executor(args) => executor::run(args, master, json).await,
+            BenchCommand::Marathon(args) => marathon::run(args, master, json).await,
             BenchCommand::NoOpExecutor(args) => executor::no_op_executor(args).await,
         }
     })

@@ -27,12 +27,36 @@ impl Daemon {
         ready: &str,
     ) -> Result<Self, BenchError> {
         let address = free_address().map_err(BenchError::Start)?;
+        let (ip, port) = (address.ip(), address.port());
+        let listen = [format!("--ip={ip}"), format!("--port={port}")];
+        Self::spawn(args, listen, work_dir, ready, address).await
+    }
+
+    /// Starts `tepui marathon` for a master and waits until it leads.
+    pub(crate) async fn start_marathon(master: &str, work_dir: &Path) -> Result<Self, BenchError> {
+        let address = free_address().map_err(BenchError::Start)?;
+        let (ip, port) = (address.ip(), address.port());
+        let listen = [
+            format!("--http_address={ip}"),
+            format!("--http_port={port}"),
+        ];
+        let master = format!("--master={master}");
+        let args = ["marathon", &master];
+        Self::spawn(&args, listen, work_dir, "/v2/leader", address).await
+    }
+
+    async fn spawn(
+        args: &[&str],
+        listen: [String; 2],
+        work_dir: &Path,
+        ready: &str,
+        address: SocketAddr,
+    ) -> Result<Self, BenchError> {
         let binary = std::env::current_exe().map_err(BenchError::Start)?;
         let mut command = Command::new(binary);
         command
             .args(args)
-            .arg("--ip=127.0.0.1")
-            .arg(format!("--port={}", address.port()))
+            .args(listen)
             .arg(format!("--work_dir={}", work_dir.display()))
             .env("TEPUI_LOG", "warn")
             .stdin(Stdio::null())

@@ -73,6 +73,25 @@ impl Reader {
         self.ask(request.as_bytes(), None)
     }
 
+    /// A request with a JSON document; gives status and body, whatever they are.
+    pub(crate) fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        document: &str,
+    ) -> Result<(u16, Vec<u8>), BenchError> {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{document}",
+            self.address,
+            document.len()
+        );
+        let mut body = Vec::new();
+        let answer = self
+            .exchange(request.as_bytes(), Some(&mut body))
+            .map_err(|error| broken(&self.address, &error))?;
+        Ok((answer.status, body))
+    }
+
     fn ask(&mut self, request: &[u8], keep: Option<&mut Vec<u8>>) -> Result<Answer, BenchError> {
         let answer = self
             .exchange(request, keep)
