@@ -263,6 +263,52 @@ fn the_commands_work_on_a_running_platform() {
             .contains("answered GET / HTTP")
             .then_some(())
     });
+    let both = tepui(&["task", "logs", task, tasks[1]["id"].as_str().unwrap()]);
+    assert!(
+        both.lines().all(|line| line.starts_with("hello.")),
+        "{both}"
+    );
+    let exec = |args: &[&str], typed: &str| {
+        let mut child = Command::new(tepui_tests::process::tepui())
+            .args([&["task", "exec"], args].concat())
+            .env("TEPUI_MASTER", &master)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        std::io::Write::write_all(&mut stdin, typed.as_bytes()).unwrap();
+        drop(stdin);
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let shell = "echo $MARATHON_APP_ID; echo oops >&2; exit 7";
+    assert_eq!(
+        exec(&[task, "sh", "-c", shell], ""),
+        (Some(7), "/hello\n".into(), "oops\n".into())
+    );
+    assert_eq!(
+        exec(&["-i", task, "cat"], "typed"),
+        (Some(0), "typed".into(), String::new())
+    );
+    let (status, out, _) = exec(&["-t", task, "sh", "-c", "tty; stty size; exit 3"], "");
+    assert_eq!(status, Some(3));
+    assert!(
+        out.starts_with("/dev/pts/") && out.ends_with("24 80\r\n"),
+        "{out}"
+    );
+    let (status, _, told) = exec(&[task, "/nowhere"], "");
+    assert_eq!(status, Some(1));
+    assert!(told.contains("Failed to execute '/nowhere'"), "{told}");
+    assert!(tepui(&["task", "files", "ls", task]).contains("stdout"));
+    let log = tepui(&["task", "files", "cat", task, "stdout"]);
+    assert!(tepui(&["task", "logs", task]).starts_with(&log));
     assert!(tepui(&["app", "scale", "/hello", "4"]).contains("done in"));
     assert_eq!(running(&marathon, "/hello", 4).len(), 4);
     assert!(tepui(&["task", "kill", task]).contains("asked to kill"));

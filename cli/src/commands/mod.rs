@@ -3,6 +3,7 @@
 pub(crate) mod app;
 pub(crate) mod deployment;
 pub(crate) mod events;
+pub(crate) mod exec;
 pub(crate) mod framework;
 pub(crate) mod group;
 pub(crate) mod image;

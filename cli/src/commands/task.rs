@@ -28,10 +28,11 @@ pub(crate) enum TaskCommand {
         #[arg(long, short)]
         all: bool,
     },
-    /// Print what a task wrote.
+    /// Print what a task wrote; of several tasks, each line with its task's id.
     Logs {
-        /// The task's id, or the beginning of it.
-        task: String,
+        /// The tasks' ids, or the beginnings of them.
+        #[arg(required = true)]
+        tasks: Vec<String>,
         /// Go on printing as the task writes.
         #[arg(long, short)]
         follow: bool,
@@ -42,6 +43,18 @@ pub(crate) enum TaskCommand {
         #[arg(long, value_name = "BYTES")]
         tail: Option<u64>,
     },
+    /// Run a command beside a task: in its namespaces, with its variables and as its user. The exit code is the command's.
+    Exec(super::exec::ExecArgs),
+    /// Show what a task writes from now on, and type into it if it has a terminal. The exit code is the task's.
+    Attach {
+        /// The task's id, or the beginning of it.
+        task: String,
+    },
+    /// The files in a task's sandbox.
+    Files {
+        #[command(subcommand)]
+        command: FilesCommand,
+    },
     /// Kill a task; its framework decides whether another takes its place.
     Kill {
         /// The task's id, or the beginning of it.
@@ -49,24 +62,50 @@ pub(crate) enum TaskCommand {
     },
 }
 
+/// Commands on the files in a task's sandbox.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum FilesCommand {
+    /// List a directory.
+    Ls {
+        /// The task's id, or the beginning of it.
+        task: String,
+        /// Below the sandbox.
+        #[arg(default_value = "")]
+        path: String,
+    },
+    /// Print a file.
+    Cat {
+        /// The task's id, or the beginning of it.
+        task: String,
+        /// Below the sandbox.
+        path: String,
+    },
+    /// Copy a file to this machine.
+    Download {
+        /// The task's id, or the beginning of it.
+        task: String,
+        /// Below the sandbox.
+        path: String,
+        /// Where to [default: the file's name, here]
+        to: Option<std::path::PathBuf>,
+    },
+}
+
 pub(crate) async fn run(context: &Context, command: TaskCommand) -> Result<(), CommandError> {
     match command {
         TaskCommand::List { framework, all } => list(context, framework.as_deref(), all).await,
         TaskCommand::Logs {
-            task,
+            tasks,
             follow,
             stderr,
             tail,
         } => {
-            logs(
-                context,
-                &task,
-                follow,
-                if stderr { "stderr" } else { "stdout" },
-                tail,
-            )
-            .await
+            let file = if stderr { "stderr" } else { "stdout" };
+            logs(context, &tasks, follow, file, tail).await
         }
+        TaskCommand::Files { command } => files(context, command).await,
+        TaskCommand::Exec(args) => super::exec::exec(context, &args).await,
+        TaskCommand::Attach { task } => super::exec::attach(context, &task).await,
         TaskCommand::Kill { task } => kill(context, &task).await,
     }
 }
@@ -152,15 +191,18 @@ fn find<'a>(tasks: &'a [Value], wanted: &str) -> Result<&'a Value, CommandError>
     }
 }
 
-async fn logs(
-    context: &Context,
-    wanted: &str,
-    follow: bool,
-    file: &str,
-    tail: Option<u64>,
-) -> Result<(), CommandError> {
-    let tasks = tasks(context).await?;
-    let task = find(&tasks, wanted)?;
+/// The sandbox of a task, as the agent's operator API reaches it.
+#[derive(Debug)]
+struct Sandbox {
+    /// The task's id.
+    task: String,
+    /// The API's address.
+    url: String,
+    /// The sandbox's path there.
+    path: String,
+}
+
+async fn agent_of(context: &Context, task: &Value) -> Result<String, CommandError> {
     let agent_id = text(task, "slave_id");
     let agents = context
         .cluster
@@ -171,44 +213,271 @@ async fn logs(
             "agent {agent_id}, where the task ran, is not registered now"
         ))
     })?;
-    let executor = match text(task, "executor_id") {
-        "" => text(task, "id"),
-        executor => executor,
-    };
-    let path = format!(
-        "/frameworks/{}/executors/{executor}/runs/latest/{file}",
-        text(task, "framework_id")
-    );
-    let url = format!(
-        "http://{}:{}/api/v1",
+    Ok(format!(
+        "{}:{}",
         text(agent, "hostname"),
         number_or(&agent["port"], 5051)
+    ))
+}
+
+/// The id of a task's container, once it is known.
+fn container_of(task: &Value) -> Option<&Value> {
+    items(task, "statuses")
+        .iter()
+        .rev()
+        .map(|status| &status["container_status"]["container_id"])
+        .find(|id| id.is_object())
+}
+
+async fn sandbox(
+    context: &Context,
+    tasks: &[Value],
+    wanted: &str,
+) -> Result<Sandbox, CommandError> {
+    let task = find(tasks, wanted)?;
+    let id = text(task, "id");
+    let executor = match text(task, "executor_id") {
+        "" => id,
+        executor => executor,
+    };
+    let run = format!(
+        "/frameworks/{}/executors/{executor}/runs/latest",
+        text(task, "framework_id")
     );
+    let in_group = container_of(task).is_some_and(|id| id["parent"].is_object());
+    Ok(Sandbox {
+        task: id.to_owned(),
+        url: format!("http://{}/api/v1", agent_of(context, task).await?),
+        path: if in_group {
+            format!("{run}/tasks/{id}")
+        } else {
+            run
+        },
+    })
+}
+
+async fn logs(
+    context: &Context,
+    wanted: &[String],
+    follow: bool,
+    file: &str,
+    tail: Option<u64>,
+) -> Result<(), CommandError> {
+    let tasks = tasks(context).await?;
+    let mut sandboxes = Vec::new();
+    for wanted in wanted {
+        sandboxes.push(sandbox(context, &tasks, wanted).await?);
+    }
+    let several = sandboxes.len() > 1;
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stdout());
+    let printing = sandboxes.iter().enumerate().map(|(at, sandbox)| {
+        let prefix = several.then(|| prefix(&sandbox.task, at, colours));
+        print_log(context, sandbox, follow, file, tail, prefix)
+    });
+    futures::future::try_join_all(printing).await.map(drop)
+}
+
+/// What goes before a task's lines: its id, in a colour of its own where there are colours.
+fn prefix(task: &str, at: usize, colours: bool) -> String {
+    const COLOURS: [u8; 6] = [36, 33, 32, 35, 34, 31];
+    if colours {
+        format!("\u{1b}[{}m{task}\u{1b}[0m ", COLOURS[at % COLOURS.len()])
+    } else {
+        format!("{task} ")
+    }
+}
+
+async fn print_log(
+    context: &Context,
+    sandbox: &Sandbox,
+    follow: bool,
+    file: &str,
+    tail: Option<u64>,
+    prefix: Option<String>,
+) -> Result<(), CommandError> {
+    let (url, path) = (&sandbox.url, format!("{}/{file}", sandbox.path));
     let mut offset = match tail {
-        Some(bytes) => read(context, &url, &path, 0, 0)
+        Some(bytes) => read(context, url, &path, 0, 0)
             .await?
             .size
             .saturating_sub(bytes),
         None => 0,
     };
-    let mut out = std::io::stdout();
+    let mut lines = Lines::new(prefix);
     loop {
-        let piece = read(context, &url, &path, offset, READ_BYTES).await?;
+        let piece = read(context, url, &path, offset, READ_BYTES).await?;
         offset += piece.data.len() as u64;
-        if out
-            .write_all(&piece.data)
-            .and_then(|()| out.flush())
+        let ended = piece.data.is_empty() && !follow;
+        let out = lines.take(&piece.data, ended);
+        let mut stdout = std::io::stdout().lock();
+        if stdout
+            .write_all(&out)
+            .and_then(|()| stdout.flush())
             .is_err()
         {
             return Ok(()); // the reader of our output has gone
         }
+        drop(stdout);
+        if ended {
+            return Ok(());
+        }
         if piece.data.is_empty() {
-            if !follow {
-                return Ok(());
-            }
             tokio::time::sleep(FOLLOW_INTERVAL).await;
         }
     }
+}
+
+/// A line that is longer is shown in parts.
+const LINE_BYTES: usize = 64 << 10;
+
+/// Whole lines with something before each, or just what comes.
+struct Lines {
+    prefix: Option<String>,
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    fn new(prefix: Option<String>) -> Self {
+        Self {
+            prefix,
+            begun: Vec::new(),
+        }
+    }
+
+    /// What is to be shown now; `ended`: nothing more comes.
+    fn take(&mut self, bytes: &[u8], ended: bool) -> Vec<u8> {
+        let Some(prefix) = &self.prefix else {
+            return bytes.to_vec();
+        };
+        self.begun.extend_from_slice(bytes);
+        let mut out = Vec::new();
+        let mut show = |line: &[u8]| {
+            out.extend_from_slice(prefix.as_bytes());
+            out.extend_from_slice(line);
+        };
+        let whole = self.begun.iter().rposition(|byte| *byte == b'\n');
+        let rest = self.begun.split_off(whole.map_or(0, |at| at + 1));
+        for line in self.begun.split_inclusive(|byte| *byte == b'\n') {
+            show(line);
+        }
+        self.begun = rest;
+        if !self.begun.is_empty() && (ended || self.begun.len() > LINE_BYTES) {
+            let mut line = std::mem::take(&mut self.begun);
+            line.push(b'\n');
+            show(&line);
+        }
+        out
+    }
+}
+
+async fn files(context: &Context, command: FilesCommand) -> Result<(), CommandError> {
+    let tasks = tasks(context).await?;
+    let (FilesCommand::Ls { task, path }
+    | FilesCommand::Cat { task, path }
+    | FilesCommand::Download { task, path, .. }) = &command;
+    let sandbox = sandbox(context, &tasks, task).await?;
+    let whole = format!("{}/{}", sandbox.path, path.trim_matches('/'));
+    let whole = whole.trim_end_matches('/');
+    match &command {
+        FilesCommand::Ls { .. } => list_files(context, &sandbox.url, whole).await,
+        FilesCommand::Cat { .. } => {
+            copy(
+                context,
+                &sandbox.url,
+                whole,
+                &mut std::io::stdout(),
+                "standard output",
+            )
+            .await
+        }
+        FilesCommand::Download { to, .. } => {
+            let name = whole.rsplit('/').next().unwrap_or(whole);
+            let to = to.clone().unwrap_or_else(|| name.into());
+            let shown = to.display().to_string();
+            let unusable = |error: std::io::Error| CommandError::Input {
+                path: shown.clone(),
+                reason: error.to_string(),
+            };
+            // Nothing that is there is lost.
+            let mut file = std::fs::File::create_new(&to).map_err(unusable)?;
+            copy(context, &sandbox.url, whole, &mut file, &shown).await
+        }
+    }
+}
+
+async fn list_files(context: &Context, url: &str, path: &str) -> Result<(), CommandError> {
+    let call = json!({"type": "LIST_FILES", "list_files": {"path": path}});
+    let answer = context
+        .cluster
+        .client()
+        .send(Method::POST, url, call.to_string().into())
+        .await?
+        .json()?;
+    let found = &answer["list_files"];
+    if context.json {
+        print_json(&found["file_infos"]);
+        return Ok(());
+    }
+    const DIRECTORY: u64 = 0o40_000;
+    let mut table = Table::new(&["NAME", "SIZE", "OWNER"]);
+    for file in items(found, "file_infos") {
+        let name = text(file, "path").rsplit('/').next().unwrap_or_default();
+        let directory = number_or(&file["mode"], 0) & 0o170_000 == DIRECTORY;
+        table.row([
+            format!("{name}{}", if directory { "/" } else { "" }),
+            number_or(&file["size"], 0).to_string(),
+            text(file, "uid").to_owned(),
+        ]);
+    }
+    print!("{}", table.render());
+    Ok(())
+}
+
+async fn copy(
+    context: &Context,
+    url: &str,
+    path: &str,
+    out: &mut impl std::io::Write,
+    named: &str,
+) -> Result<(), CommandError> {
+    let mut offset = 0;
+    loop {
+        let piece = read(context, url, path, offset, READ_BYTES).await?;
+        if piece.data.is_empty() {
+            return Ok(());
+        }
+        offset += piece.data.len() as u64;
+        let written = out.write_all(&piece.data).and_then(|()| out.flush());
+        written.map_err(|error| CommandError::Input {
+            path: named.to_owned(),
+            reason: error.to_string(),
+        })?;
+    }
+}
+
+/// Where a task runs.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Its agent, `HOST:PORT`.
+    pub(super) agent: String,
+    /// The id of its container, as calls have it.
+    pub(super) container: Value,
+    /// It has a terminal.
+    pub(super) terminal: bool,
+}
+
+/// Finds a task that runs.
+pub(super) async fn place(context: &Context, wanted: &str) -> Result<Place, CommandError> {
+    let tasks = tasks(context).await?;
+    let task = find(&tasks, wanted)?;
+    let container = container_of(task).filter(|_| !ended(text(task, "state")));
+    let container = container
+        .ok_or_else(|| CommandError::Failed(format!("task {} does not run", text(task, "id"))))?;
+    Ok(Place {
+        agent: agent_of(context, task).await?,
+        container: container.clone(),
+        terminal: task["container"]["tty_info"].is_object(),
+    })
 }
 
 /// A piece of a file in a sandbox.
@@ -294,5 +563,17 @@ mod tests {
                 (found, _) => panic!("{wanted}: {found:?}"),
             }
         }
+    }
+
+    #[test]
+    fn lines_of_several_tasks_stay_whole() {
+        let mut lines = Lines::new(Some("a ".to_owned()));
+        assert_eq!(lines.take(b"on", false), b"");
+        assert_eq!(lines.take(b"e\ntwo\nth", false), b"a one\na two\n");
+        assert_eq!(lines.take(b"", true), b"a th\n");
+        let mut plain = Lines::new(None);
+        assert_eq!(plain.take(b"on", false), b"on");
+        assert_eq!(prefix("t", 7, false), "t ");
+        assert_eq!(prefix("t", 7, true), "\u{1b}[33mt\u{1b}[0m ");
     }
 }
