@@ -146,8 +146,9 @@ impl Asked {
     }
 
     /// A JSON answer, wrapped in the function that `jsonp` names.
-    pub(super) fn json(&self, value: &serde_json::Value) -> Response {
-        let body = value.to_string();
+    pub(super) fn json(&self, value: &impl serde::Serialize) -> Response {
+        // What is answered has names for keys and no numbers that JSON lacks: this does not fail.
+        let body = serde_json::to_string(value).unwrap_or_default();
         match self.parameter("jsonp") {
             Some(function) => typed(
                 StatusCode::OK,

@@ -248,7 +248,7 @@ pub(super) async fn browse(face: &Face, asked: &Asked) -> Response {
         Err(problem) => Err(problem),
     };
     match listed {
-        Ok(listed) => asked.json(&listed.iter().map(entry).collect()),
+        Ok(listed) => asked.json(&listed.iter().map(entry).collect::<Vec<_>>()),
         Err(problem) => problem.response(),
     }
 }

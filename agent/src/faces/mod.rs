@@ -227,7 +227,7 @@ async fn route(face: &Arc<Face>, asked: Asked) -> Response {
             "/flags" => return asked.json(&json::flags(face)),
             "/state" => return asked.json(&state::state(face)),
             "/containers" => return statistics::containers(face, &asked).await,
-            "/monitor/statistics" => return asked.json(&statistics::all(face).await),
+            "/monitor/statistics" => return statistics::all(face, &asked).await,
             "/metrics/snapshot" => return asked.json(&metrics::snapshot(face)),
             "/metrics" => return metrics::prometheus(face),
             "/files/browse" => return files::browse(face, &asked).await,

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::value::RawValue;
 use tepui_agent_core::ExecutorState;
 use tepui_model::ContainerId as CoreId;
+use tepui_proto::json::Json;
 use tepui_proto::mesos::v1::{ContainerStatus, NetworkInfo, ResourceStatistics, network_info};
 
 use super::Face;
 use super::asked::{Asked, Response, text};
-use super::json::message;
 use crate::containerizer::ContainerId;
 
 /// A container as operators see it.
@@ -265,19 +265,50 @@ pub(super) fn live(face: &Face) -> Vec<(Arc<ExecutorState>, f64)> {
         .collect()
 }
 
+/// A container in the answers' JSON. What comes from messages is put in as it is written: there may be a thousand of these.
+#[derive(serde::Serialize)]
+struct Told<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    framework_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    executor_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    executor_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    statistics: Option<Box<RawValue>>,
+}
+
+impl<'a> Told<'a> {
+    fn of(shown: &'a Shown) -> Self {
+        Self {
+            container_id: None,
+            framework_id: shown.framework_id.as_deref(),
+            executor_id: shown.executor_id.as_deref(),
+            executor_name: shown.executor_name.as_deref(),
+            source: shown.source.as_deref(),
+            status: None,
+            statistics: shown.statistics.as_ref().and_then(raw),
+        }
+    }
+}
+
+/// A message in Mesos' JSON mapping. One with an infinity, for which JSON has no word, is left out.
+fn raw(message: &impl Json) -> Option<Box<RawValue>> {
+    let text = String::from_utf8(tepui_proto::json::to_vec(message)).ok()?;
+    RawValue::from_string(text).ok()
+}
+
 /// `/monitor/statistics`.
-pub(super) async fn all(face: &Arc<Face>) -> Value {
-    let used = |shown: Shown| {
-        Some(json!({
-            "framework_id": shown.framework_id,
-            "executor_id": shown.executor_id,
-            "executor_name": shown.executor_name,
-            "source": shown.source,
-            "statistics": message(&shown.statistics?),
-        }))
-    };
+pub(super) async fn all(face: &Arc<Face>, asked: &Asked) -> Response {
     let all = shown(face, Which::default(), |_| true).await;
-    all.into_iter().filter_map(used).collect()
+    let measured = all.iter().filter(|shown| shown.statistics.is_some());
+    asked.json(&measured.map(Told::of).collect::<Vec<_>>())
 }
 
 /// `/containers`.
@@ -310,29 +341,11 @@ pub(super) async fn containers(face: &Arc<Face>, asked: &Asked) -> Response {
         nested: asks_for("show_nested"),
         standalone: asks_for("show_standalone"),
     };
-    let told = shown(face, which, wanted)
-        .await
-        .into_iter()
-        .map(|shown| {
-            let mut out = json!({
-                "container_id": shown.container.to_string(),
-                "status": message(&shown.status),
-            });
-            for (name, value) in [
-                ("framework_id", shown.framework_id),
-                ("executor_id", shown.executor_id),
-                ("executor_name", shown.executor_name),
-                ("source", shown.source),
-            ] {
-                if let Some(value) = value {
-                    out[name] = value.into();
-                }
-            }
-            if let Some(statistics) = shown.statistics {
-                out["statistics"] = message(&statistics);
-            }
-            out
-        })
-        .collect();
-    asked.json(&told)
+    let shown = shown(face, which, wanted).await;
+    let told = shown.iter().map(|shown| Told {
+        container_id: Some(shown.container.to_string()),
+        status: raw(&shown.status),
+        ..Told::of(shown)
+    });
+    asked.json(&told.collect::<Vec<_>>())
 }
