@@ -149,6 +149,13 @@ fn a_deployment_that_misses_its_deadline_is_rolled_back_also_by_the_next_leader(
         cluster.pass(50);
         assert_eq!(cluster.app("/web")["cmd"], json!("hang"));
         cluster.pass(40);
+        let failed = cluster.events.iter().rev().map(|event| event.to_json());
+        let failed = failed.map(|event| serde_json::from_str::<Value>(&event).unwrap());
+        let mut failed = failed.filter(|event| event["eventType"] == "deployment_failed");
+        assert_eq!(
+            failed.next().unwrap()["reason"],
+            json!("Its deadline has passed")
+        );
         assert_eq!(cluster.app("/web")["cmd"], json!("sleep 1"));
         assert_eq!(cluster.app("/web")["tasksRunning"], json!(2));
         assert_eq!(cluster.deployments(), json!([]));

@@ -192,6 +192,7 @@ impl Marathon {
                 .collect(),
             deadline: None,
             parts: 0,
+            ending: None,
             open: BTreeMap::new(),
         };
         let locks: BTreeSet<Arc<str>> = deployment
@@ -466,7 +467,7 @@ impl Marathon {
             Some(reason) => EventKind::DeploymentFailed {
                 id,
                 plan,
-                reason: Some(reason.to_owned()),
+                reason: Some(deployment.ending.as_deref().unwrap_or(reason).to_owned()),
             },
         });
     }
@@ -506,13 +507,21 @@ impl Marathon {
             group: PathId::root(),
             origin: None,
         };
+        if let Some(deployment) = self.deployments.get_mut(&id) {
+            deployment.ending = Some(reason.into());
+        }
         match self.deploy(order) {
             Ok(accepted) => {
                 // A deployment whose changes were all undone by nobody but it is over, whether or not the new one touches its apps.
                 self.end_deployment(&id, Some(reason));
                 Response::deployment(200, accepted.version, &accepted.id)
             }
-            Err(response) => response,
+            Err(response) => {
+                if let Some(deployment) = self.deployments.get_mut(&id) {
+                    deployment.ending = None;
+                }
+                response
+            }
         }
     }
 

@@ -42,6 +42,9 @@ pub(crate) struct Deployment {
     /// In how many records beside its own it is stored, because it is large.
     #[serde(default)]
     pub(crate) parts: usize,
+    /// Why it ends, while another deployment is made that undoes it.
+    #[serde(skip)]
+    pub(crate) ending: Option<Arc<str>>,
     /// Actions of the current step that are not done; after a failover all actions of the step are done again.
     #[serde(skip)]
     pub(crate) open: BTreeMap<PathId, ActionKind>,
@@ -60,6 +63,7 @@ impl Deployment {
             groups: BTreeMap::new(),
             deadline: self.deadline,
             parts: self.parts,
+            ending: None,
             open: BTreeMap::new(),
         }
     }
