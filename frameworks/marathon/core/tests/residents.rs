@@ -6,7 +6,7 @@ mod cluster;
 
 use std::collections::BTreeSet;
 
-use cluster::{Cluster, body, delete, update, volumes};
+use cluster::{Agent, Cluster, body, delete, update, volumes};
 use serde_json::json;
 use tepui_marathon_core::ApiCall;
 use tepui_model::resources::Name;
@@ -156,6 +156,37 @@ fn a_task_that_ends_is_launched_again_on_the_same_volumes_also_by_a_new_leader()
     cluster.register();
     cluster.pass(1);
     assert_eq!(held(&cluster, "/dev/db"), before);
+}
+
+#[test]
+fn an_agent_that_returns_under_another_id_still_has_the_volumes() {
+    let mut cluster = Cluster::new(1);
+    cluster.create(&DB.replacen("\"instances\":2", "\"instances\":1", 1));
+    cluster.pass(1);
+    let before = held(&cluster, "/dev/db");
+    let task = cluster.running("/dev/db").remove(0);
+    // The same machine, as the master calls it after it had removed the agent.
+    let again = Agent {
+        host: cluster.agents[0].host.clone(),
+        conversions: cluster.agents[0].conversions.clone(),
+        ..cluster.agents[0]
+    };
+    cluster.agents[0].alive = false;
+    cluster.report(&task, TaskState::TaskGone);
+    cluster.pass(1);
+    assert_eq!(cluster.running("/dev/db").len(), 0);
+    let made = again.conversions.len();
+    cluster.agents.push(again);
+    cluster.register();
+    cluster.pass(2);
+    assert_eq!(held(&cluster, "/dev/db"), before);
+    let agent = cluster.tasks[&cluster.running("/dev/db")[0]].agent;
+    assert_eq!(agent, 1);
+    assert_eq!(
+        cluster.agents[1].conversions.len(),
+        made,
+        "nothing was freed or made anew"
+    );
 }
 
 #[test]

@@ -100,14 +100,11 @@ impl Marathon {
             let reserved = offer.state.reserved(&framework_id);
             self.note_freed(offer, |instance| reserved.contains_key(instance));
             for (instance_id, resources) in reserved {
-                let agent = offer.state.agent.id.clone();
                 let known = self.by_instance_id.get(instance_id.as_str()).copied();
+                // An agent may come back under another id, with what it keeps: only who is not known, or keeps nothing, has left something.
                 let known = known.filter(|key| {
                     let instance = self.instances.get(key);
-                    instance.is_some_and(|one| {
-                        one.reservation.is_some()
-                            && one.agent.as_ref().is_some_and(|at| at.id == agent)
-                    })
+                    instance.is_some_and(|one| one.reservation.is_some())
                 });
                 match known {
                     Some(key) => {
