@@ -76,7 +76,11 @@ fn apply(
     app.cpus = sum(executor.cpus, |one| one.cpus);
     app.mem = sum(executor.mem, |one| one.mem);
     app.disk = sum(executor.disk, |one| one.disk);
-    app.gpus = containers.iter().map(|one| one.resources.gpus).sum();
+    let gpus = containers.iter().map(|one| i64::from(one.resources.gpus));
+    app.gpus = i32::try_from(gpus.sum::<i64>()).unwrap_or_else(|_| {
+        faults.add("/containers".to_owned(), "error.max");
+        i32::MAX
+    });
     app.instances = update.instances;
     app.labels = update.labels;
     app.user = update.user;

@@ -196,7 +196,7 @@ pub(crate) fn executor_resources(object: &Object<'_>, faults: &mut Faults) -> Ex
         && let Some(object) = Object::new(value, object.path("executorResources"), faults)
     {
         let mut number = |key: &str, least: f64| {
-            let number = object.number(key, least, f64::MAX, faults);
+            let number = object.number(key, least, MOST, faults);
             number.unwrap_or(least)
         };
         given = ExecutorResources {
@@ -321,10 +321,13 @@ fn artifacts(object: &Object<'_>, faults: &mut Faults) -> Vec<Artifact> {
     container::artifacts(object, "artifacts", faults).unwrap_or_default()
 }
 
+/// The most that a container may ask of anything, so that sums stay numbers: a billion cpus, or MiB.
+const MOST: f64 = 1e9;
+
 fn resources(value: &Value, path: String, faults: &mut Faults) -> Option<PodResources> {
     let object = Object::new(value, path, faults)?;
     let mut number = |key: &str, least: f64, otherwise: f64| {
-        let number = object.number(key, least, f64::MAX, faults);
+        let number = object.number(key, least, MOST, faults);
         number.unwrap_or(otherwise)
     };
     let (cpus, mem) = (number("cpus", 0.001, 1.0), number("mem", 0.001, 128.0));

@@ -268,3 +268,25 @@ fn refused_pods_and_the_exact_answer() {
         assert!(told, "{document}: {body}");
     }
 }
+
+#[test]
+fn what_no_sum_can_hold_is_refused() {
+    for (resources, path) in [
+        (r#"{"cpus":1e306}"#, "/containers(0)/resources/cpus"),
+        (r#"{"mem":1e306}"#, "/containers(0)/resources/mem"),
+        (r#"{"disk":1e306}"#, "/containers(0)/resources/disk"),
+        (r#"{"gpus":2147483647}"#, "/containers"),
+    ] {
+        let document = format!(
+            r#"{{"containers":[{{"name":"a","resources":{resources}}},{{"name":"b","resources":{resources}}}]}}"#
+        );
+        let refused = with(&document).expect_err(resources);
+        let body = String::from_utf8_lossy(&refused.body).into_owned();
+        assert!(
+            body.contains(path) && body.contains("error.max"),
+            "{resources}: {body}"
+        );
+    }
+    let executor = r#"{"executorResources":{"cpus":1e306,"mem":64}}"#;
+    assert!(with(executor).is_err());
+}
