@@ -65,7 +65,8 @@ impl Inner {
                     (own, parents) => own.or(parents),
                 },
                 seal: Seal {
-                    filter: seal.filter.or(parent.seal.filter),
+                    // Whoever is inside may never make calls that the container may not.
+                    filter: parent.seal.filter.or(seal.filter),
                     no_new_privileges: seal.no_new_privileges || parent.seal.no_new_privileges,
                 },
             },

@@ -13,7 +13,7 @@ use tepui_proto::mesos::v1::{
 
 use super::tree::{Class, ancestors};
 use super::{Inner, Note};
-use crate::containerizer::beneath::{Beneath, through};
+use crate::containerizer::beneath::{Beneath, open_without_links, through};
 use crate::containerizer::{ContainerId, LaunchSpec, Limits, Namespaces, Within};
 use crate::networks::wanted;
 use crate::provision::plan;
@@ -216,10 +216,13 @@ impl Inner {
         };
         let plan = plan::plan(info, &around)?;
         let pulled = self.surroundings.provisioner.pull(&plan).await?;
+        // The image may have taken minutes, in which the sandbox's owner may have put a link in its place.
+        let place = open_without_links(&sandbox)
+            .map_err(|errno| format!("Failed to open the sandbox: {}", io::Error::from(errno)))?;
         let fetched = self
             .surroundings
             .fetcher
-            .fetch(&command.uris, &sandbox, user.as_deref())
+            .fetch(&command.uris, &through(&place), user.as_deref())
             .await;
         fetched.map_err(|error| {
             format!(

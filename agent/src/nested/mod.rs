@@ -24,6 +24,7 @@ use tepui_proto::mesos::v1::TaskState;
 use tepui_proto::mesos::v1::task_status::Reason;
 use tokio::sync::watch;
 
+use crate::containerizer::beneath::{open_without_links, through};
 use crate::containerizer::{
     ContainerEvent, ContainerId, Containerizer, ContainerizerError, Exit, ExitReason, Held, Hold,
     KillScope, MAX_CONTAINER_ID_BYTES, Recovered, Window,
@@ -670,12 +671,21 @@ impl Nested {
 
 async fn remove_sandbox(sandbox: PathBuf) {
     let removed = tokio::task::spawn_blocking(move || {
-        let removed = std::fs::remove_dir_all(&sandbox);
+        let removed = remove_without_links(&sandbox);
         removed.map_err(|error| format!("{}: {error}", sandbox.display()))
     });
     if let Ok(Err(problem)) = removed.await {
         tracing::debug!("a sandbox was not removed: {problem}");
     }
+}
+
+/// Removes a directory among files of a task, which may have put a link in its way: what that leads to is left alone.
+fn remove_without_links(directory: &Path) -> std::io::Result<()> {
+    let (Some(above), Some(name)) = (directory.parent(), directory.file_name()) else {
+        return Ok(());
+    };
+    let above = open_without_links(above)?;
+    std::fs::remove_dir_all(through(&above).join(name))
 }
 
 /// What a container's end means to whoever waits for it.

@@ -542,3 +542,23 @@ fn is_gone(config: &Config, container: &str) -> bool {
         .map(|entry| entry.path().join(&config.cgroups_root).join(container))
         .all(|path| !path.exists())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_a_task_puts_in_the_way_is_not_followed_when_a_sandbox_is_removed() {
+    let scene = Scene::start("exec sleep 1000").await;
+    scene.launch("done", "true").await;
+    scene.wait("done").await;
+    // What the sandbox's owner may do, which the task's user is.
+    let sandbox = scene.sandbox();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let others = elsewhere.path().join("done");
+    std::fs::create_dir(&others).unwrap();
+    std::fs::rename(sandbox.join("containers"), sandbox.join("moved")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), sandbox.join("containers")).unwrap();
+    let id = scene.id("done");
+    let remove =
+        json!({"type": "REMOVE_NESTED_CONTAINER", "remove_nested_container": {"container_id": id}});
+    assert_eq!(told(&scene.call(remove).await), (200, String::new()));
+    assert!(others.exists(), "it is somebody else's");
+    scene.end().await;
+}
