@@ -247,6 +247,9 @@ fn of_any(ended: &Ended) -> Answer {
     }
 }
 
+/// Linux's signals, those for real time included.
+const SIGNALS: std::ops::RangeInclusive<i32> = 1..=64;
+
 fn kill(face: &Face, call: &Call) -> Result<Response, Response> {
     let nested = call.r#type() == call::Type::KillNestedContainer;
     let (field, asked) = if nested {
@@ -264,7 +267,16 @@ fn kill(face: &Face, call: &Call) -> Result<Response, Response> {
     };
     let (id, signal) = asked.ok_or_else(|| missing(field))?;
     let id = container_id(field, id, nested)?;
-    match face.nested.kill(&id, signal.unwrap_or(SIGKILL)) {
+    let signal = signal.unwrap_or(SIGKILL);
+    if !SIGNALS.contains(&signal) {
+        return Err(text(
+            StatusCode::BAD_REQUEST,
+            format!(
+                "Failed to validate agent::Call: '{field}.signal' is invalid: there is no signal {signal}"
+            ),
+        ));
+    }
+    match face.nested.kill(&id, signal) {
         Ok(()) => Ok(text(StatusCode::OK, "")),
         Err(refusal) => Err(refused(refusal)),
     }

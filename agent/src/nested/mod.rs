@@ -514,7 +514,17 @@ impl Nested {
                 containerizer.launch_held(spec, hold).await.map(Some)
             }
         };
-        launched.map_err(|error| error.to_string())
+        let launched = launched.map_err(|error| error.to_string())?;
+        // What came while the containerizer did not know it yet.
+        let signal = {
+            let room = self.0.room.lock();
+            room.tree.get(&wanted.id).and_then(|node| node.signal)
+        };
+        if let Some(signal) = signal {
+            // It may have ended by itself.
+            let _ = self.send(name, signal);
+        }
+        Ok(launched)
     }
 
     /// A launch that came to nothing leaves nothing.
@@ -549,8 +559,10 @@ impl Nested {
             match room.tree.get_mut(id) {
                 Some(node) if node.stage == Stage::Launching => {
                     node.killed |= signal == SIGKILL;
-                    // It may not have reached the containerizer yet, which then knows nothing of it.
-                    let _ = self.send(&name, signal);
+                    // It may not have reached the containerizer yet, which then knows nothing of it: it gets the signal when it has.
+                    if self.send(&name, signal).is_err() && node.signal != Some(SIGKILL) {
+                        node.signal = Some(signal);
+                    }
                     return Ok(());
                 }
                 Some(node) if matches!(node.stage, Stage::Ended(_)) => return Err(unknown()),

@@ -59,6 +59,8 @@ pub(crate) struct Node {
     pub(crate) stage: Stage,
     /// It is not to be started any more.
     pub(crate) killed: bool,
+    /// What it is to be sent once it can be.
+    pub(crate) signal: Option<i32>,
     /// On the host; sessions have none.
     pub(crate) sandbox: Option<PathBuf>,
     /// Whom those inside run as, unless they say otherwise; empty is the agent's own.
@@ -170,6 +172,7 @@ impl Tree {
             class,
             stage,
             killed: false,
+            signal: None,
             sandbox: None,
             user: String::new(),
             number: self.numbers,

@@ -396,6 +396,11 @@ async fn what_is_wrong_with_a_call_is_said() {
             "a container without a parent cannot share".to_owned(),
         ),
         (
+            json!({"type": "KILL_NESTED_CONTAINER", "kill_nested_container": {"container_id": scene.id("there"), "signal": 9999}}),
+            400,
+            format!("{valid}'kill_nested_container.signal' is invalid"),
+        ),
+        (
             json!({"type": "KILL_NESTED_CONTAINER", "kill_nested_container": {"container_id": scene.id("x")}}),
             404,
             format!(
