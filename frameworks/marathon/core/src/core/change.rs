@@ -185,6 +185,11 @@ impl Marathon {
         let Some(state) = self.apps.get(id) else {
             return;
         };
+        if state.unplaced.len() < state.scheduled.len() {
+            self.waiting_for_own.insert(id.clone());
+        } else {
+            self.waiting_for_own.remove(id);
+        }
         if state.scheduled.is_empty() {
             self.waiting.remove(id);
         } else {

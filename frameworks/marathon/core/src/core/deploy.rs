@@ -566,6 +566,7 @@ impl Marathon {
         if self.root.get(id).is_none() && self.apps.get(id).is_some_and(gone) {
             self.apps.remove(id);
             self.waiting.remove(id);
+            self.waiting_for_own.remove(id);
         }
     }
 }

@@ -78,6 +78,8 @@ pub struct Marathon {
     kills_in_flight: usize,
     /// Apps with instances that want an offer.
     waiting: BTreeSet<PathId>,
+    /// Of these, apps with instances that want one in which something is kept for them.
+    waiting_for_own: BTreeSet<PathId>,
     /// Where the next look at the waiting apps begins, so that none is always last.
     turn: Option<PathId>,
     /// What instances that are no more have left on agents, by instance.
@@ -192,6 +194,7 @@ impl Marathon {
             kill_queue: VecDeque::new(),
             kills_in_flight: 0,
             waiting: BTreeSet::new(),
+            waiting_for_own: BTreeSet::new(),
             turn: None,
             remains: BTreeMap::new(),
             revive: offers::Revive::default(),

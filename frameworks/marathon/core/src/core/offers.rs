@@ -310,7 +310,8 @@ impl Marathon {
     fn kept_roles(&self) -> BTreeSet<String> {
         let mut roles: BTreeSet<String> =
             self.remains.values().map(|one| one.role.clone()).collect();
-        let states = self.waiting.iter().filter_map(|id| self.apps.get(id));
+        let own = self.waiting_for_own.iter();
+        let states = own.filter_map(|id| self.apps.get(id));
         let states = states.filter(|state| !is_delayed(state.delay, self.now));
         for state in states.filter(|state| state.unplaced.len() < state.scheduled.len()) {
             let waiting = state.scheduled.difference(&state.unplaced);

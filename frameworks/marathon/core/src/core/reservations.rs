@@ -148,17 +148,15 @@ impl Marathon {
     /// Offers without what an instance waits for are of no use to it; that is counted for `/v2/queue`.
     fn count_foreign(&mut self, offers: &[Using]) {
         let now = self.stamp();
-        for id in &self.waiting {
+        let mut reasons = Reasons::default();
+        reasons.add(Reason::NoCorrespondingReservationFound);
+        for id in &self.waiting_for_own {
             let Some(state) = self.apps.get_mut(id) else {
                 continue;
             };
-            if state.unplaced.len() < state.scheduled.len() {
-                let mut reasons = Reasons::default();
-                reasons.add(Reason::NoCorrespondingReservationFound);
-                for offer in offers.iter().filter(|offer| offer.launched == 0) {
-                    let agent = &offer.state.agent.id;
-                    state.offers.count(&offer.state.offer, agent, reasons, now);
-                }
+            for offer in offers.iter().filter(|offer| offer.launched == 0) {
+                let agent = &offer.state.agent.id;
+                state.offers.count(&offer.state.offer, agent, reasons, now);
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tepui_model::resources::Scalar;
+
 use super::{Pod, PodUpdate, validate::validate};
 use crate::{
     definition::{
@@ -68,10 +70,11 @@ fn apply(
         }
     }
     let executor = update.executor_resources;
+    // Each part counts as the master counts it, so that a sum is never less than its parts.
     let sum = |own: f64, of: fn(&super::PodResources) -> f64| {
-        let parts = containers.iter().map(|one| of(&one.resources));
-        // Scalars have three decimals; a sum of such has no more.
-        ((own + parts.sum::<f64>()) * 1000.0).round() / 1000.0
+        let scalar = |amount| Scalar::from_f64(amount).unwrap_or_default();
+        let parts = containers.iter().map(|one| scalar(of(&one.resources)));
+        parts.fold(scalar(own), |sum, part| sum + part).as_f64()
     };
     app.cpus = sum(executor.cpus, |one| one.cpus);
     app.mem = sum(executor.mem, |one| one.mem);

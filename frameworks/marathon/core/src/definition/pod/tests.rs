@@ -55,6 +55,10 @@ fn a_minimal_pod_reads_back_with_all_defaults_and_no_other_key() {
     });
     assert_eq!(printed(&app), want);
     assert_eq!((app.cpus, app.mem, app.disk), (0.2, 64.0, 10.0));
+    let fine = with(
+        r#"{"containers":[{"name":"a","resources":{"cpus":0.0016}},{"name":"b","resources":{"cpus":0.0016}}]}"#,
+    );
+    assert_eq!(fine.expect("valid").cpus, 0.104, "as the master counts");
     let stored = serde_json::to_value(&app).expect("serialises");
     let again: App = serde_json::from_value(stored).expect("what is stored reads back");
     assert_eq!(again, app);
