@@ -59,11 +59,8 @@ fn shell(id: &str, command: &str) -> mesos::TaskInfo {
 }
 
 fn config(master: &Master, work_dir: &Path) -> Config {
-    let name = work_dir
-        .file_name()
-        .unwrap()
-        .to_string_lossy()
-        .replace('.', "");
+    // The whole path: tests run side by side, and an agent that ends takes what is below its root with it.
+    let name = work_dir.to_string_lossy().replace(['.', '/'], "");
     let mut config = Config::for_master_at(master.addr, work_dir);
     config.cgroups_root = format!("tepui-daemon-{name}");
     config
