@@ -84,7 +84,8 @@ async fn ended(inner: Arc<Inner>, container: ContainerId, failure: Option<Launch
             }
         },
     };
-    // The event first: who waits for the end in `destroy` finds it in the stream.
+    // Before the event: who has seen it finds nothing running. Who waits for the end in `destroy` is told after, and finds the event in the stream.
+    inner.ended(&container);
     let _ = inner
         .events
         .send(ContainerEvent::Exited {
@@ -92,7 +93,7 @@ async fn ended(inner: Arc<Inner>, container: ContainerId, failure: Option<Launch
             exit,
         })
         .await;
-    inner.ended(&container);
+    inner.tell_end(&container);
 }
 
 /// The exit of a container whose supervisor is gone. One that left none was killed: its container, which dies with it, is cleared away here, and
@@ -163,6 +164,11 @@ impl Inner {
     fn ended(&self, container: &ContainerId) {
         if let Some(entry) = self.containers.lock().get_mut(container) {
             entry.state = State::Ended;
+        }
+    }
+
+    fn tell_end(&self, container: &ContainerId) {
+        if let Some(entry) = self.containers.lock().get(container) {
             entry.ended.send_replace(true);
         }
     }
