@@ -113,7 +113,7 @@ pub(crate) async fn run(
         waiting: Vec::new(),
         run: uuid::Uuid::new_v4().simple().to_string()[..8].into(),
     };
-    let mut connection = Connection::open(transport, address, subscribe()).await?;
+    let mut connection = Connection::open(transport, address, subscribe(plan)).await?;
     let started = Instant::now();
     let deadline = tokio::time::Instant::now() + timeout;
     while load.finished < plan.tasks {
@@ -147,12 +147,12 @@ pub(crate) async fn run(
     })
 }
 
-fn subscribe() -> scheduler::Call {
+fn subscribe(plan: &Plan) -> scheduler::Call {
     let info = mesos::FrameworkInfo {
         user: "root".into(),
         name: "bench".into(),
-        // Its tasks outlive their agent's process.
-        checkpoint: Some(true),
+        // Tasks outlive their agent's process; an executor of the bench's own is to end with it.
+        checkpoint: Some(plan.executor.is_none()),
         ..Default::default()
     };
     scheduler::Call {
