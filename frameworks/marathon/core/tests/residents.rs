@@ -286,6 +286,36 @@ fn what_is_wiped_or_deleted_is_freed() {
     assert_eq!(cluster.failed_operations, 0);
 }
 
+/// What is remembered of what instances have left.
+fn remains(cluster: &Cluster) -> usize {
+    let keys = cluster.store.keys();
+    keys.filter(|key| key.starts_with("remains/")).count()
+}
+
+#[test]
+fn what_was_left_is_remembered_while_another_offer_of_its_agent_has_it() {
+    let mut cluster = Cluster::new(1);
+    cluster.create(&DB.replacen("\"instances\":2", "\"instances\":1", 1));
+    cluster.pass(1);
+    cluster.agents[0].alive = false;
+    cluster.call(delete("/dev/db"));
+    for task in cluster.running("/dev/db") {
+        cluster.report(&task, TaskState::TaskKilled);
+    }
+    cluster.pass(60);
+    assert_eq!(remains(&cluster), 1);
+    // What is done about it is lost, so it has to be known afterwards.
+    cluster.agents[0].alive = true;
+    cluster.lose_accepts = true;
+    cluster.offer_apart();
+    cluster.run();
+    assert_eq!((remains(&cluster), cluster.reserved().len()), (1, 1));
+    cluster.lose_accepts = false;
+    cluster.fail_over();
+    cluster.pass(60);
+    assert_eq!((remains(&cluster), cluster.reserved().len()), (0, 0));
+}
+
 #[test]
 fn reservations_of_nobody_are_freed_and_those_of_others_are_left_alone() {
     let mut cluster = Cluster::new(1);

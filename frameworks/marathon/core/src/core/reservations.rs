@@ -96,9 +96,14 @@ impl Marathon {
         let Some(framework_id) = self.framework_id.clone() else {
             return;
         };
-        for offer in &mut *offers {
-            let reserved = offer.state.reserved(&framework_id);
-            self.note_freed(offer, |instance| reserved.contains_key(instance));
+        let reserved: Vec<_> = offers
+            .iter()
+            .map(|offer| offer.state.reserved(&framework_id))
+            .collect();
+        self.note_freed(offers, |instance| {
+            reserved.iter().any(|one| one.contains_key(instance))
+        });
+        for (offer, reserved) in offers.iter_mut().zip(reserved) {
             for (instance_id, resources) in reserved {
                 let known = self.by_instance_id.get(instance_id.as_str()).copied();
                 // An agent may come back under another id, with what it keeps: only who is not known, or keeps nothing, has left something.
@@ -259,15 +264,15 @@ impl Marathon {
 
     /// Forgets remains that their agent no longer offers: they were freed, or are not there.
     ///
-    /// An offer may be older than what was left, so one that came at once proves nothing.
-    fn note_freed(&mut self, offer: &Using, is_there: impl Fn(&str) -> bool) {
-        let agent = &offer.state.agent.id;
+    /// An offer may be older than what was left, so one that came at once proves nothing; nor does one of several that came together.
+    fn note_freed(&mut self, offers: &[Using], is_there: impl Fn(&str) -> bool) {
         let timeout = i64::try_from(self.config.task_reservation_timeout_ms).unwrap_or(i64::MAX);
         let seen = self.stamp().millis().saturating_sub(timeout);
         let gone = self.remains.values().filter(|one| {
             (one.freed_at.is_some() || one.left_at.millis() <= seen)
-                && one.agent == *agent
-                && offer.state.is_for(&one.role)
+                && offers
+                    .iter()
+                    .any(|offer| offer.state.agent.id == one.agent && offer.state.is_for(&one.role))
                 && !is_there(&one.instance)
         });
         let gone: Vec<Arc<str>> = gone.map(|one| one.instance.clone()).collect();

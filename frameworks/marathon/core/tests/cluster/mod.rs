@@ -373,6 +373,27 @@ impl Cluster {
         self.inputs.push_back(Input::Offers(offers));
     }
 
+    /// As [`Cluster::offer`], what is not reserved and what is in offers of their own, as when the one came free before the other.
+    pub fn offer_apart(&mut self) {
+        let mut offers = Vec::new();
+        for at in 0..self.agents.len() {
+            for reserved in [false, true] {
+                self.next += 1;
+                let Some(mut offer) = self.offer_of(at).filter(|_| self.agents[at].alive) else {
+                    continue;
+                };
+                offer
+                    .resources
+                    .retain(|one| one.reservations.is_empty() != reserved);
+                if !offer.resources.is_empty() {
+                    self.offered.insert(offer.id.value.clone(), at);
+                    offers.push(offer);
+                }
+            }
+        }
+        self.inputs.push_back(Input::Offers(offers));
+    }
+
     fn offer_of(&self, at: usize) -> Option<Offer> {
         let agent = &self.agents[at];
         let free = self.free(at);
