@@ -182,19 +182,30 @@ pub(super) fn refused(refusal: Refusal) -> Response {
     }
 }
 
+/// Which container a call is about, told by the older message, which only knows nested ones, or by the newer.
+fn named(
+    nested: bool,
+    old: (&str, Option<&Id>),
+    new: (&str, Option<&Id>),
+) -> Result<ContainerId, Response> {
+    let (field, id) = if nested { old } else { new };
+    container_id(field, id.ok_or_else(|| missing(field))?, nested)
+}
+
 async fn wait(face: &Face, call: &Call, format: Format) -> Result<Response, Response> {
     let nested = call.r#type() == call::Type::WaitNestedContainer;
-    let (field, id) = if nested {
-        let asked = call.wait_nested_container.as_ref();
+    let (old, new) = (&call.wait_nested_container, &call.wait_container);
+    let id = named(
+        nested,
         (
             "wait_nested_container",
-            asked.map(|asked| &asked.container_id),
-        )
-    } else {
-        let asked = call.wait_container.as_ref();
-        ("wait_container", asked.map(|asked| &asked.container_id))
-    };
-    let id = container_id(field, id.ok_or_else(|| missing(field))?, nested)?;
+            old.as_ref().map(|asked| &asked.container_id),
+        ),
+        (
+            "wait_container",
+            new.as_ref().map(|asked| &asked.container_id),
+        ),
+    )?;
     let ended = face.nested.wait(&id).await.ok_or_else(|| {
         text(
             StatusCode::NOT_FOUND,
@@ -269,12 +280,9 @@ fn kill(face: &Face, call: &Call) -> Result<Response, Response> {
     let id = container_id(field, id, nested)?;
     let signal = signal.unwrap_or(SIGKILL);
     if !SIGNALS.contains(&signal) {
-        return Err(text(
-            StatusCode::BAD_REQUEST,
-            format!(
-                "Failed to validate agent::Call: '{field}.signal' is invalid: there is no signal {signal}"
-            ),
-        ));
+        return Err(invalid(format!(
+            "'{field}.signal' is invalid: there is no signal {signal}"
+        )));
     }
     match face.nested.kill(&id, signal) {
         Ok(()) => Ok(text(StatusCode::OK, "")),
@@ -284,17 +292,18 @@ fn kill(face: &Face, call: &Call) -> Result<Response, Response> {
 
 async fn remove(face: &Face, call: &Call) -> Result<Response, Response> {
     let nested = call.r#type() == call::Type::RemoveNestedContainer;
-    let (field, id) = if nested {
-        let asked = call.remove_nested_container.as_ref();
+    let (old, new) = (&call.remove_nested_container, &call.remove_container);
+    let id = named(
+        nested,
         (
             "remove_nested_container",
-            asked.map(|asked| &asked.container_id),
-        )
-    } else {
-        let asked = call.remove_container.as_ref();
-        ("remove_container", asked.map(|asked| &asked.container_id))
-    };
-    let id = container_id(field, id.ok_or_else(|| missing(field))?, nested)?;
+            old.as_ref().map(|asked| &asked.container_id),
+        ),
+        (
+            "remove_container",
+            new.as_ref().map(|asked| &asked.container_id),
+        ),
+    )?;
     match face.nested.remove(&id).await {
         Ok(()) => Ok(text(StatusCode::OK, "")),
         Err(refusal) => Err(refused(refusal)),
