@@ -2,6 +2,8 @@
 //!
 //! A peer that sends nothing, or a request's head byte by byte, is cut off after a time. So is one that takes none of the bytes that
 //! wait for it: what it can hold is the socket's buffer and hyper's, both bounded.
+//!
+//! Whoever begins with what can wait is served by the [readers](super::readers): sending is most of the work of a large answer.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,7 +25,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{Service, direct};
+use super::{BoxError, Service, direct, routes};
 use crate::config::Limits;
 use crate::metrics::{Gauge, Metrics};
 
@@ -99,7 +101,13 @@ async fn connection(
     let scheduler = direct::Scheduler(&service.face);
     let end = tepui_http::direct::serve(&scheduler, io, limits.head_timeout, &stop).await;
     let result = match end {
-        End::Other(io, unread) => requests(io.give_back(unread), service, limits, stop).await,
+        End::Other(io, unread) if routes::is_urgent(&unread) => {
+            requests(io.give_back(unread), service, limits.head_timeout, stop).await
+        }
+        End::Other(io, unread) => {
+            let io = io.give_back(unread);
+            by_readers(io, service, limits.head_timeout, stop).await
+        }
         End::Over => Ok(()),
     };
     if stalled.load(Relaxed) {
@@ -113,19 +121,34 @@ async fn connection(
     }
 }
 
+/// As [`requests`], by the threads that can wait.
+async fn by_readers(
+    io: Impatient,
+    service: Service,
+    head_timeout: Duration,
+    stop: CancellationToken,
+) -> Result<(), BoxError> {
+    let face = service.face.clone();
+    let serving = async move { requests(io.moved_here()?, service, head_timeout, stop).await };
+    face.readers
+        .run(serving)
+        .await
+        .unwrap_or_else(|| Err("a bug of the master; its log says more".into()))
+}
+
 /// Serves whatever HTTP/1 and HTTP/2 bring, by hyper.
 async fn requests(
     io: Impatient,
     service: Service,
-    limits: &Limits,
+    head_timeout: Duration,
     stop: CancellationToken,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<(), BoxError> {
     let io = TokioIo::new(io);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
+        .header_read_timeout(head_timeout)
         .max_buf_size(64 << 10)
         .half_close(false);
     builder
@@ -198,6 +221,15 @@ impl Impatient {
     pub(super) fn give_back(mut self, bytes: Bytes) -> Self {
         self.given_back = bytes;
         self
+    }
+
+    /// The same, watched by the runtime that calls this.
+    ///
+    /// # Errors
+    /// The system watches no more sockets.
+    fn moved_here(mut self) -> io::Result<Self> {
+        self.stream = TcpStream::from_std(self.stream.into_std()?)?;
+        Ok(self)
     }
 
     fn watch_write<T>(

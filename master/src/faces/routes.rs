@@ -64,6 +64,25 @@ pub(super) fn routes(face: &Arc<Face>) -> Routes {
         .boxed()
 }
 
+/// Whether a connection that begins with these bytes is of somebody who must not wait: of a framework or an agent, or of one who asks what is
+/// answered at once. What does not show it yet counts as theirs.
+pub(super) fn is_urgent(beginning: &[u8]) -> bool {
+    let Some(line) = beginning.split(|byte| *byte == b'\r').next() else {
+        return true;
+    };
+    let mut words = line.split(|byte| *byte == b' ');
+    let (_method, target, version) = (words.next(), words.next(), words.next());
+    let (Some(target), Some(b"HTTP/1.1" | b"HTTP/1.0")) = (target, version) else {
+        // HTTP/2 is what frameworks of the SDK and agents speak.
+        return true;
+    };
+    let path = target.split(|byte| *byte == b'?').next().unwrap_or(target);
+    std::str::from_utf8(path)
+        .ok()
+        .and_then(find)
+        .is_some_and(|entry| AT_ONCE.contains(&entry.path))
+}
+
 /// Who answers a path.
 pub(super) fn find(path: &str) -> Option<&'static Entry> {
     // A redirect goes to one place; what would be below it is nowhere.
@@ -124,6 +143,29 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(find(path).map(|entry| entry.path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn who_must_not_wait() {
+        for (beginning, expected) in [
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", true),
+            ("POST /api/v1/scheduler HTTP/1.1\r\nhost: m\r\n", true),
+            ("POST /master/api/v1/scheduler?x HTTP/1.0\r\n", true),
+            ("GET /health HTTP/1.1\r\n", true),
+            ("GET /redirect HTTP/1.1\r\n", true),
+            ("GET /state HTTP/1.1\r\nhost: m\r\n\r\n", false),
+            ("GET /state?jsonp=x HTTP/1.1\r\n", false),
+            ("POST /api/v1 HTTP/1.1\r\n", false),
+            ("GET / HTTP/1.1\r\n", false),
+            ("GET /\u{e9} HTTP/1.1\r\n", false),
+            // Nobody knows yet.
+            ("", true),
+            ("GET", true),
+            ("GET /state", true),
+            ("rubbish\r\n", true),
+        ] {
+            assert_eq!(is_urgent(beginning.as_bytes()), expected, "{beginning:?}");
         }
     }
 

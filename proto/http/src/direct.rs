@@ -77,7 +77,7 @@ pub struct Answer {
 pub enum End<IO> {
     /// The connection is over.
     Over,
-    /// Something came that is not for here, and these bytes begin with it.
+    /// Something came that is not for here, and these bytes, at least one, begin with it.
     Other(IO, Bytes),
 }
 
@@ -93,7 +93,7 @@ pub async fn serve<C: Calls, IO: AsyncRead + AsyncWrite + Unpin>(
     let mut out = Vec::new();
     let mut date = Date::default();
     loop {
-        if !taker.ready() {
+        if !buffer.is_empty() && !taker.ready() {
             return End::Other(io, buffer.freeze());
         }
         let (mut calls, mut bytes) = (Vec::new(), 0);
