@@ -13,7 +13,7 @@ use tepui_proto::mesos::v1::{
 use super::Face;
 use super::asked::{Response, text, typed};
 use super::operator::{invalid, missing};
-use crate::nested::launch::Wanted;
+use crate::nested::prepare::Wanted;
 use crate::nested::tree::{Class, Ended, MAX_CONTAINERS, MAX_LEVELS, Refusal, levels};
 
 const SIGKILL: i32 = 9;

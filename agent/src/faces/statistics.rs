@@ -164,7 +164,7 @@ fn tasks_of(face: &Face, state: &ExecutorState) -> Vec<Shown> {
                 let status = statuses
                     .filter_map(|status| status.container_status.as_ref())
                     .next()?;
-                let id = crate::nested::launch::core_id(status.container_id.as_ref()?)?;
+                let id = crate::nested::prepare::core_id(status.container_id.as_ref()?)?;
                 id.parent()?;
                 Some((id, status.clone(), cpus(&task.info.resources)))
             })

@@ -3,6 +3,9 @@
 //! A container stands inside one that runs: one of the tree, or one of the core's, of which the caller says whether it runs. None stands
 //! inside a session. What has ended stays, to be waited for, until it is removed or the container that it stood in ends; sessions that have
 //! ended, whose ends hardly anybody asks for twice, make room when the tree is full.
+//!
+//! An id may be given again once its container is removed. So whoever works at a container over a time goes by its number too, which is never
+//! given again: what comes late is about nobody then, not about the next of that id.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -57,16 +60,18 @@ pub(crate) enum Stage {
 pub(crate) struct Node {
     pub(crate) class: Class,
     pub(crate) stage: Stage,
-    /// It is not to be started any more.
-    pub(crate) killed: bool,
     /// What it is to be sent once it can be.
     pub(crate) signal: Option<i32>,
     /// On the host; sessions have none.
     pub(crate) sandbox: Option<PathBuf>,
     /// Whom those inside run as, unless they say otherwise; empty is the agent's own.
     pub(crate) user: String,
-    /// Counts up.
-    number: u64,
+    /// Its sandbox is to go with it.
+    pub(crate) unwanted: bool,
+    /// It has ended, and nobody works at it any more.
+    pub(crate) settled: bool,
+    /// Counts up: no other container has it, also none of the same id.
+    pub(crate) number: u64,
 }
 
 /// Why something is not done.
@@ -86,6 +91,14 @@ pub(crate) enum Refusal {
     Full,
 }
 
+/// A container that was taken in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Admitted {
+    pub(crate) number: u64,
+    /// What had to make room.
+    pub(crate) evicted: Option<ContainerId>,
+}
+
 /// The containers that operators have launched.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
@@ -103,6 +116,11 @@ impl Tree {
         self.nodes.get_mut(id)
     }
 
+    /// The one of that number, if it is still there.
+    pub(crate) fn numbered(&mut self, id: &ContainerId, number: u64) -> Option<&mut Node> {
+        self.nodes.get_mut(id).filter(|node| node.number == number)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&ContainerId, &Node)> {
         self.nodes.iter()
     }
@@ -116,13 +134,13 @@ impl Tree {
         self.launched
     }
 
-    /// Takes a new container in, as launching. `runs` says whether a container that is not in the tree runs. Returns what had to make room.
+    /// Takes a new container in, as launching. `runs` says whether a container that is not in the tree runs.
     pub(crate) fn admit(
         &mut self,
         id: &ContainerId,
         class: Class,
         runs: impl Fn(&ContainerId) -> bool,
-    ) -> Result<Option<ContainerId>, Refusal> {
+    ) -> Result<Admitted, Refusal> {
         if self.nodes.contains_key(id) || runs(id) {
             return Err(Refusal::Exists);
         }
@@ -148,46 +166,47 @@ impl Tree {
             Some(self.evict().ok_or(Refusal::Full)?)
         };
         self.launched += 1;
-        self.put(id, class, Stage::Launching);
-        Ok(evicted)
+        let number = self.put(id, class, Stage::Launching);
+        Ok(Admitted { number, evicted })
     }
 
-    /// Takes in what a former agent has launched.
+    /// Takes in what a former agent has launched. Returns its number.
     pub(crate) fn recovered(
         &mut self,
         id: &ContainerId,
         stage: Stage,
         sandbox: Option<PathBuf>,
         user: String,
-    ) {
-        self.put(id, Class::Plain, stage);
+    ) -> u64 {
+        let number = self.put(id, Class::Plain, stage);
         if let Some(node) = self.nodes.get_mut(id) {
             (node.sandbox, node.user) = (sandbox, user);
         }
+        number
     }
 
-    fn put(&mut self, id: &ContainerId, class: Class, stage: Stage) {
+    fn put(&mut self, id: &ContainerId, class: Class, stage: Stage) -> u64 {
         self.numbers += 1;
         let node = Node {
             class,
             stage,
-            killed: false,
             signal: None,
             sandbox: None,
             user: String::new(),
+            unwanted: false,
+            settled: false,
             number: self.numbers,
         };
         self.nodes.insert(id.clone(), node);
+        self.numbers
     }
 
-    /// The session that ended longest ago goes.
+    /// The oldest session that has ended goes.
     fn evict(&mut self) -> Option<ContainerId> {
         let oldest = self
             .nodes
             .iter()
-            .filter(|(_, node)| {
-                node.class == Class::Session && matches!(node.stage, Stage::Ended(_))
-            })
+            .filter(|(_, node)| node.class == Class::Session && node.settled)
             .min_by_key(|(_, node)| node.number)
             .map(|(id, _)| id.clone())?;
         self.nodes.remove(&oldest);
@@ -212,10 +231,10 @@ impl Tree {
         }
     }
 
-    /// Whether it may be removed: it has ended.
-    pub(crate) fn check_removal(&self, id: &ContainerId) -> Result<(), Refusal> {
-        match self.nodes.get(id).map(|node| &node.stage) {
-            Some(Stage::Ended(_)) => Ok(()),
+    /// The number of one that may be removed: it has ended.
+    pub(crate) fn check_removal(&self, id: &ContainerId) -> Result<u64, Refusal> {
+        match self.nodes.get(id) {
+            Some(node) if matches!(node.stage, Stage::Ended(_)) => Ok(node.number),
             Some(_) => Err(Refusal::Busy(format!(
                 "Container {id} cannot be removed: it has not ended"
             ))),
@@ -225,20 +244,24 @@ impl Tree {
         }
     }
 
-    /// It is no longer known.
-    pub(crate) fn remove(&mut self, id: &ContainerId) -> Option<Node> {
-        self.nodes.remove(id)
+    /// It is no longer known. Returns whether it was.
+    pub(crate) fn remove(&mut self, id: &ContainerId, number: u64) -> bool {
+        let known = self.numbered(id, number).is_some();
+        if known {
+            self.nodes.remove(id);
+        }
+        known
     }
 
-    /// All inside of this container, those inside of others first.
-    pub(crate) fn below(&self, id: &ContainerId) -> Vec<ContainerId> {
+    /// All inside of this container with their numbers, those inside of others first.
+    pub(crate) fn below(&self, id: &ContainerId) -> Vec<(ContainerId, u64)> {
         let mut found: Vec<_> = self
             .nodes
-            .keys()
-            .filter(|other| ancestors(other).any(|above| above == id))
-            .cloned()
+            .iter()
+            .filter(|(other, _)| ancestors(other).any(|above| above == id))
+            .map(|(id, node)| (id.clone(), node.number))
             .collect();
-        found.sort_by_key(|id| std::cmp::Reverse(levels(id)));
+        found.sort_by_key(|(id, _)| std::cmp::Reverse(levels(id)));
         found
     }
 }
@@ -268,27 +291,28 @@ mod tests {
     #[test]
     fn containers_stand_in_containers_that_run() {
         let mut tree = Tree::default();
-        let cases: [(_, _, Result<Option<ContainerId>, _>); 8] = [
-            ("e.a", Class::Plain, Ok(None)),
+        let cases: [(_, _, Result<(), _>); 8] = [
+            ("e.a", Class::Plain, Ok(())),
             ("e.a", Class::Plain, Err("exists")),
             ("e", Class::Plain, Err("exists")),
             ("e.a.b", Class::Plain, Err("does not run")),
             ("x.a", Class::Plain, Err("does not exist")),
             ("g.a", Class::Plain, Err("does not exist")),
-            ("g.t.a", Class::Session, Ok(None)),
-            ("alone", Class::Plain, Ok(None)),
+            ("g.t.a", Class::Session, Ok(())),
+            ("alone", Class::Plain, Ok(())),
         ];
         for (container, class, expected) in cases {
             let found = tree.admit(&id(container), class, runs);
             match (&found, expected) {
-                (Ok(None), Ok(None)) | (Err(Refusal::Exists), Err("exists")) => {}
+                (Ok(Admitted { evicted: None, .. }), Ok(()))
+                | (Err(Refusal::Exists), Err("exists")) => {}
                 (Err(Refusal::Failed(told)), Err(expected)) if told.contains(expected) => {}
                 _ => panic!("{container}: {found:?}"),
             }
         }
         tree.started(&id("e.a"), 7);
         tree.started(&id("g.t.a"), 8);
-        assert_eq!(tree.admit(&id("e.a.b"), Class::Plain, runs), Ok(None));
+        tree.admit(&id("e.a.b"), Class::Plain, runs).unwrap();
         let inside = tree.admit(&id("g.t.a.b"), Class::Plain, runs);
         assert!(matches!(inside, Err(Refusal::Failed(told)) if told.contains("session")));
         assert_eq!(tree.launched(), 4);
@@ -298,7 +322,7 @@ mod tests {
     fn an_end_is_an_end_and_then_it_may_be_removed() {
         let mut tree = Tree::default();
         let a = id("e.a");
-        tree.admit(&a, Class::Plain, runs).unwrap();
+        let old = tree.admit(&a, Class::Plain, runs).unwrap().number;
         assert!(matches!(tree.check_removal(&a), Err(Refusal::Busy(_))));
         let first = Arc::new(Ended {
             exit_status: Some(256),
@@ -308,10 +332,15 @@ mod tests {
         tree.started(&a, 1);
         tree.ended(&a, Arc::new(Ended::default()));
         assert_eq!(tree.get(&a).unwrap().stage, Stage::Ended(first));
-        tree.check_removal(&a).unwrap();
-        tree.remove(&a);
+        assert_eq!(tree.check_removal(&a), Ok(old));
+        assert!(tree.remove(&a, old));
         assert!(matches!(tree.check_removal(&a), Err(Refusal::Busy(_))));
-        assert_eq!(tree.admit(&a, Class::Plain, runs), Ok(None));
+
+        // The next of that id is another.
+        let new = tree.admit(&a, Class::Plain, runs).unwrap().number;
+        assert_ne!(new, old);
+        assert!(!tree.remove(&a, old));
+        assert!(tree.numbered(&a, old).is_none() && tree.numbered(&a, new).is_some());
     }
 
     #[test]
@@ -323,7 +352,10 @@ mod tests {
         }
         let below = |container| {
             let found = tree.below(&id(container));
-            found.iter().map(ToString::to_string).collect::<Vec<_>>()
+            found
+                .iter()
+                .map(|(id, _)| id.to_string())
+                .collect::<Vec<_>>()
         };
         assert_eq!(below("e"), ["e.a.b.c", "e.a.b", "e.a", "e.d"]);
         assert_eq!(below("e.a"), ["e.a.b.c", "e.a.b"]);
@@ -347,8 +379,11 @@ mod tests {
         tree.ended(&id("e.c2"), Arc::default());
         assert_eq!(tree.admit(&next, Class::Plain, runs), Err(Refusal::Full));
         tree.ended(&id("e.c1"), Arc::default());
-        let evicted = tree.admit(&next, Class::Plain, runs);
-        assert_eq!(evicted, Ok(Some(id("e.c1"))));
+        let refused = tree.admit(&next, Class::Plain, runs);
+        assert_eq!(refused, Err(Refusal::Full), "somebody is still at it");
+        tree.get_mut(&id("e.c1")).unwrap().settled = true;
+        let admitted = tree.admit(&next, Class::Plain, runs).unwrap();
+        assert_eq!(admitted.evicted, Some(id("e.c1")));
         assert_eq!(tree.len(), MAX_CONTAINERS);
     }
 }

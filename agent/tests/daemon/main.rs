@@ -18,6 +18,7 @@ mod nested;
 mod networks;
 mod operations;
 mod reconfiguration;
+mod removal;
 mod sessions;
 
 use std::path::Path;

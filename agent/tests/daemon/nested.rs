@@ -55,7 +55,7 @@ impl Scene {
         json!({"value": name, "parent": {"value": self.container}})
     }
 
-    fn sandbox(&self) -> PathBuf {
+    pub(crate) fn sandbox(&self) -> PathBuf {
         let runs = "slaves/S0/frameworks/f/executors/t/runs/latest";
         self.config.work_dir.join(runs).canonicalize().unwrap()
     }
@@ -64,7 +64,7 @@ impl Scene {
         post(self.addr(), &call).await
     }
 
-    async fn launch(&self, name: &str, command: &str) -> Answer {
+    pub(crate) async fn launch(&self, name: &str, command: &str) -> Answer {
         let asked = json!({"container_id": self.id(name), "command": {"value": command}});
         self.call(json!({"type": "LAUNCH_NESTED_CONTAINER", "launch_nested_container": asked}))
             .await
@@ -99,7 +99,7 @@ pub(crate) async fn post(addr: SocketAddr, call: &Value) -> Answer {
     http::request(addr, "POST", "/api/v1", JSON, &call.to_string()).await
 }
 
-fn told(answer: &Answer) -> (u16, String) {
+pub(crate) fn told(answer: &Answer) -> (u16, String) {
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     (answer.status, text)
 }
