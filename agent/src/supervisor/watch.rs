@@ -266,6 +266,16 @@ fn watch(
         ) else {
             continue;
         };
+        // Before what is typed: a size that was set earlier is to be seen by whoever reads that.
+        if ready[1] || ready[6] {
+            while let Some(order) = sys::read_order(container.orders.as_fd()) {
+                match (decode_window(order), &mut container.terminal) {
+                    (Some(window), Some(terminal)) => terminal.resize(window),
+                    (Some(_), None) => {}
+                    (None, _) => obey(launch, container, Order::decode(order)),
+                }
+            }
+        }
         if let Some(terminal) = &mut container.terminal {
             if ready[5] {
                 terminal.turn();
@@ -279,15 +289,6 @@ fn watch(
             watched.failure = read_failure(container);
             if watched.failure.is_none() {
                 let _ = report(reports.as_fd(), &container.started);
-            }
-        }
-        if ready[1] {
-            while let Some(order) = sys::read_order(container.orders.as_fd()) {
-                match (decode_window(order), &mut container.terminal) {
-                    (Some(window), Some(terminal)) => terminal.resize(window),
-                    (Some(_), None) => {}
-                    (None, _) => obey(launch, container, Order::decode(order)),
-                }
             }
         }
         if ready[3] {
