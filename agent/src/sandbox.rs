@@ -7,6 +7,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::containerizer::beneath::{Beneath, step, through};
+
 /// Where things are below the work directory.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
@@ -14,9 +16,11 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    /// No link leads to the work directory from here: whoever opens a sandbox refuses all of them.
     pub(crate) fn new(work_dir: &Path) -> Self {
+        let real = work_dir.canonicalize();
         Self {
-            work_dir: work_dir.to_owned(),
+            work_dir: real.unwrap_or_else(|_| work_dir.to_owned()),
         }
     }
 
@@ -61,25 +65,28 @@ impl Layout {
         Ok(sandbox)
     }
 
-    /// Makes the sandbox of a task of its own in that of its executor, `containers/<container>`, and `tasks/<task>`, which points at it.
+    /// Makes the sandbox of a task of its own in that of its executor, `containers/<container>`, and `tasks/<task>`, which points at it. Other
+    /// tasks of the executor may be at work there: no link of theirs is followed.
     pub(crate) fn create_nested(
         executor: &Path,
         container: &str,
         task: &str,
         user: Option<&str>,
     ) -> io::Result<PathBuf> {
-        let (containers, tasks) = (executor.join("containers"), executor.join("tasks"));
-        fs::create_dir_all(&containers)?;
-        fs::create_dir_all(&tasks)?;
-        let sandbox = containers.join(container);
-        fs::create_dir(&sandbox)?;
-        fs::set_permissions(&sandbox, fs::Permissions::from_mode(0o750))?;
-        give(&sandbox, user)?;
+        let place = Beneath::without_links(executor)?;
+        let containers = place.directory_without_links(Path::new("containers"))?;
+        let (sandbox, made) = step(&containers, Path::new(container))?;
+        if !made {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        fs::set_permissions(through(&sandbox), fs::Permissions::from_mode(0o750))?;
+        give(&through(&sandbox), user)?;
         // A task of the same name may have been there before.
-        let next = tasks.join(format!(".{container}"));
+        let tasks = place.directory_without_links(Path::new("tasks"))?;
+        let next = through(&tasks).join(format!(".{container}"));
         symlink(Path::new("../containers").join(container), &next)?;
-        fs::rename(&next, tasks.join(task))?;
-        Ok(sandbox)
+        fs::rename(&next, through(&tasks).join(task))?;
+        Ok(executor.join("containers").join(container))
     }
 
     /// The sandbox of a container that an operator has launched by itself.

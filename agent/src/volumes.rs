@@ -21,6 +21,7 @@ use tepui_proto::mesos::v1::resource::disk_info::source;
 use tepui_proto::mesos::v1::volume::Mode;
 
 use crate::containerizer::BindMount;
+use crate::containerizer::beneath::{open_without_links, step, through};
 
 /// Below `volumes/`: what was destroyed and is not deleted yet.
 const ASIDE: &str = ".destroyed";
@@ -415,31 +416,27 @@ fn inside(path: &str) -> Result<&Path, String> {
 
 /// Makes the place in the sandbox: a directory to mount on, or a link. Never through a link that stands in the way.
 fn prepare(sandbox: &Path, relative: &Path, link_to: Option<&Path>) -> io::Result<()> {
-    let owner = fs::symlink_metadata(sandbox)?;
-    let mut path = sandbox.to_owned();
+    let mut reached = open_without_links(sandbox)?;
+    let owner = fs::metadata(through(&reached))?;
     let mut components = relative.components().peekable();
     while let Some(component) = components.next() {
         if component == Component::CurDir {
             continue;
         }
-        path.push(component);
+        let name = Path::new(component.as_os_str());
         if let (Some(source), None) = (link_to, components.peek()) {
+            let path = through(&reached).join(name);
             return match fs::read_link(&path) {
                 Ok(there) if there == source => Ok(()),
                 _ => std::os::unix::fs::symlink(source, &path),
             };
         }
-        match fs::create_dir(&path) {
-            Ok(()) => {
-                if nix::unistd::geteuid().is_root() {
-                    std::os::unix::fs::lchown(&path, Some(owner.uid()), Some(owner.gid()))?;
-                }
-            }
-            Err(error)
-                if error.kind() == io::ErrorKind::AlreadyExists
-                    && fs::symlink_metadata(&path)?.is_dir() => {}
-            Err(error) => return Err(error),
+        let (directory, made) = step(&reached, name)?;
+        if made && nix::unistd::geteuid().is_root() {
+            let (uid, gid) = (Some(owner.uid()), Some(owner.gid()));
+            std::os::unix::fs::chown(through(&directory), uid, gid)?;
         }
+        reached = directory;
     }
     Ok(())
 }

@@ -50,6 +50,11 @@ impl Beneath {
         nix::fcntl::open(path, flags, Mode::empty()).map(Self)
     }
 
+    /// One that stands among files of somebody who might put a link in its way; see [`open_without_links`].
+    pub(crate) fn without_links(path: &Path) -> Result<Self, Errno> {
+        open_without_links(path).map(Self)
+    }
+
     fn open_with(&self, path: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {
         let how = OpenHow::new()
             .flags(flags | OFlag::O_CLOEXEC)
@@ -93,15 +98,7 @@ impl Beneath {
     pub(crate) fn directory_without_links(&self, path: &Path) -> Result<OwnedFd, Errno> {
         let mut fd = self.open(Path::new("."))?;
         for part in relative(path)?.components() {
-            let name = Path::new(part.as_os_str());
-            match mkdirat(&fd, name, Mode::from_bits_truncate(0o755)) {
-                Ok(()) | Err(Errno::EEXIST) => {}
-                Err(errno) => return Err(errno),
-            }
-            let how = OpenHow::new()
-                .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-                .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-            fd = openat2(&fd, name, how)?;
+            fd = step(&fd, Path::new(part.as_os_str()))?.0;
         }
         Ok(fd)
     }
@@ -154,6 +151,19 @@ impl Beneath {
         file.write_all(content)
             .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EIO as i32)))
     }
+}
+
+/// A directory in this one, by its name, which is no link; made where it is missing. Also whether it was.
+pub(crate) fn step(directory: &OwnedFd, name: &Path) -> Result<(OwnedFd, bool), Errno> {
+    let made = match mkdirat(directory, name, Mode::from_bits_truncate(0o755)) {
+        Ok(()) => true,
+        Err(Errno::EEXIST) => false,
+        Err(errno) => return Err(errno),
+    };
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    Ok((openat2(directory, name, how)?, made))
 }
 
 /// The first bytes of a regular file; nothing that would block or have effects is opened.

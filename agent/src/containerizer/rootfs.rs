@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct RootFilesystem {
     /// What it is made of.
     pub overlay: Overlay,
-    /// The sandbox on the host.
+    /// The sandbox on the host; no link leads there.
     pub sandbox: PathBuf,
     /// Where the sandbox is seen inside. Absolute. `LaunchSpec`'s `sandbox`, `stdout` and `stderr` are paths inside.
     pub sandbox_inside: PathBuf,
@@ -72,7 +72,7 @@ pub struct Mount {
 pub enum Source {
     /// A file or directory of the host. Absolute.
     Host(PathBuf),
-    /// What is below a directory of the host; links in it lead no further than that directory. Made as a directory where it is missing.
+    /// What is below a directory of the host, to which no link leads; links in it lead no further than that directory. Made as a directory where it is missing.
     Beneath(PathBuf, PathBuf),
     /// An empty file system in memory, of so many bytes at most.
     Tmpfs(u64),

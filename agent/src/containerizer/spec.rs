@@ -84,9 +84,9 @@ pub struct LaunchSpec {
     pub command: Command,
     /// The whole environment, in this order. PATH is searched for the executable; without PATH, [`DEFAULT_PATH`] is added.
     pub environment: Vec<(String, String)>,
-    /// The working directory, which exists: with a root of the container's own, in there.
+    /// The working directory, which exists: with a root of the container's own, in there; on the host's file system one to which no link leads.
     pub sandbox: PathBuf,
-    /// Where standard output is appended; created (mode 0644, owned by the task's user) when missing. Absolute.
+    /// Where standard output is appended, in a directory to which no link leads; created (mode 0644, owned by the task's user) when missing. Absolute.
     pub stdout: PathBuf,
     /// Where standard error is appended. Absolute; may be the same file as `stdout`.
     pub stderr: PathBuf,

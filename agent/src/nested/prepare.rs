@@ -307,7 +307,7 @@ impl Inner {
             sandbox = sandbox.join("containers").join(above.value());
         }
         if let Some(parent) = &parent {
-            let made = Beneath::new(parent).and_then(|beneath| {
+            let made = Beneath::without_links(parent).and_then(|beneath| {
                 beneath.directory_without_links(&Path::new("containers").join(id.value()))
             });
             let place = made.map_err(|errno| failed(errno.into()))?;

@@ -117,7 +117,9 @@ fn of_source(from: &VolumeSource, around: &Around<'_>) -> Result<Source, String>
                         .iter()
                         .find_map(|(at, real)| Some((real, wanted.strip_prefix(at).ok()?)));
                     if let Some((real, rest)) = persistent {
-                        return Ok(Source::Beneath(real.clone(), rest.to_owned()));
+                        // An operator may have put links on the way to the disk; nobody else can.
+                        let real = real.canonicalize().unwrap_or_else(|_| real.clone());
+                        return Ok(Source::Beneath(real, rest.to_owned()));
                     }
                     let parent = around
                         .parent

@@ -98,6 +98,11 @@ impl Launch {
             .as_ref()
             .map_or(&self.program.working_directory, |root| &root.sandbox)
     }
+
+    /// Whether its program starts in its sandbox, on the host's file system.
+    pub(crate) fn in_sandbox(&self) -> bool {
+        self.root.is_none() && matches!(self.streams, Streams::Files | Streams::Kept(_))
+    }
 }
 
 /// Where a container's standard input, output and error are.

@@ -73,8 +73,9 @@ fn become_program(
             }
             match (launch.streams, streams) {
                 (Streams::Files, _) => {
-                    let stdout = open_output(launch, &launch.stdout, credentials.as_ref())?;
-                    let stderr = open_output(launch, &launch.stderr, credentials.as_ref())?;
+                    let open =
+                        |path| open_output(path, launch.root.is_none(), credentials.as_ref());
+                    let (stdout, stderr) = (open(&launch.stdout)?, open(&launch.stderr)?);
                     redirect(None, &stdout, &stderr)?;
                 }
                 (Streams::Given, [stdin, stdout, stderr]) => {
@@ -96,7 +97,15 @@ fn become_program(
     }
     let directory = &program.working_directory;
     let subject = directory.to_string_lossy();
-    nix::unistd::chdir(directory).map_err(failed("change to the directory", &subject))?;
+    let words = "change to the directory";
+    match output {
+        Output::Launch(launch, _) if launch.in_sandbox() => {
+            let sandbox = open_without_links(directory).map_err(failed(words, &subject))?;
+            nix::unistd::fchdir(&sandbox)
+        }
+        _ => nix::unistd::chdir(directory),
+    }
+    .map_err(failed(words, &subject))?;
     // A path such as /proc/self/fd/N could lead to what was opened on the host: then it has no name from here.
     if !nix::unistd::getcwd().is_ok_and(|there| there.is_absolute()) {
         return Err(failure(
@@ -145,21 +154,19 @@ fn give(stream: &OwnedFd, user: Option<&Credentials>) -> nix::Result<()> {
     nix::unistd::fchown(stream, Some(Uid::from_raw(user.uid)), None)
 }
 
-/// A file for output: appended to, created for the task's user; never through a link that somebody has put in the sandbox.
+/// A file for output: appended to, created for the task's user; never through a link that somebody has put in the sandbox. `on_host`: by its
+/// path there, which then has no links at all.
 pub(super) fn open_output(
-    launch: &Launch,
     path: &Path,
+    on_host: bool,
     owner: Option<&Credentials>,
 ) -> Result<OwnedFd, LaunchFailure> {
     let subject = path.to_string_lossy();
     let directory;
     let mut path = path.to_owned();
-    if launch.joined.is_some()
-        && launch.root.is_none()
-        && let (Some(parent), Some(name)) = (path.parent(), path.file_name())
-    {
-        // The sandbox is in another container's, where directories may be changed for links.
-        directory = open_without_links(parent).map_err(failed("open the sandbox", &subject))?;
+    if on_host && let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+        // The sandbox may be in another container's, where directories may be changed for links.
+        directory = open_without_links(parent).map_err(failed("create", &subject))?;
         path = through(&directory).join(name);
     }
     let path = &path;

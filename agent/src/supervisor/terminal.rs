@@ -59,7 +59,7 @@ impl Terminal {
             None => launch.stdout.clone(),
         };
         let owner = launch.program.credentials.as_ref();
-        let log = task::open_output(launch, &out, owner)?.into();
+        let log = task::open_output(&out, true, owner)?.into();
         let (socket, theirs) = socketpair(
             AddressFamily::Unix,
             SockType::SeqPacket,

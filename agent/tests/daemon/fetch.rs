@@ -28,7 +28,7 @@ fn fetching(id: &str, command: &str, uris: &[&str]) -> mesos::TaskInfo {
 }
 
 /// A server that says who came, and never answers.
-fn silent() -> (String, mpsc::Receiver<std::net::TcpStream>) {
+pub(crate) fn silent() -> (String, mpsc::Receiver<std::net::TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let uri = format!("http://{}/slow.tar.gz", listener.local_addr().unwrap());
     let (sender, came) = mpsc::channel();

@@ -9,7 +9,7 @@ use tepui_proto::tepui::v1::master_message::Message;
 use crate::master::Master;
 use crate::{config, http, shell, sweep};
 
-async fn run(master: &Master, tasks: Vec<mesos::TaskInfo>) {
+pub(crate) async fn run(master: &Master, tasks: Vec<mesos::TaskInfo>) {
     let executor = mesos::ExecutorInfo {
         r#type: Some(mesos::executor_info::Type::Default.into()),
         executor_id: mesos::ExecutorId {

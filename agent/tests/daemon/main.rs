@@ -8,6 +8,7 @@
 mod devices;
 mod fetch;
 mod groups;
+mod hostile;
 mod http;
 mod images;
 #[path = "../../images/tests/images/kit.rs"]

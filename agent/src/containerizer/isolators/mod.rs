@@ -144,8 +144,7 @@ pub(crate) fn of_launch(launch: &Launch) -> Isolators {
                 launch.volumes.clone(),
                 &launch.record,
             )
-            .devices(launch.devices.as_ref().map(|it| it.nodes.clone()))
-            .inside(inside),
+            .devices(launch.devices.as_ref().map(|it| it.nodes.clone())),
         ),
         Box::new(oom_score::OomScore::new(launch.oom_score_adj)),
         Box::new(rlimits::Rlimits::new(launch.program.rlimits.clone())),

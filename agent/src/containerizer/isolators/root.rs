@@ -69,8 +69,6 @@ pub(super) struct Root {
     volumes: Volumes,
     /// Besides the usual.
     devices: Vec<DeviceNode>,
-    /// Its sandbox is in that of another container.
-    inside: bool,
 }
 
 /// Mounts an overlay on its own place. Changes the working directory.
@@ -118,19 +116,12 @@ impl Root {
             namespaces,
             volumes: Volumes::inside(mounts, namespaces, record),
             devices: Vec::new(),
-            inside: false,
         }
     }
 
     /// With more devices than the usual.
     pub(super) fn devices(mut self, nodes: Option<Vec<DeviceNode>>) -> Self {
         self.devices = nodes.unwrap_or_default();
-        self
-    }
-
-    /// Of a container inside another one.
-    pub(super) fn inside(mut self, inside: bool) -> Self {
-        self.inside = inside;
         self
     }
 }
@@ -173,13 +164,9 @@ impl Root {
         let place = inside.directory(&root.sandbox_inside)?;
         let words = "mount the sandbox at";
         let subject = root.sandbox_inside.to_string_lossy();
-        if self.inside {
-            let sandbox = open_without_links(&root.sandbox)
-                .map_err(failed("open the sandbox", root.sandbox.to_string_lossy()))?;
-            bind(&through(&sandbox), &through(&place), true).map_err(failed(words, &subject))?;
-        } else {
-            bind(&root.sandbox, &through(&place), true).map_err(failed(words, &subject))?;
-        }
+        let sandbox = open_without_links(&root.sandbox)
+            .map_err(failed("open the sandbox", root.sandbox.to_string_lossy()))?;
+        bind(&through(&sandbox), &through(&place), true).map_err(failed(words, &subject))?;
         drop(place);
         for path in &root.directories {
             inside.directory(path)?;

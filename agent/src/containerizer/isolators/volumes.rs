@@ -2,7 +2,7 @@
 //!
 //! Those below the sandbox are mounted on the sandbox as the host sees it, before there is a root of the container's own; the sandbox then
 //! takes them along. Those at absolute places are mounted in the container's root. A place in somebody else's tree is never reached through
-//! a link that leads out of it.
+//! a link that leads out of it, and no link leads to a sandbox: one that is in another container's stands where that one's programs may put some.
 
 use std::fs::File;
 use std::io::Write;
@@ -73,7 +73,7 @@ impl Volumes {
         let (beneath, may_make) = match (root, &self.sandbox) {
             (Some(root), _) => (root, true),
             (None, Some(sandbox)) => {
-                own = Beneath::new(sandbox)
+                own = Beneath::without_links(sandbox)
                     .map_err(failed("open the sandbox", sandbox.to_string_lossy()))?;
                 (&own, true)
             }
@@ -123,7 +123,8 @@ impl Volumes {
             }
             Source::Beneath(base, path) => {
                 let shown = path.to_string_lossy();
-                let base = Beneath::new(base).map_err(failed("open the sandbox of", &shown))?;
+                let base =
+                    Beneath::without_links(base).map_err(failed("open the sandbox of", &shown))?;
                 let source = match base.open(path) {
                     Err(Errno::ENOENT) => base.directory(path),
                     other => other,
