@@ -106,7 +106,19 @@ fn summary(app: &Value) -> String {
         Some(1) => "1 instance".to_owned(),
         other => format!("{} instances", other.unwrap_or_default()),
     };
+    let daemon = app["daemon"] == true;
     match text(app, "change") {
+        "create" if daemon => "new, one instance on every agent that matches".to_owned(),
+        "restart" if daemon => format!(
+            "{} replaced, agent by agent, never fewer than {} agents served nor more than {} instances running",
+            instances(&app["kills"]),
+            count("minimumHealthy"),
+            count("maximumRunning")
+        ),
+        "scale" if daemon && app["instances"]["new"] == 0 => {
+            format!("switched off, {} killed", instances(&app["kills"]))
+        }
+        "scale" if daemon => "one instance on every agent that matches".to_owned(),
         "create" => format!("new, {}", instances(&app["launches"])),
         "destroy" => format!("destroyed, {} killed", instances(&app["kills"])),
         "restart" => format!(
@@ -191,6 +203,11 @@ mod tests {
              step 2: replace /web, scale /z\n\
              ! app /z is locked by deployment d-1; --force takes it over\n\
              Nothing has been changed.\n"
+        );
+        let daemon = json!({ "id": "/d", "daemon": true, "change": "restart", "kills": 3, "launches": 3, "minimumHealthy": 2, "maximumRunning": 4 });
+        assert_eq!(
+            summary(&daemon),
+            "3 instances replaced, agent by agent, never fewer than 2 agents served nor more than 4 instances running"
         );
         let nothing =
             json!({ "changes": false, "apps": [], "groups": [], "steps": [], "conflicts": [] });

@@ -28,6 +28,12 @@ enum Act {
     DeletePod {
         pod: u8,
     },
+    Daemon {
+        on: bool,
+        command: u8,
+        strategy: u8,
+        force: bool,
+    },
     Scale {
         app: u8,
         instances: u8,
@@ -100,6 +106,8 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (0..2u8, 0..4u8, 0..3u8, any::<bool>())
             .prop_map(|(pod, instances, command, force)| Act::Pod { pod, instances, command, force }),
         1 => (0..2u8).prop_map(|pod| Act::DeletePod { pod }),
+        3 => (prop::bool::weighted(0.8), 0..3u8, 0..4u8, any::<bool>())
+            .prop_map(|(on, command, strategy, force)| Act::Daemon { on, command, strategy, force }),
         3 => (app.clone(), 0..6u8, any::<bool>()).prop_map(|(app, instances, force)| Act::Scale { app, instances, force }),
         3 => (app.clone(), 0..4u8, 0..4u8, any::<bool>())
             .prop_map(|(app, command, strategy, force)| Act::Reconfigure { app, command, strategy, force }),
@@ -118,6 +126,14 @@ fn act() -> impl Strategy<Value = Act> {
         3 => any::<u8>().prop_map(|inputs| Act::Run { inputs }),
         3 => (1..8u8).prop_map(|seconds| Act::Pass { seconds }),
     ]
+}
+
+fn strategy_of(strategy: u8) -> String {
+    let (minimum, over) =
+        [("1", "1"), ("0.5", "0.2"), ("1", "0"), ("0", "0")][usize::from(strategy)];
+    format!(
+        r#""upgradeStrategy":{{"minimumHealthCapacity":{minimum},"maximumOverCapacity":{over}}}"#
+    )
 }
 
 fn perform(cluster: &mut Cluster, act: &Act) {
@@ -179,6 +195,20 @@ fn perform(cluster: &mut Cluster, act: &Act) {
                 origin: Origin::default(),
             });
         }
+        Act::Daemon {
+            on,
+            command,
+            strategy,
+            force,
+        } => {
+            let instances = u8::from(*on);
+            let strategy = strategy_of(*strategy);
+            let body = format!(
+                r#"{{"cmd":"daemon {command}","cpus":0.1,"mem":1,"instances":{instances},"maxLaunchDelaySeconds":4,
+                    "labels":{{"TEPUI_DAEMON":"true"}},{strategy}}}"#
+            );
+            cluster.send(update("/group/daemon", &body, *force));
+        }
         Act::Scale {
             app,
             instances,
@@ -197,11 +227,8 @@ fn perform(cluster: &mut Cluster, act: &Act) {
             strategy,
             force,
         } => {
-            let (minimum, over) =
-                [("1", "1"), ("0.5", "0.2"), ("1", "0"), ("0", "0")][usize::from(*strategy)];
-            let body = format!(
-                r#"{{"cmd":"run {command}","upgradeStrategy":{{"minimumHealthCapacity":{minimum},"maximumOverCapacity":{over}}}}}"#
-            );
+            let strategy = strategy_of(*strategy);
+            let body = format!(r#"{{"cmd":"run {command}",{strategy}}}"#);
             cluster.send(update(&name(*app), &body, *force));
         }
         Act::Restart { app } => {
@@ -306,6 +333,14 @@ fn converges(cluster: &mut Cluster) {
             app["tasksRunning"], app["instances"],
             "{id}: the view agrees"
         );
+        if id == "/group/daemon" && instances > 0 {
+            let running = cluster.running(id);
+            let agents: BTreeSet<usize> = running
+                .iter()
+                .map(|task| cluster.tasks[task].agent)
+                .collect();
+            assert_eq!((running.len(), agents.len()), (3, 3), "one on each agent");
+        }
         let tasks = app["tasks"].as_array().unwrap().iter();
         let kept =
             tasks.filter(|task| task["state"] == "TASK_RUNNING" || app["residency"].is_null());

@@ -169,7 +169,7 @@ fn an_agent_that_returns_under_another_id_still_has_the_volumes() {
     let again = Agent {
         host: cluster.agents[0].host.clone(),
         conversions: cluster.agents[0].conversions.clone(),
-        ..cluster.agents[0]
+        ..Agent::new(0)
     };
     cluster.agents[0].alive = false;
     cluster.report(&task, TaskState::TaskGone);

@@ -8,6 +8,7 @@ use std::{
 use tepui_model::Time;
 use tepui_proto::mesos::Offer;
 
+use super::seats::{Seats, Sitter};
 use crate::{
     definition::App,
     instance::{Condition, Goal, Instance, TaskFailure},
@@ -37,6 +38,8 @@ pub(super) struct AppState {
     pub(super) old_idle: BTreeSet<u64>,
     pub(super) placed: Placed,
     pub(super) delay: Option<Delay>,
+    /// Of a daemon app.
+    pub(super) seats: Option<Seats>,
     /// The deployment that changes it.
     pub(super) lock: Option<Arc<str>>,
     pub(super) last_failure: Option<Arc<TaskFailure>>,
@@ -99,12 +102,14 @@ pub(super) struct Class {
     staged: bool,
     running: bool,
     checked: Option<bool>,
+    sitter: Option<Sitter>,
 }
 
 impl AppState {
     pub(super) fn new(definition: Arc<Definition>) -> Self {
         Self {
             placed: Placed::new(&definition.app),
+            seats: definition.app.is_daemon().then(Seats::default),
             definition,
             versions: BTreeMap::new(),
             instances: BTreeSet::new(),
@@ -143,8 +148,10 @@ impl AppState {
         let serves = condition == Condition::Running && instance.healthy != Some(false);
         let counted_health =
             condition.is_active() && instance.checks.iter().any(|check| !check.is_unknown());
+        let sits = self.seats.is_some();
         Class {
             key: instance.key,
+            sitter: sits.then(|| Sitter::of(instance, self.app(), &self.placed, new)),
             new,
             running_goal,
             scheduled,
@@ -205,6 +212,9 @@ impl AppState {
     }
 
     fn count(&mut self, class: &Class, added: bool) {
+        if let (Some(seats), Some(sitter)) = (&mut self.seats, &class.sitter) {
+            seats.change(sitter, added);
+        }
         let bump = |number: &mut usize, counts: bool| {
             if counts {
                 *number = if added {

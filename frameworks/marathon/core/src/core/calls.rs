@@ -476,6 +476,12 @@ impl Marathon {
             let Some(app) = self.root.get(id) else {
                 continue;
             };
+            if app.is_daemon() {
+                let message = format!(
+                    "{id} is a daemon app: it has as many instances as agents that match, and cannot be scaled."
+                );
+                return Err(Response::message(400, message));
+            }
             let entry = changes
                 .entry(id.clone())
                 .or_insert_with(|| Some(app.clone()));

@@ -110,6 +110,9 @@ impl Marathon {
             return;
         };
         let id = instance.spec.id.clone();
+        if super::daemons::tells_of_loss(instance.condition) {
+            self.seat_lost(&id);
+        }
         self.leave(&instance);
         self.by_instance_id.remove(&instance.id);
         if let Some(state) = self.apps.get_mut(&id) {
@@ -190,7 +193,7 @@ impl Marathon {
         } else {
             self.waiting_for_own.remove(id);
         }
-        if state.scheduled.is_empty() {
+        if state.scheduled.is_empty() && !state.follows_agents() {
             self.waiting.remove(id);
         } else {
             self.waiting.insert(id.clone());
@@ -226,7 +229,7 @@ impl Marathon {
         self.root.get(id)?;
         let state = self.apps.get(id)?;
         Some(AppView {
-            definition: state.definition.clone(),
+            definition: state.shown(),
             counts: state.tally.counts,
             deployments: state.lock.iter().cloned().collect(),
             last_task_failure: state.last_failure.clone(),

@@ -191,6 +191,7 @@ impl Marathon {
                 })
                 .collect(),
             deadline: None,
+            seats: BTreeMap::new(),
             parts: 0,
             ending: None,
             open: BTreeMap::new(),
@@ -401,6 +402,7 @@ impl Marathon {
 
     /// Begins the current step of a deployment, for the first time or after a failover.
     pub(super) fn begin_step(&mut self, id: &Arc<str>) {
+        self.count_seats(id);
         let Some(deployment) = self.deployments.get_mut(id) else {
             return;
         };
@@ -553,7 +555,8 @@ impl Marathon {
                 for key in keys.iter().filter_map(fitting).collect::<Vec<_>>() {
                     self.change(key, |instance| instance.awaited = true);
                 }
-                if action == ActionKind::Restart {
+                let daemon = self.apps.get(id).is_some_and(|one| one.seats.is_some());
+                if action == ActionKind::Restart && !daemon {
                     self.ignite(id);
                 }
             }

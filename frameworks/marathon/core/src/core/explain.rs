@@ -23,8 +23,13 @@ impl Marathon {
         let (Some(app), Some(state)) = (self.root.get(id), self.apps.get(id)) else {
             return Response::no_app(id, None);
         };
-        let waiting = state.scheduled.len();
         let (lacks, agents) = self.lacks(state);
+        // Instances of a daemon app do not wait: agents do.
+        let waiting = if state.seats.is_some() {
+            agents.len()
+        } else {
+            state.scheduled.len()
+        };
         let reasons = self.reasons_of(state, &lacks, agents.is_empty());
         let delayed_until = self.delayed_until(state);
         let deployment = state
@@ -42,7 +47,8 @@ impl Marathon {
             200,
             &json!({
                 "id": id,
-                "instances": app.instances,
+                "instances": state.shown().app.instances,
+                "daemon": app.is_daemon(),
                 "waiting": waiting,
                 "launching": state.tally.launching,
                 "running": state.tally.counts.running,
@@ -76,7 +82,13 @@ impl Marathon {
         let unready = self.count(state, |one| !one.is_ready() && !one.is_unready());
         let silent = self.count(state, Instance::is_unready);
         let mut reasons = Vec::new();
-        if waiting > 0 {
+        if state.seats.is_some() {
+            if !self.registered {
+                reasons.push("Marathon is not registered with a master".to_owned());
+            }
+            reasons.extend(self.reasons_of_daemon(state));
+            reasons.extend(told(lacks));
+        } else if waiting > 0 {
             if !self.registered {
                 reasons.push("Marathon is not registered with a master".to_owned());
             }
@@ -87,13 +99,7 @@ impl Marathon {
             } else if no_offer {
                 reasons.push("no offer has come since it waits".to_owned());
             }
-            for (what, (count, least)) in lacks {
-                let short = least.map_or_else(String::new, |least| {
-                    format!(" short by {} at least", (least * 1000.0).round() / 1000.0)
-                });
-                let agents = if *count == 1 { "agent" } else { "agents" };
-                reasons.push(format!("{what}{short} on {count} {agents}"));
-            }
+            reasons.extend(told(lacks));
         }
         let kept = state.scheduled.difference(&state.unplaced);
         for instance in kept.filter_map(|key| self.instances.get(key)) {
@@ -134,10 +140,17 @@ impl Marathon {
     fn lacks(&self, state: &AppState) -> (Lacks, Vec<Value>) {
         let mut lacks = Lacks::new();
         let mut agents = Vec::new();
-        if state.scheduled.is_empty() {
-            return (lacks, agents);
-        }
-        for (agent, (offer, _, at)) in &state.offers.unused_offers {
+        let unused = state.offers.unused_offers.iter();
+        let looked: Vec<_> = if state.seats.is_some() {
+            self.wanting(state)
+        } else if state.scheduled.is_empty() {
+            Vec::new()
+        } else {
+            unused
+                .map(|(agent, (offer, _, at))| (agent, offer, *at))
+                .collect()
+        };
+        for (agent, offer, at) in looked {
             let looked_at = OfferState::new((**offer).clone(), &self.config, self.now);
             let found = looked_at.lacks(state.app(), &state.placed, &self.config);
             for lack in &found {
@@ -169,4 +182,16 @@ impl Marathon {
             .filter(|one| one.condition == Condition::Running && chosen(one))
             .count()
     }
+}
+
+/// What offers lack, a line for each thing.
+fn told(lacks: &Lacks) -> Vec<String> {
+    let lines = lacks.iter().map(|(what, (count, least))| {
+        let short = least.map_or_else(String::new, |least| {
+            format!(" short by {} at least", (least * 1000.0).round() / 1000.0)
+        });
+        let agents = if *count == 1 { "agent" } else { "agents" };
+        format!("{what}{short} on {count} {agents}")
+    });
+    lines.collect()
 }

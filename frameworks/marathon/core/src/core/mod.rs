@@ -8,6 +8,7 @@
 mod app_state;
 mod calls;
 mod change;
+mod daemons;
 mod deadlines;
 mod deploy;
 mod deployment_store;
@@ -25,6 +26,7 @@ mod records;
 mod recover;
 mod reservations;
 mod results;
+mod seats;
 mod updates;
 
 use std::{
@@ -127,6 +129,8 @@ enum Timer {
     Remains,
     /// The app's delay is over.
     Delay(PathId),
+    /// A daemon app's delay on one agent is over.
+    AgentDelay(PathId, Arc<str>),
     /// The deadline of a deployment has passed.
     Deadline(Arc<str>),
     /// Ask for offers.
@@ -275,6 +279,7 @@ impl Marathon {
                 Timer::Reservation(key) => self.check_reservation(key),
                 Timer::Remains => self.revive.wanted |= !self.remains.is_empty(),
                 Timer::Delay(id) => self.delay_over(&id),
+                Timer::AgentDelay(id, agent) => self.agent_delay_over(&id, &agent),
                 Timer::Deadline(id) => self.deadline_over(&id),
                 Timer::Revive => self.revive.due = true,
                 Timer::Reconcile => self.reconcile(),

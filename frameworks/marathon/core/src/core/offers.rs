@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tepui_model::Time;
 use tepui_proto::mesos::{Offer, TaskInfo, offer::Operation};
 
-use super::{Marathon, Timer, app_state::is_delayed};
+use super::{AppState, Marathon, Timer, app_state::is_delayed};
 use crate::{
     definition::App,
     instance::{
@@ -176,8 +176,13 @@ impl Marathon {
         for round in 0..self.config.max_instances_per_offer.max(1) {
             let mut used = false;
             for id in &queue {
+                let follows = self.apps.get(id).is_some_and(AppState::follows_agents);
                 for offer in &mut *offers {
                     if offer.launched >= self.config.max_instances_per_offer.max(1) {
+                        continue;
+                    }
+                    if follows {
+                        used |= round == 0 && self.launch_daemon(id, offer);
                         continue;
                     }
                     let Some(key) = self

@@ -119,19 +119,27 @@ impl Marathon {
         let there = state.map_or(0, |state| state.instances.len());
         let mut answer = Map::new();
         answer.insert("id".to_owned(), json!(id));
+        if new.is_some_and(|new| new.is_daemon()) {
+            answer.insert("daemon".to_owned(), json!(true));
+        }
         let rest = match (old, new) {
             (_, None) => json!({ "change": "destroy", "kills": there }),
             (None, Some(new)) => json!({
                 "change": "create",
-                "launches": new.instances,
+                "launches": if new.is_daemon() { None } else { Some(new.instances) },
                 "definition": **new,
             }),
             (Some(old), Some(new)) => {
                 let mut rest = match crate::deployment::change(Some(old), new) {
                     Some(ActionKind::Restart) => {
                         let tally = state.map(|state| state.tally).unwrap_or_default();
+                        let seats = state.and_then(|state| state.seats.as_ref());
+                        let target = match seats {
+                            Some(seats) if new.is_daemon() => seats.covered(),
+                            _ => new.instances as usize,
+                        };
                         let bounds = capacity(
-                            new.instances as usize,
+                            target,
                             tally.ready,
                             tally.wanted,
                             new.upgrade_strategy,
@@ -139,12 +147,17 @@ impl Marathon {
                         );
                         json!({
                             "change": "restart",
-                            "launches": new.instances,
+                            "launches": if new.is_daemon() { seats.map(|_| target) } else { Some(target) },
                             "kills": there,
                             "minimumHealthy": bounds.min_healthy,
                             "maximumRunning": bounds.max_running,
                         })
                     }
+                    Some(_) if new.is_daemon() => json!({
+                        "change": "scale",
+                        "launches": if new.instances > 0 { None } else { Some(0) },
+                        "kills": if new.instances > 0 { 0 } else { there },
+                    }),
                     Some(_) => json!({
                         "change": "scale",
                         "launches": new.instances.saturating_sub(old.instances),

@@ -29,6 +29,9 @@ impl Marathon {
             return;
         };
         match state.lock.clone() {
+            None if self.is_daemon(id) && self.root.get(id).is_some() => {
+                self.keep_daemon(id);
+            }
             None if self.root.get(id).is_some() => self.keep_scale(id, false),
             None => {
                 for key in state.instances.iter().copied().collect::<Vec<_>>() {
@@ -54,6 +57,10 @@ impl Marathon {
         }
     }
 
+    fn is_daemon(&self, id: &PathId) -> bool {
+        self.apps.get(id).is_some_and(|state| state.seats.is_some())
+    }
+
     fn skip_action(&mut self, id: &PathId) {
         let holder = self
             .deployments
@@ -68,6 +75,13 @@ impl Marathon {
     fn go_on(&mut self, id: &PathId, action: ActionKind) -> bool {
         match action {
             ActionKind::Start => true,
+            ActionKind::Scale | ActionKind::Restart if self.is_daemon(id) => {
+                if action == ActionKind::Scale {
+                    self.keep_daemon(id)
+                } else {
+                    self.replace_daemon(id)
+                }
+            }
             ActionKind::Scale => {
                 self.keep_scale(id, true);
                 let wanted = self.root.get(id).map_or(0, |app| app.instances as usize);

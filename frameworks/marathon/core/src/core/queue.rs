@@ -83,11 +83,14 @@ impl Marathon {
         match self
             .apps
             .get_mut(id)
-            .filter(|state| !state.scheduled.is_empty())
+            .filter(|state| !state.scheduled.is_empty() || state.follows_agents())
         {
             None => Response::message(404, format!("Application {id} not found in tasks queue.")),
             Some(state) => {
                 state.delay = None;
+                if let Some(seats) = &mut state.seats {
+                    seats.delays.clear();
+                }
                 self.touch(id, true);
                 Response::empty(204)
             }

@@ -9,7 +9,7 @@ use crate::{
     definition::{UnreachableStrategy, check},
     event::EventKind,
     input::ProbeOutcome,
-    instance::{Condition, Goal, IpAddress, TaskFailure, instance_id_of, state_name},
+    instance::{Condition, Goal, Instance, IpAddress, TaskFailure, instance_id_of, state_name},
     launch::Delay,
     output::Output,
     path::PathId,
@@ -276,12 +276,17 @@ impl Marathon {
             let (state, text) = begun.unwrap_or_else(|| (state_name(status), message(status)));
             self.record_failure(key, state.to_owned(), text);
         }
-        if self
-            .instance(key)
-            .is_some_and(|instance| instance.goal == Goal::Decommissioned)
-        {
+        if self.instance(key).is_some_and(|instance| {
+            instance.goal == Goal::Decommissioned || self.seats_of(instance)
+        }) {
             self.expunge(key);
         }
+    }
+
+    /// Whether it is of a daemon app, whose agents get another instance when they are offered.
+    fn seats_of(&self, instance: &Instance) -> bool {
+        let state = self.apps.get(&instance.spec.id);
+        state.is_some_and(|state| state.seats.is_some())
     }
 
     /// Remembers why a task of the app failed last.
@@ -365,6 +370,12 @@ impl Marathon {
         {
             state.delay = None;
         } else if condition.delays_launch() {
+            if self.delay_agent(key, &spec.id) {
+                return;
+            }
+            let Some(state) = self.apps.get_mut(&spec.id) else {
+                return;
+            };
             let delay = Delay::after_failure(state.delay, state.app(), now);
             state.delay = Some(delay);
             self.timers

@@ -8,6 +8,7 @@
 mod app;
 pub(crate) mod check;
 mod container;
+mod daemon;
 mod ip_address;
 mod isolation;
 mod normalise;
@@ -115,7 +116,8 @@ pub(crate) fn build_into(
     setting: Setting<'_>,
     faults: &mut Faults,
 ) -> App {
-    let app = normalise::apply(update, id, old, setting, faults);
+    let mut app = normalise::apply(update, id, old, setting, faults);
+    daemon::normalise(&mut app);
     validate::validate(&app, old_role, setting, faults);
     app
 }

@@ -35,6 +35,7 @@ pub(crate) fn validate(
     super::readiness::validate(app, faults);
     super::volume::validate(app, faults);
     super::check::validate(app, faults);
+    super::daemon::validate(app, faults);
     gpus(app, setting, faults);
     let limits = app.resource_limits;
     super::isolation::validate_limits(limits, app.cpus, app.mem, "/resourceLimits", faults);

@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-pub(crate) use capacity::capacity;
+pub(crate) use capacity::{Capacity, capacity};
 pub(crate) use plan::{change, plan};
 use serde::{Deserialize, Serialize};
 pub use view::{Action, ActionKind, CurrentAction, DeploymentView, PlanView, StepView};
@@ -39,6 +39,9 @@ pub(crate) struct Deployment {
     /// When it is rolled back if it is not done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) deadline: Option<Timestamp>,
+    /// Of daemon apps that the current step replaces: how many agents had an instance at its beginning and were not lost since.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) seats: BTreeMap<PathId, usize>,
     /// In how many records beside its own it is stored, because it is large.
     #[serde(default)]
     pub(crate) parts: usize,
@@ -62,6 +65,7 @@ impl Deployment {
             target: BTreeMap::new(),
             groups: BTreeMap::new(),
             deadline: self.deadline,
+            seats: self.seats.clone(),
             parts: self.parts,
             ending: None,
             open: BTreeMap::new(),

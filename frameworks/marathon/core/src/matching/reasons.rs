@@ -46,7 +46,7 @@ impl Reasons {
         self.0 == 0
     }
 
-    const fn has(self, reason: Reason) -> bool {
+    pub(crate) const fn has(self, reason: Reason) -> bool {
         self.0 & 1 << reason as u16 != 0
     }
 

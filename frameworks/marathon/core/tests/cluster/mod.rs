@@ -24,8 +24,8 @@ use tepui_proto::{
         resources::{Encoding, from_wire, to_wire},
     },
     mesos::{
-        AgentId, FrameworkId, Offer, OfferId, Resource, TaskId, TaskInfo, TaskState, TaskStatus,
-        offer::Operation, task_status::Reason,
+        AgentId, Attribute, FrameworkId, Offer, OfferId, Resource, TaskId, TaskInfo, TaskState,
+        TaskStatus, offer::Operation, task_status::Reason, value,
     },
 };
 
@@ -44,6 +44,7 @@ pub enum Behaviour {
 pub struct Agent {
     pub host: String,
     pub cpus: f64,
+    pub attributes: BTreeMap<String, String>,
     pub alive: bool,
     /// What RESERVE, CREATE and their like have made of its resources, in order.
     pub conversions: Vec<Conversion>,
@@ -92,6 +93,29 @@ pub struct Cluster {
     pub invariant: Option<fn(&Cluster)>,
 }
 
+impl Agent {
+    pub fn new(at: usize) -> Self {
+        Self {
+            host: format!("host{at}"),
+            cpus: 8.0,
+            attributes: BTreeMap::new(),
+            alive: true,
+            conversions: Vec::new(),
+        }
+    }
+}
+
+fn attribute(name: &str, value: &str) -> Attribute {
+    Attribute {
+        name: name.to_owned(),
+        r#type: value::Type::Text.into(),
+        text: Some(value::Text {
+            value: value.to_owned(),
+        }),
+        ..Attribute::default()
+    }
+}
+
 impl Cluster {
     pub fn new(agents: usize) -> Self {
         // Time stands still while a call is answered: offers are asked for without pause.
@@ -107,18 +131,12 @@ impl Cluster {
     pub fn with(agents: usize, config: Config) -> Self {
         let mut out = Vec::new();
         let core = Marathon::new(config.clone(), START, Vec::new(), &mut out).unwrap();
-        let agent = |at| Agent {
-            host: format!("host{at}"),
-            cpus: 8.0,
-            alive: true,
-            conversions: Vec::new(),
-        };
         let mut cluster = Self {
             core,
             now: START,
             view: View::default(),
             store: BTreeMap::new(),
-            agents: (0..agents).map(agent).collect(),
+            agents: (0..agents).map(Agent::new).collect(),
             tasks: BTreeMap::new(),
             launched: Vec::new(),
             executors: BTreeMap::new(),
@@ -409,6 +427,11 @@ impl Cluster {
             },
             hostname: agent.host.clone(),
             resources: to_wire(&free, Encoding::Stack),
+            attributes: agent
+                .attributes
+                .iter()
+                .map(|(name, value)| attribute(name, value))
+                .collect(),
             ..Offer::default()
         })
     }

@@ -26,8 +26,10 @@ pub(crate) fn build(
 ) -> Result<App, Response> {
     let mut faults = Faults::default();
     let old_role = old.map(|old| old.role.as_str());
-    let app = apply(update, id, old_role, setting, &mut faults);
+    let mut app = apply(update, id, old_role, setting, &mut faults);
+    crate::definition::daemon::normalise(&mut app);
     validate(&app, old_role, setting, &mut faults);
+    crate::definition::daemon::validate(&app, &mut faults);
     faults.into_result("Object is not valid")?;
     Ok(app)
 }

@@ -1,0 +1,323 @@
+//! Daemon apps: one instance on every agent that matches, following agents as they come and go.
+//!
+//! Promises: an agent has at most one instance of the current configuration; an instance is made for an offer and with a place, so none
+//! ever waits; one whose task has ended is forgotten, and its agent gets another when it is offered again, so an agent that is lost costs
+//! nothing and one that returns has its instance back; an upgrade goes agent by agent within the upgrade strategy, counted in agents. A
+//! failure delays the agent that it happened on, and the whole app only while nothing of it is ready.
+
+use std::{sync::Arc, time::Duration};
+
+use tepui_proto::mesos::Offer;
+
+use super::{AppState, Marathon, Timer, app_state::is_delayed, offers::Using, seats::Free};
+use crate::{
+    definition::{App, KillSelection},
+    deployment::{ActionKind, Capacity, capacity},
+    instance::{Condition, Goal},
+    launch::Delay,
+    matching::Reasons,
+    path::PathId,
+    timestamp::Timestamp,
+    view::Definition,
+};
+
+impl AppState {
+    /// A daemon app that wants to be everywhere.
+    pub(super) fn follows_agents(&self) -> bool {
+        self.seats.is_some() && self.app().instances > 0
+    }
+
+    /// The definition as reads see it: of a daemon app with as many instances as it has, and one while it waits for a first agent.
+    pub(super) fn shown(&self) -> Arc<Definition> {
+        let instances = u32::try_from(self.tally.wanted.max(1)).unwrap_or(u32::MAX);
+        if !self.follows_agents() || self.app().instances == instances {
+            return self.definition.clone();
+        }
+        let mut app = App::clone(self.app());
+        app.instances = instances;
+        Arc::new(Definition::new(Arc::new(app)))
+    }
+}
+
+impl Marathon {
+    /// Gives the agent of an offer its instance, if it has none, or has an old one that may be replaced now.
+    pub(super) fn launch_daemon(&mut self, id: &PathId, offer: &mut Using) -> bool {
+        let (random, now) = (self.ids.number(), self.stamp());
+        let Some(awaited) = self.may_follow(id, offer) else {
+            return false;
+        };
+        let Some(state) = self.apps.get_mut(id) else {
+            return false;
+        };
+        let app = state.app().clone();
+        let agent = offer.state.agent.clone();
+        let taken = offer.state.take(&app, &state.placed, &self.config, random);
+        let reasons = taken.as_ref().err().copied().unwrap_or_default();
+        state
+            .offers
+            .count(&offer.state.offer, &agent.id, reasons, now);
+        let Ok(taken) = taken else {
+            return false;
+        };
+        // It has its offer already: no other has to be asked for.
+        let (key, wanted) = (self.next_instance, self.revive.wanted);
+        self.create_instance(id, awaited);
+        self.revive.wanted = wanted;
+        self.start_task(key, app, agent, taken, None, offer);
+        true
+    }
+
+    /// Whether the agent of an offer may get an instance now, and if so, whether a deployment waits for it.
+    fn may_follow(&self, id: &PathId, offer: &Using) -> Option<bool> {
+        let state = self.apps.get(id).filter(|one| one.follows_agents())?;
+        self.root.get(id)?;
+        let (seats, agent) = (state.seats.as_ref()?, &offer.state.agent.id);
+        let free = seats.free(agent);
+        if free == Free::No || seats.delayed_until(agent, self.now).is_some() {
+            return None;
+        }
+        let Some(lock) = &state.lock else {
+            return (free == Free::Empty).then_some(false);
+        };
+        let deployment = self.deployments.get(lock)?;
+        let may = match deployment.action(id)? {
+            ActionKind::Scale => free == Free::Empty,
+            ActionKind::Restart => {
+                let (tally, bounds, missing) = self.bounds(state, deployment.seats.get(id));
+                let running = tally.active_old + tally.wanted_new;
+                let room = bounds.max_running.saturating_sub(running);
+                match free {
+                    Free::Empty => room > 0,
+                    // First those that have none.
+                    _ => room > missing,
+                }
+            }
+            ActionKind::Start | ActionKind::Stop => false,
+        };
+        may.then_some(true)
+    }
+
+    /// What holds while a daemon app is replaced, and how many agents have lost their instance to that and got none yet.
+    fn bounds(
+        &self,
+        state: &AppState,
+        at_first: Option<&usize>,
+    ) -> (super::app_state::Tally, Capacity, usize) {
+        let seats = state.seats.as_ref();
+        let (covered, served) = seats.map_or((0, 0), |one| (one.covered(), one.served()));
+        let target = covered.max(at_first.copied().unwrap_or(0));
+        let strategy = state.app().upgrade_strategy;
+        let bounds = capacity(target, served, state.tally.wanted, strategy, false);
+        (state.tally, bounds, target - covered)
+    }
+
+    /// Brings a daemon app to what it should be; true when no more is to be done with what is known of agents.
+    pub(super) fn keep_daemon(&mut self, id: &PathId) -> bool {
+        let Some(state) = self.apps.get(id) else {
+            return true;
+        };
+        let follows = state.follows_agents();
+        let out_of_place: Vec<u64> = if follows {
+            let seats = state.seats.as_ref();
+            seats.map_or_else(Vec::new, |seats| seats.astray.iter().copied().collect())
+        } else {
+            let instances = state.instances.iter().copied();
+            let goes_on = |key: &u64| {
+                let instance = self.instance(*key);
+                instance.is_some_and(|one| one.goal == Goal::Running)
+            };
+            instances.filter(goes_on).collect()
+        };
+        for key in out_of_place {
+            self.retire(key);
+        }
+        self.apps.get(id).is_none_or(|state| {
+            let tally = state.tally;
+            (tally.wanted > 0) == follows && tally.awaited == 0 && tally.leaving == 0
+        })
+    }
+
+    /// Replaces the instances of a daemon app as far as is possible now; true when all are replaced.
+    pub(super) fn replace_daemon(&mut self, id: &PathId) -> bool {
+        let Some(state) = self.apps.get(id) else {
+            return true;
+        };
+        let seats = state.seats.as_ref();
+        let mut ended: Vec<u64> = state.old_idle.iter().copied().collect();
+        ended.extend(seats.into_iter().flat_map(super::seats::Seats::relieved));
+        for key in ended {
+            self.retire(key);
+        }
+        let Some(state) = self.apps.get(id) else {
+            return true;
+        };
+        let at_first = state.lock.as_ref().and_then(|lock| {
+            let deployment = self.deployments.get(lock)?;
+            deployment.seats.get(id)
+        });
+        let (tally, bounds, _) = self.bounds(state, at_first);
+        let served = state.seats.as_ref().map_or(0, super::seats::Seats::served);
+        let spare = served.saturating_sub(bounds.min_healthy);
+        let serving = state.old_serving.iter().map(|(_, key)| *key);
+        // Where the app is not wanted any more its instances go last, when it serves elsewhere.
+        let astray = |key: &u64| {
+            let seats = state.seats.as_ref();
+            seats.is_some_and(|seats| seats.astray.contains(key))
+        };
+        let settled = tally.wanted_new > 0 && tally.awaited == 0;
+        let mut victims: Vec<u64> = match state.app().kill_selection {
+            KillSelection::YoungestFirst => {
+                let stay = serving.clone().rev().filter(|key| !astray(key));
+                stay.take(spare).collect()
+            }
+            KillSelection::OldestFirst => {
+                let stay = serving.clone().filter(|key| !astray(key));
+                stay.take(spare).collect()
+            }
+        };
+        if settled && serving.clone().all(|key| astray(&key)) {
+            victims.extend(serving);
+        }
+        for key in victims {
+            self.retire(key);
+        }
+        self.apps.get(id).is_none_or(|state| {
+            let tally = state.tally;
+            let there = tally.wanted_new > 0;
+            there && tally.wanted == tally.wanted_new && tally.awaited == 0 && tally.active_old == 0
+        })
+    }
+
+    /// How many agents have an instance of each daemon app that a step replaces: so many have to be served while it goes on.
+    pub(super) fn count_seats(&mut self, deployment: &Arc<str>) {
+        let Some(deployment) = self.deployments.get_mut(deployment) else {
+            return;
+        };
+        for action in deployment.step().actions {
+            let state = self.apps.get(&action.app);
+            let Some(seats) = state.and_then(|state| state.seats.as_ref()) else {
+                continue;
+            };
+            if action.action == ActionKind::Restart {
+                let count = deployment.seats.entry(action.app).or_default();
+                *count = seats.covered().max(*count);
+            }
+        }
+    }
+
+    /// An agent was lost while its instance was being replaced: it is no longer waited for.
+    pub(super) fn seat_lost(&mut self, id: &PathId) {
+        let lock = self.apps.get(id).and_then(|state| state.lock.clone());
+        let Some(deployment) = lock.as_ref().and_then(|id| self.deployments.get_mut(id)) else {
+            return;
+        };
+        if let Some(count) = deployment.seats.get_mut(id) {
+            *count = count.saturating_sub(1);
+            let lock = deployment.id.clone();
+            self.store_deployment(&lock);
+        }
+    }
+
+    /// Lets an agent wait on which an instance failed. True if the others need not.
+    pub(super) fn delay_agent(&mut self, key: u64, id: &PathId) -> bool {
+        let agent = self
+            .instance(key)
+            .and_then(|instance| instance.agent.as_ref())
+            .map(|agent| agent.id.clone());
+        let now = self.now;
+        let Some(state) = self.apps.get_mut(id) else {
+            return false;
+        };
+        let app = state.definition.app.clone();
+        let (Some(seats), Some(agent)) = (&mut state.seats, agent) else {
+            return false;
+        };
+        let delay = Delay::after_failure(seats.delays.get(&agent).copied(), &app, now);
+        seats.delays.insert(agent.clone(), delay);
+        let timer = Timer::AgentDelay(id.clone(), agent);
+        self.timers.insert((delay.deadline(), timer));
+        state.tally.ready > 0
+    }
+
+    /// An agent may be used again, or its delay be forgotten.
+    pub(super) fn agent_delay_over(&mut self, id: &PathId, agent: &Arc<str>) {
+        let now = self.now;
+        let Some(state) = self.apps.get_mut(id) else {
+            return;
+        };
+        let app = state.definition.app.clone();
+        let Some(seats) = &mut state.seats else {
+            return;
+        };
+        let Some(delay) = seats.delays.get(agent).copied() else {
+            return;
+        };
+        let forgotten = delay.forgotten_at(&app);
+        if now >= forgotten {
+            seats.delays.remove(agent);
+            return;
+        }
+        let next = if now < delay.deadline() {
+            delay.deadline()
+        } else {
+            forgotten
+        };
+        let timer = Timer::AgentDelay(id.clone(), agent.clone());
+        self.timers.insert((next, timer));
+        self.touch(id, true);
+    }
+
+    /// Offers of agents that would have an instance of a daemon app if they had what it needs; all, while it is nowhere.
+    pub(super) fn wanting<'a>(
+        &self,
+        state: &'a AppState,
+    ) -> Vec<(&'a Arc<str>, &'a Arc<Offer>, Timestamp)> {
+        let Some(seats) = &state.seats else {
+            return Vec::new();
+        };
+        let nowhere = state.tally.wanted == 0;
+        // Each agent that is there is offered again when a decline has run out.
+        let fresh = Duration::from_millis(self.config.decline_offer_ms.saturating_mul(2));
+        let chosen = state.offers.unused_offers.iter().filter(|(agent, one)| {
+            let (_, reasons, at): &(Arc<Offer>, Reasons, Timestamp) = one;
+            let seen = tepui_model::Time::from_millis(at.millis()) + fresh;
+            let admitted = !reasons.has(crate::matching::Reason::UnfulfilledConstraint);
+            seats.free(agent) != Free::No && seen >= self.now && (admitted || nowhere)
+        });
+        chosen
+            .map(|(agent, (offer, _, at))| (agent, offer, *at))
+            .collect()
+    }
+
+    /// Why agents that match have no instance, apart from what they lack.
+    pub(super) fn reasons_of_daemon(&self, state: &AppState) -> Vec<String> {
+        let Some(seats) = &state.seats else {
+            return Vec::new();
+        };
+        let mut reasons = Vec::new();
+        let delayed = seats.delays.values();
+        let delayed = delayed.filter(|delay| is_delayed(Some(**delay), self.now));
+        if let Some(last) = delayed.clone().map(|delay| delay.deadline()).max() {
+            let until = Timestamp::from_time(last);
+            let count = delayed.count();
+            let agents = if count == 1 { "agent" } else { "agents" };
+            let why = state.last_failure.as_ref();
+            let why = why.map_or_else(String::new, |failure| format!(": {}", failure.message));
+            reasons.push(format!(
+                "back-off on {count} {agents} until {until} after a failure{why}"
+            ));
+        }
+        if state.follows_agents() && state.tally.wanted == 0 && state.offers.processed == 0 {
+            reasons.push("no offer has come since it waits".to_owned());
+        }
+        reasons
+    }
+}
+
+/// Whether what ended an instance tells that its agent is lost.
+pub(super) const fn tells_of_loss(condition: Condition) -> bool {
+    matches!(
+        condition,
+        Condition::Unreachable | Condition::UnreachableInactive | Condition::Gone
+    )
+}

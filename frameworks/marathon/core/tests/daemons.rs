@@ -1,0 +1,330 @@
+//! Daemon apps on a cluster in memory.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod cluster;
+
+use std::collections::BTreeMap;
+
+use cluster::{Agent, Behaviour, Cluster, body};
+use serde_json::{Value, json};
+use tepui_marathon_core::{ApiCall, view::Query};
+use tepui_proto::mesos::TaskState;
+
+/// How many tasks that run of an app each agent has, of those that have one.
+fn places(cluster: &Cluster, id: &str) -> BTreeMap<usize, usize> {
+    let mut places = BTreeMap::new();
+    for task in cluster.running(id) {
+        *places.entry(cluster.tasks[&task].agent).or_default() += 1;
+    }
+    places
+}
+
+fn one_on(agents: &[usize]) -> BTreeMap<usize, usize> {
+    agents.iter().map(|agent| (*agent, 1)).collect()
+}
+
+fn explain(cluster: &mut Cluster, id: &str) -> Value {
+    body(&cluster.call(ApiCall::Explain { id: id.to_owned() }))
+}
+
+fn daemon(more: &Value) -> String {
+    let mut app = json!({ "id": "/d", "cmd": "run 0", "cpus": 1, "mem": 32, "labels": { "TEPUI_DAEMON": "true" } });
+    for (key, value) in more.as_object().unwrap() {
+        app[key] = value.clone();
+    }
+    app.to_string()
+}
+
+/// An agent joins, and is offered.
+fn join(cluster: &mut Cluster) {
+    let at = cluster.agents.len();
+    cluster.agents.push(Agent::new(at));
+    cluster.offer();
+    cluster.run();
+}
+
+/// An agent is lost: its tasks are unreachable.
+fn lose(cluster: &mut Cluster, agent: usize) {
+    cluster.agents[agent].alive = false;
+    let tasks = cluster.tasks.iter();
+    let there = tasks.filter(|(_, task)| task.agent == agent);
+    for id in there.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+        cluster.report(&id, TaskState::TaskUnreachable);
+    }
+    cluster.run();
+}
+
+#[test]
+fn every_agent_that_matches_has_one_as_agents_come_and_go() {
+    let mut cluster = Cluster::new(3);
+    cluster.agents[1]
+        .attributes
+        .insert("os".to_owned(), "windows".to_owned());
+    let answer = cluster.create(&daemon(&json!({
+        "constraints": [["os", "UNLIKE", "windows"]],
+        "unreachableStrategy": { "inactiveAfterSeconds": 5, "expungeAfterSeconds": 10 },
+    })));
+    assert_eq!(answer.status, 201);
+    cluster.pass(1);
+    assert_eq!(places(&cluster, "/d"), one_on(&[0, 2]));
+    assert_eq!(cluster.deployments(), json!([]));
+    assert_eq!(cluster.app("/d")["instances"], 2, "it follows the agents");
+    assert_eq!(explain(&mut cluster, "/d")["reasons"], json!([]));
+    join(&mut cluster);
+    assert_eq!(places(&cluster, "/d"), one_on(&[0, 2, 3]));
+    assert_eq!(cluster.app("/d")["instances"], 3);
+    lose(&mut cluster, 3);
+    cluster.pass(20);
+    assert_eq!(
+        cluster.app("/d")["instances"],
+        2,
+        "no other takes its place"
+    );
+    assert_eq!(cluster.app("/d")["tasks"].as_array().unwrap().len(), 2);
+    // The task of the agent that returns is unknown by now, and another is launched.
+    cluster.agents[3].alive = true;
+    let task = cluster
+        .tasks
+        .iter()
+        .find(|(_, task)| task.agent == 3)
+        .unwrap()
+        .0
+        .clone();
+    cluster.report(&task, TaskState::TaskRunning);
+    cluster.run();
+    cluster.offer();
+    cluster.run();
+    assert_eq!(places(&cluster, "/d"), one_on(&[0, 2, 3]));
+    assert!(!cluster.running("/d").contains(&task));
+    // One that returns in time keeps its own.
+    lose(&mut cluster, 0);
+    cluster.pass(7);
+    let task = cluster
+        .tasks
+        .iter()
+        .find(|(_, task)| task.agent == 0)
+        .unwrap()
+        .0
+        .clone();
+    cluster.agents[0].alive = true;
+    cluster.report(&task, TaskState::TaskRunning);
+    cluster.run();
+    cluster.offer();
+    cluster.run();
+    assert_eq!(places(&cluster, "/d"), one_on(&[0, 2, 3]));
+    assert!(cluster.running("/d").contains(&task));
+    cluster.fail_over();
+    cluster.run();
+    join(&mut cluster);
+    assert_eq!(places(&cluster, "/d"), one_on(&[0, 2, 3, 4]));
+}
+
+#[test]
+fn an_upgrade_goes_agent_by_agent_within_the_strategy() {
+    for (minimum, over, least, most) in [
+        (1.0, 1.0, 4, 8),
+        (0.5, 0.0, 2, 4),
+        (1.0, 0.25, 4, 5),
+        (1.0, 0.0, 4, 5),
+        (0.0, 0.0, 0, 4),
+    ] {
+        let mut cluster = Cluster::new(4);
+        let strategy = json!({ "minimumHealthCapacity": minimum, "maximumOverCapacity": over });
+        cluster.create(&daemon(&json!({ "upgradeStrategy": strategy })));
+        cluster.pass(1);
+        let readiness = json!({ "cmd": "run 1", "upgradeStrategy": strategy });
+        cluster.send(cluster::update("/d", &readiness.to_string(), false));
+        let mut seen = (usize::MAX, 0);
+        for step in 0..10_000 {
+            cluster.run_some(1);
+            if step % 7 == 3 && step < 200 {
+                cluster.offer();
+            }
+            if step == 11 {
+                // Nothing of what it knows of the upgrade may be lost with the leader.
+                cluster.fail_over();
+            }
+            let running = cluster.running("/d").len();
+            seen = (seen.0.min(running), seen.1.max(cluster.tasks.len()));
+            for (agent, count) in places(&cluster, "/d") {
+                assert!(count <= 2, "{count} on {agent}");
+            }
+        }
+        cluster.run();
+        cluster.pass(2);
+        assert_eq!(cluster.deployments(), json!([]), "{minimum} {over}");
+        assert_eq!(places(&cluster, "/d"), one_on(&[0, 1, 2, 3]));
+        let old = cluster
+            .tasks
+            .values()
+            .filter(|task| task.info.command.as_ref().unwrap().value() == "run 0");
+        assert_eq!(old.count(), 0);
+        assert!(
+            seen.0 >= least && seen.1 <= most,
+            "{minimum} {over}: {seen:?}"
+        );
+    }
+}
+
+#[test]
+fn one_bad_agent_waits_alone_and_a_bad_app_as_a_whole() {
+    let mut cluster = Cluster::new(3);
+    cluster.create(&daemon(
+        &json!({ "backoffSeconds": 60, "maxLaunchDelaySeconds": 60 }),
+    ));
+    cluster.pass(1);
+    let task = cluster
+        .tasks
+        .iter()
+        .find(|(_, task)| task.agent == 1)
+        .unwrap()
+        .0
+        .clone();
+    cluster.report(&task, TaskState::TaskFailed);
+    cluster.run();
+    cluster.offer();
+    cluster.run();
+    assert_eq!(places(&cluster, "/d"), one_on(&[0, 2]));
+    let reason = explain(&mut cluster, "/d")["reasons"][0].to_string();
+    assert!(reason.contains("back-off on 1 agent until"), "{reason}");
+    join(&mut cluster);
+    assert_eq!(
+        places(&cluster, "/d"),
+        one_on(&[0, 2, 3]),
+        "the others go on"
+    );
+    cluster.pass(62);
+    assert_eq!(places(&cluster, "/d"), one_on(&[0, 1, 2, 3]));
+    cluster
+        .behaviour
+        .insert("crash".to_owned(), Behaviour::Fails);
+    cluster.call(ApiCall::DeleteApp {
+        id: "/d".to_owned(),
+        force: true,
+    });
+    let before = cluster.launched.len();
+    cluster.create(&daemon(&json!({ "cmd": "crash", "backoffSeconds": 60 })));
+    cluster.pass(30);
+    for _ in 0..5 {
+        cluster.offer();
+        cluster.run();
+    }
+    assert_eq!(cluster.launched.len() - before, 4, "once on each agent");
+}
+
+#[test]
+fn it_says_what_agents_lack_and_is_switched_off_by_no_instances() {
+    let mut cluster = Cluster::new(3);
+    cluster.agents[2].cpus = 0.5;
+    cluster.create(&daemon(&json!({})));
+    cluster.pass(1);
+    let answer = explain(&mut cluster, "/d");
+    assert_eq!(
+        answer["reasons"],
+        json!(["cpus short by 0.5 at least on 1 agent"])
+    );
+    assert_eq!(
+        (&answer["instances"], &answer["waiting"], &answer["daemon"]),
+        (&json!(2), &json!(1), &json!(true))
+    );
+    let plan = body(
+        &cluster.call(ApiCall::Plan {
+            body: daemon(
+                &json!({ "instances": 2, "constraints": [["hostname", "LIKE", "host1"]] }),
+            )
+            .into(),
+            partial: true,
+        }),
+    );
+    assert_eq!(plan["apps"][0]["launches"], 2, "{plan}");
+    assert_eq!(plan["apps"][0]["daemon"], true);
+    // Reading it and writing it back changes nothing.
+    let shown = cluster.app("/d");
+    let again = json!({ "instances": shown["instances"], "labels": shown["labels"] });
+    let before = cluster.launched.len();
+    assert_eq!(cluster.update("/d", &again.to_string()).status, 200);
+    assert_eq!(
+        (cluster.launched.len(), places(&cluster, "/d")),
+        (before, one_on(&[0, 1]))
+    );
+    let scaled = cluster.call(ApiCall::KillAppTasks {
+        id: "/d".to_owned(),
+        host: None,
+        scale: true,
+        wipe: false,
+        force: false,
+    });
+    assert_eq!(scaled.status, 400);
+    // Killed ones come again, each on its agent.
+    cluster.call(ApiCall::KillAppTasks {
+        id: "/d".to_owned(),
+        host: None,
+        scale: false,
+        wipe: false,
+        force: false,
+    });
+    cluster.pass(1);
+    assert_eq!(
+        (cluster.launched.len(), places(&cluster, "/d")),
+        (before + 2, one_on(&[0, 1]))
+    );
+    // Constraints that change are followed.
+    cluster.update(
+        "/d",
+        &json!({ "constraints": [["hostname", "LIKE", "host1"]] }).to_string(),
+    );
+    cluster.pass(2);
+    assert_eq!(places(&cluster, "/d"), one_on(&[1]));
+    assert_eq!(cluster.update("/d", r#"{"instances":0}"#).status, 200);
+    cluster.pass(1);
+    assert_eq!(
+        (places(&cluster, "/d"), cluster.deployments()),
+        (one_on(&[]), json!([]))
+    );
+    assert_eq!(cluster.app("/d")["instances"], 0);
+    assert_eq!(
+        cluster.outputs.last().unwrap(),
+        "suppress",
+        "no offer is wanted any more"
+    );
+    // An app becomes a daemon app, and back.
+    cluster.create(r#"{"id":"/n","cmd":"run n","cpus":0.1,"mem":1,"instances":5}"#);
+    cluster.pass(1);
+    cluster.update("/n", r#"{"labels":{"TEPUI_DAEMON":"true"}}"#);
+    cluster.pass(2);
+    assert_eq!(
+        (places(&cluster, "/n"), cluster.deployments()),
+        (one_on(&[0, 1, 2]), json!([]))
+    );
+    cluster.update("/n", r#"{"labels":{},"instances":7}"#);
+    cluster.pass(2);
+    assert_eq!(
+        (cluster.running("/n").len(), cluster.deployments()),
+        (7, json!([]))
+    );
+}
+
+#[test]
+fn pods_are_daemons_too() {
+    let mut cluster = Cluster::new(2);
+    let pod = r#"{"id":"/p","labels":{"TEPUI_DAEMON":"true"},
+        "containers":[{"name":"a","resources":{"cpus":0.1,"mem":1},"exec":{"command":{"shell":"run"}}}]}"#;
+    let answer = cluster.call(ApiCall::CreatePod {
+        body: pod.into(),
+        force: false,
+        origin: tepui_marathon_core::Origin::default(),
+    });
+    assert_eq!(answer.status, 201);
+    cluster.pass(1);
+    join(&mut cluster);
+    assert_eq!(places(&cluster, "/p"), one_on(&[0, 1, 2]));
+    let status = cluster.get(&Query::PodStatuses).1;
+    assert_eq!(
+        (
+            &status[0]["status"],
+            status[0]["instances"].as_array().unwrap().len()
+        ),
+        (&json!("STABLE"), 3)
+    );
+}
