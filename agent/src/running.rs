@@ -323,11 +323,12 @@ impl Drop for RunningAgent {
     }
 }
 
-/// Runs an agent until `shutdown` is done or the agent ends by itself.
+/// Runs an agent, the only one of this process, until `shutdown` is done or the agent ends by itself.
 ///
 /// # Errors
 /// It could not start, or it failed.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
+    crate::supervisor::sys::share_heaps();
     let mut agent = Agent::start(config).await?;
     tokio::select! {
         () = shutdown => agent.shutdown().await,
