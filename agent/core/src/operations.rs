@@ -371,7 +371,6 @@ impl Agent {
             self.to_master(
                 Message::ResourcesChanged(ResourcesChanged {
                     total,
-                    oversubscribed: Vec::new(),
                     resource_version: Some(self.operations.version.clone()),
                 }),
                 out,

@@ -88,6 +88,16 @@ impl Master {
         }
     }
 
+    /// Those with something revocable alone.
+    pub(crate) fn rescind_revocable_offers_on(&mut self, agent: AgentIx, out: &mut Vec<Output>) {
+        for key in self.agents[agent].offers.clone() {
+            let offer = self.offers.get(&key);
+            if offer.is_some_and(|offer| !offer.resources.revocable().is_empty()) {
+                self.take_back(key, true, out);
+            }
+        }
+    }
+
     /// The framework is not there to be told.
     pub(crate) fn withdraw_offers_of(&mut self, framework: FrameworkIx, out: &mut Vec<Output>) {
         for key in self.frameworks[framework].offers.clone() {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use tepui_model::{ExecutorId, Resources};
 use tepui_proto::convert::resources;
 use tepui_proto::mesos::scheduler::event;
-use tepui_proto::tepui::v1::{ExecutorMessage, ExecutorTerminated, ResourcesChanged};
+use tepui_proto::mesos::v1::Resource;
+use tepui_proto::tepui::v1::{
+    ExecutorMessage, ExecutorTerminated, Oversubscribed, ResourcesChanged,
+};
 
 use crate::allocation::agent_options;
 use crate::change::Change;
@@ -117,24 +120,11 @@ impl Master {
         out: &mut Vec<Output>,
     ) {
         self.counters.messages.update_slave += 1;
-        let total = resources::from_wire(&changed.total).and_then(|mut total| {
-            total += &resources::from_wire(&changed.oversubscribed)?;
-            Ok(total)
-        });
-        let total = match total {
-            Ok(mut total) => {
-                total.unallocate();
-                total
-            }
-            Err(error) => {
-                let id = &self.agents[agent].id;
-                return log(
-                    LogLevel::Warn,
-                    format!("agent {id} told of resources that make no sense: {error}"),
-                    out,
-                );
-            }
+        let Some(mut total) = self.told_resources(agent, &changed.total, out) else {
+            return;
         };
+        total = total.non_revocable();
+        total += &self.agents[agent].total.revocable();
         self.agents[agent]
             .resource_version
             .clone_from(&changed.resource_version);
@@ -143,6 +133,51 @@ impl Master {
         }
         self.rescind_offers_on(agent, out);
         self.set_total(agent, total);
+    }
+
+    /// What may be used on an agent beyond what it has is another now. Offers with something of it end, others stand; tasks that use more
+    /// of it than there is run on until the agent takes it back.
+    pub(super) fn oversubscribed(
+        &mut self,
+        agent: AgentIx,
+        told: &Oversubscribed,
+        out: &mut Vec<Output>,
+    ) {
+        self.counters.messages.update_slave += 1;
+        let Some(resources) = self.told_resources(agent, &told.resources, out) else {
+            return;
+        };
+        let mut total = self.agents[agent].total.non_revocable();
+        total += &resources.revocable();
+        if total == *self.agents[agent].total {
+            return;
+        }
+        self.rescind_revocable_offers_on(agent, out);
+        self.set_total(agent, total);
+    }
+
+    /// What an agent says it has; `None`, and a word in the log, if that makes no sense.
+    fn told_resources(
+        &self,
+        agent: AgentIx,
+        told: &[Resource],
+        out: &mut Vec<Output>,
+    ) -> Option<Resources> {
+        match resources::from_wire(told) {
+            Ok(mut total) => {
+                total.unallocate();
+                Some(total)
+            }
+            Err(error) => {
+                let id = &self.agents[agent].id;
+                log(
+                    LogLevel::Warn,
+                    format!("agent {id} told of resources that make no sense: {error}"),
+                    out,
+                );
+                None
+            }
+        }
     }
 
     /// All that an agent has is this now.

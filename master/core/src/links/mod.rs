@@ -111,6 +111,7 @@ impl Master {
             }
             Message::Pong(pong) => self.pong(agent, pong.sequence),
             Message::ResourcesChanged(changed) => self.resources_changed(agent, &changed, out),
+            Message::Oversubscribed(told) => self.oversubscribed(agent, &told, out),
             Message::Unregister(_) => self.unregister(agent, out),
             Message::Register(_) | Message::RegisterMore(_) => {
                 self.close_link(link, "it registered twice on one stream".to_owned(), out);

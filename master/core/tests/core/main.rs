@@ -13,6 +13,7 @@ mod laws;
 mod maintenance;
 mod offers;
 mod operations;
+mod oversubscription;
 mod policy;
 mod reconciliation;
 mod recovery;

@@ -227,6 +227,14 @@ impl World {
                     ..v1::ResourcesChanged::default()
                 })
             }
+            8 if source.below(2) == 0 => {
+                let mut resources = self.total(&slave.id);
+                resources.truncate(source.below(3));
+                for resource in &mut resources {
+                    resource.revocable = (source.below(4) > 0).then(Default::default);
+                }
+                Said::Oversubscribed(v1::Oversubscribed { resources })
+            }
             8 => Said::Pong(v1::Pong {
                 sequence: source.pick(&[0, 1, 2, u64::MAX]),
             }),

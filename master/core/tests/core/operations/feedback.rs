@@ -124,7 +124,6 @@ fn a_failed_operation_is_undone_by_the_agents_total() {
     let (slave, scheduler, apply) = reserving(&mut cluster);
     let changed = v1::ResourcesChanged {
         total: resources::to_wire(&AGENT.parse().unwrap(), resources::Encoding::Stack),
-        oversubscribed: Vec::new(),
         resource_version: Some(uuid(7)),
     };
     cluster.tell(
