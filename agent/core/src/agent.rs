@@ -21,6 +21,7 @@ use crate::link::Link;
 use crate::messages;
 use crate::operations::{self, Operations};
 use crate::output::Output;
+use crate::oversubscription::Oversubscription;
 use crate::record::{Acknowledged, Entry, Record, UpdateRecord};
 use crate::status::Ids;
 use crate::task::{Task, TaskKey};
@@ -113,6 +114,7 @@ pub struct Agent {
     /// Operations have made something of it.
     pub(crate) operated: bool,
     pub(crate) operations: Operations,
+    pub(crate) oversubscription: Oversubscription,
     /// The agent ends when its last container has; why.
     pub(crate) ending: Option<String>,
     pub(crate) exited: bool,
@@ -153,6 +155,7 @@ impl Agent {
                 version: ids.uuid_bytes(),
                 ..Operations::default()
             },
+            oversubscription: Oversubscription::default(),
             ending: None,
             exited: false,
             tasks: 0,
@@ -209,6 +212,13 @@ impl Agent {
             Input::ExecutorDisconnected { connection } => self.executor_disconnected(connection),
             Input::Probed { probe, result } => self.probed(probe, result, out),
             Input::VolumesDone { operation, result } => self.volumes_done(&operation, result, out),
+            Input::Oversubscribed { resources } => self.estimated(&resources, out),
+            Input::Preempt {
+                framework,
+                executor,
+                container,
+                reason,
+            } => self.preempt(&framework, &executor, &container, &reason, out),
             Input::Shutdown { reason } => self.shutdown(reason, out),
         }
         while let Some((_, timer)) = self.timers.pop(self.now) {
@@ -595,6 +605,7 @@ impl Agent {
             drain: self.drain,
             drain_since: self.drain_since,
             total: self.total_on_wire().into(),
+            oversubscribed: self.oversubscription.told.as_slice().into(),
         }))));
     }
 

@@ -49,6 +49,8 @@ pub struct AgentState {
     pub drain_since: Option<Time>,
     /// All that it has: as configured, with what operations have made of it.
     pub total: Arc<[Resource]>,
+    /// What may be used beyond that until it is taken back.
+    pub oversubscribed: Arc<[Resource]>,
 }
 
 /// A framework as operators see it.
@@ -77,6 +79,8 @@ pub struct ExecutorState {
     pub pid: Option<u32>,
     /// Where it stands.
     pub phase: Phase,
+    /// Its end was ordered because others need the machine.
+    pub preempted: bool,
 }
 
 /// Where an executor stands.

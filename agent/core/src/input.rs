@@ -96,6 +96,24 @@ pub enum Input {
         /// Or why they are not.
         result: Result<(), String>,
     },
+    /// All that may be used beyond what the agent has until it is taken back, what tasks have of it already included. Replaces what was
+    /// said before. What makes no sense is left out.
+    Oversubscribed {
+        /// Scalars for everybody; they need not be marked as revocable.
+        resources: Vec<Resource>,
+    },
+    /// The executor's container is to end at once, because those for whom the machine is kept need it. Ignored unless the executor has
+    /// this container and something revocable, and if it is ending already.
+    Preempt {
+        /// Whose.
+        framework: FrameworkId,
+        /// Which.
+        executor: ExecutorId,
+        /// In which container.
+        container: ContainerId,
+        /// For the framework's author.
+        reason: String,
+    },
     /// The operator wants the agent to end for good: everything is killed, then the agent unregisters, then [`crate::Output::Exit`].
     Shutdown {
         /// For the log and for the master.

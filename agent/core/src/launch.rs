@@ -562,7 +562,7 @@ impl Agent {
         }
     }
 
-    fn record_kill(&mut self, key: &TaskKey, kill: &Kill, out: &mut Vec<Output>) {
+    pub(crate) fn record_kill(&mut self, key: &TaskKey, kill: &Kill, out: &mut Vec<Output>) {
         self.checkpoint(Record::Kill(kill_record(key, kill)), out);
     }
 
@@ -681,6 +681,9 @@ impl Agent {
 
     /// The terminal update of a task whose end was asked for.
     fn killed(&mut self, key: &TaskKey, message: &str, out: &mut Vec<Output>) {
+        if self.is_preempted(key) {
+            return self.preempted(key, out);
+        }
         let Some(task) = self.task(key) else { return };
         let (cause, during_launch) = task.kill.as_ref().map_or((Cause::Shutdown, false), |kill| {
             (kill.cause, kill.during_launch)

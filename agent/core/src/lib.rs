@@ -26,6 +26,7 @@ mod link;
 mod messages;
 mod operations;
 mod output;
+mod oversubscription;
 mod probes;
 mod reconfiguration;
 mod record;

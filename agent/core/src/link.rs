@@ -375,6 +375,7 @@ impl Agent {
             self.resend_head(&key, out);
         }
         self.resend_operations(out);
+        self.tell_oversubscribed(out);
     }
 
     fn refused(&mut self, reason: &str, permanent: bool, out: &mut Vec<Output>) {

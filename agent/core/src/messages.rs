@@ -179,6 +179,8 @@ pub(crate) fn seconds(value: f64) -> Duration {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Amount {
     pub(crate) cpus_milli: u64,
+    /// Of these, those that are revocable.
+    pub(crate) revocable_cpus_milli: u64,
     pub(crate) mem_bytes: u64,
 }
 
@@ -193,7 +195,7 @@ const fn mib_milli(milli: u64) -> u64 {
 }
 
 pub(crate) fn amount(resources: &[Resource]) -> Amount {
-    let sum = |name: &str| {
+    let sum = |name: &str, revocable_only: bool| {
         let of = |resource: &Resource| {
             resource
                 .scalar
@@ -203,12 +205,14 @@ pub(crate) fn amount(resources: &[Resource]) -> Amount {
         resources
             .iter()
             .filter(|resource| resource.name == name)
+            .filter(|resource| !revocable_only || resource.revocable.is_some())
             .map(of)
             .fold(0, u64::saturating_add)
     };
     Amount {
-        cpus_milli: sum("cpus"),
-        mem_bytes: mib_milli(sum("mem")),
+        cpus_milli: sum("cpus", false),
+        revocable_cpus_milli: sum("cpus", true),
+        mem_bytes: mib_milli(sum("mem", false)),
     }
 }
 
@@ -216,6 +220,8 @@ impl Amount {
     pub(crate) fn plus(self, other: Amount) -> Amount {
         Amount {
             cpus_milli: self.cpus_milli.saturating_add(other.cpus_milli),
+            revocable_cpus_milli: (self.revocable_cpus_milli)
+                .saturating_add(other.revocable_cpus_milli),
             mem_bytes: self.mem_bytes.saturating_add(other.mem_bytes),
         }
     }
@@ -223,6 +229,8 @@ impl Amount {
     pub(crate) fn minus(self, other: Amount) -> Amount {
         Amount {
             cpus_milli: self.cpus_milli.saturating_sub(other.cpus_milli),
+            revocable_cpus_milli: (self.revocable_cpus_milli)
+                .saturating_sub(other.revocable_cpus_milli),
             mem_bytes: self.mem_bytes.saturating_sub(other.mem_bytes),
         }
     }
@@ -251,5 +259,6 @@ pub(crate) fn limits(amount: Amount, task: Option<&TaskInfo>) -> Limits {
         cpus_limit_milli: named("cpus").map(of),
         mem_bytes: amount.mem_bytes,
         mem_limit_bytes: mem_limit,
+        revocable_cpus: amount.revocable_cpus_milli > 0,
     }
 }

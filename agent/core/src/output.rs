@@ -141,6 +141,8 @@ pub struct Limits {
     pub mem_bytes: u64,
     /// Bytes of memory at which it is ended; `u64::MAX` is without end.
     pub mem_limit_bytes: u64,
+    /// Some of its cpus are revocable: it gives way to those whose are not.
+    pub revocable_cpus: bool,
 }
 
 /// One probe to carry out.

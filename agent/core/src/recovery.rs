@@ -562,9 +562,10 @@ impl Agent {
                 executor.phase = Phase::Terminating;
                 executor.end = Some(End::Shutdown);
             }
-            if kill.during_launch && self.nested.contains_key(container) {
+            let at_once = kill.during_launch || kill.cause == Cause::Preempted;
+            if at_once && self.nested.contains_key(container) {
                 self.destroy_nested(key, out);
-            } else if kill.during_launch {
+            } else if at_once {
                 self.destroy(container, out);
             } else {
                 // The first signal may not have left; a second does no harm.

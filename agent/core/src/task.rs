@@ -34,6 +34,8 @@ pub(crate) enum Cause {
     Draining = 4,
     /// The agent (or the framework's last trace on it) ends.
     Shutdown = 5,
+    /// Its executor uses what the agent does not have, and others need it.
+    Preempted = 6,
 }
 
 impl Cause {
@@ -43,6 +45,7 @@ impl Cause {
             3 => Cause::TooLong,
             4 => Cause::Draining,
             5 => Cause::Shutdown,
+            6 => Cause::Preempted,
             _ => Cause::Asked,
         }
     }

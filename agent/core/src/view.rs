@@ -61,6 +61,8 @@ pub struct Counts {
     pub error: u64,
     /// Executors (of frameworks and of command tasks) that ended since the start.
     pub executors_terminated: u64,
+    /// Of these, those that were ended because others needed the machine.
+    pub executors_preempted: u64,
     /// Tasks that failed because their container could not be started.
     pub launch_errors: u64,
 }
@@ -134,6 +136,7 @@ impl View {
                 };
                 if let Some(executor) = framework.executors.swap_remove(&id) {
                     self.counts.executors_terminated += 1;
+                    self.counts.executors_preempted += u64::from(executor.state.preempted);
                     push(&mut framework.completed, COMPLETED_EXECUTORS, executor);
                 }
             }

@@ -231,6 +231,10 @@ impl Agent {
             self.limited(key, limitation, out);
             return;
         }
+        if end == Some(End::Preempted) || self.is_preempted(key) {
+            self.preempted(key, out);
+            return;
+        }
         let (state, reason, message) = match end {
             Some(End::RegistrationTimeout) => (
                 TaskState::Failed,

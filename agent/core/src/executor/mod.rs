@@ -35,6 +35,8 @@ pub(crate) enum End {
     RegistrationTimeout,
     /// It did not subscribe again after a restart of the agent.
     ReregistrationTimeout,
+    /// Others need what it used beyond what the agent has.
+    Preempted,
 }
 
 /// An executor and its container.
@@ -52,6 +54,8 @@ pub(crate) struct Executor {
     /// It is from an earlier life of the agent and has not subscribed since.
     pub(crate) recovered: bool,
     pub(crate) end: Option<End>,
+    /// Of a preemption, for the framework's author.
+    pub(crate) why: String,
     /// Its container's end was ordered.
     pub(crate) destroyed: bool,
     pub(crate) connection: Option<u64>,
@@ -91,6 +95,7 @@ impl Executor {
             started: builtin,
             recovered: false,
             end: None,
+            why: String::new(),
             destroyed: false,
             connection: None,
             live: IndexSet::new(),
@@ -112,6 +117,7 @@ impl Executor {
             command: self.command,
             pid: self.pid,
             phase: self.phase,
+            preempted: self.end == Some(End::Preempted),
         }
     }
 

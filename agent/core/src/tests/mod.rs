@@ -6,6 +6,7 @@ mod groups;
 mod laws;
 mod link;
 mod operations;
+mod oversubscription;
 mod recovery;
 mod tasks;
 
@@ -317,6 +318,10 @@ impl World {
             )),
             Some(Message::ExecutorMessage(message)) => {
                 self.log.push(format!("message {:?}", message.data))
+            }
+            Some(Message::Oversubscribed(told)) => {
+                let told = tepui_proto::convert::resources::from_wire(&told.resources).unwrap();
+                self.log.push(format!("oversubscribed {told}"));
             }
             Some(Message::Unregister(_)) => self.log.push("unregister".to_owned()),
             other => self.log.push(format!("{other:?}")),
