@@ -13,6 +13,7 @@ use crate::fetcher::FetcherConfig;
 use crate::flags::Flags;
 use crate::isolation::IsolationConfig;
 use crate::networks::NetworksConfig;
+use crate::oversubscription::OversubscriptionConfig;
 use crate::provision::config::ImagesConfig;
 use crate::resources::{FlagValueError, complete, parse_attributes, parse_resources};
 
@@ -77,6 +78,8 @@ pub struct Config {
     pub images: ImagesConfig,
     /// How strictly containers are kept in.
     pub isolation: IsolationConfig,
+    /// What is lent beyond what the agent has, and how it is taken back.
+    pub oversubscription: OversubscriptionConfig,
     /// Where networks are found.
     pub networks: NetworksConfig,
     /// How URIs of commands are fetched.
@@ -211,6 +214,7 @@ impl Config {
             disk_watch_interval: Duration::from_secs(60),
             images,
             isolation: IsolationConfig::default(),
+            oversubscription: OversubscriptionConfig::default(),
             flags: BTreeMap::new(),
         }
     }
@@ -383,6 +387,7 @@ impl Config {
                 .max(Duration::from_secs(1)),
             images: ImagesConfig::from_flags(&flags.images, &work_dir)?,
             isolation,
+            oversubscription: OversubscriptionConfig::from_flags(&flags.oversubscription)?,
             networks: flags.networks.config(),
             fetcher,
             flags: shown(flags),
@@ -595,6 +600,9 @@ fn shown(flags: &Flags) -> BTreeMap<String, String> {
         show(name, Some(value));
     }
     for (name, value) in flags.isolation.shown() {
+        show(name, Some(value));
+    }
+    for (name, value) in flags.oversubscription.shown() {
         show(name, Some(value));
     }
     show("containerizers", flags.containerizers.clone());

@@ -123,6 +123,9 @@ pub struct Flags {
     #[command(flatten)]
     #[allow(missing_docs, reason = "the type says it")]
     pub isolation: crate::isolation::IsolationFlags,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the type says it")]
+    pub oversubscription: crate::oversubscription::OversubscriptionFlags,
     /// Accepted: only 'mesos' is there
     #[arg(long)]
     pub containerizers: Option<String>,

@@ -23,7 +23,7 @@ use crate::provision::plan::{self, Plan, Planned, What};
 use crate::provision::volumes::Around;
 use crate::resources::scalar;
 use crate::sandbox::Layout;
-use crate::spec::{HasCommand, Surroundings, limits};
+use crate::spec::{HasCommand, Surroundings, limits_in};
 
 const SIGKILL: i32 = 9;
 
@@ -191,7 +191,7 @@ impl Hands {
                 self.containerizer.kill(&id, SIGKILL, KillScope::Tree),
             ),
             Work::Resize(wanted) => {
-                let limits = limits(wanted, self.surroundings.config.cgroups_enable_cfs);
+                let limits = limits_in(wanted, &self.surroundings.config);
                 ("resize", self.containerizer.update(&id, &limits))
             }
             Work::Forget => {

@@ -2,7 +2,7 @@
 //!
 //! [`tepui_agent_core`] decides; this crate does. Its rooms: [`containerizer`] runs containers, [`supervisor`] is the small process that
 //! outlives the agent beside each of them; the rest is private to the daemon: the journal (what outlives the process), the link to the
-//! master, the driver (the one thread that runs the core), the hands (containers), images and volumes (`provision`), what URIs ask for (`fetcher`), networks, probes (checks), sandboxes, and the faces on the one
+//! master, the driver (the one thread that runs the core), the hands (containers), images and volumes (`provision`), what URIs ask for (`fetcher`), networks, probes (checks), `oversubscription`, sandboxes, and the faces on the one
 //! port.
 
 pub mod containerizer;
@@ -21,6 +21,7 @@ mod journal;
 mod link;
 mod nested;
 mod networks;
+mod oversubscription;
 mod probes;
 mod provision;
 mod resources;
@@ -35,6 +36,10 @@ pub use flags::Flags;
 pub use isolation::{AllowedDevice, GpuConfig, IsolationConfig, IsolationFlags};
 pub use journal::JournalError;
 pub use networks::{NetworkFlags, NetworksConfig, sweep as sweep_networks};
+pub use oversubscription::{
+    ControllerConfig, EstimatorConfig, LoadThresholds, OversubscriptionConfig,
+    OversubscriptionFlags, UsageRule,
+};
 pub use provision::config::{ImageGc, ImagesConfig};
 pub use provision::flags::ImageFlags;
 pub use resources::{

@@ -215,6 +215,13 @@ impl Agent {
                 container: container.parse().ok()?,
             })
         });
+        let oversubscription = crate::oversubscription::Room {
+            config: config.oversubscription.clone(),
+            clock,
+            view: Arc::clone(&view),
+            containerizer: Arc::clone(&face.containerizer),
+            inputs: inputs.clone(),
+        };
         let driver = Driver {
             core,
             clock,
@@ -242,6 +249,11 @@ impl Agent {
             tokio::select! { () = link => {}, () = stopped => {} }
         });
         tokio::spawn(crate::faces::serve(listener, face, stop.clone()));
+        let lending = crate::oversubscription::run(oversubscription);
+        let stopped = until_stop(stop.clone());
+        tokio::spawn(async move {
+            tokio::select! { () = lending => {}, () = stopped => {} }
+        });
         let images = crate::provision::collect(provisioner);
         let stopped = until_stop(stop.clone());
         tokio::spawn(async move {

@@ -98,7 +98,7 @@ impl Surroundings {
         spec.user = self.user(launch).map(str::to_owned);
         spec.environment =
             self.environment(agent, launch, command, (sandbox, seen), image, plan)?;
-        spec.limits = limits(launch.limits, self.config.cgroups_enable_cfs);
+        spec.limits = limits_in(launch.limits, &self.config);
         spec.terminal = container.and_then(terminal);
         spec.limits.processes = plan.processes;
         spec.cpuset.clone_from(&plan.cpuset);
@@ -344,7 +344,15 @@ pub(crate) fn terminal(container: &ContainerInfo) -> Option<Window> {
     })
 }
 
-pub(crate) fn limits(wanted: Wanted, enable_cfs: bool) -> Limits {
+/// The limits of a container under this agent's rules.
+pub(crate) fn limits_in(wanted: Wanted, config: &Config) -> Limits {
+    Limits {
+        low_priority: wanted.revocable_cpus && config.oversubscription.revocable_cpu_low_priority,
+        ..limits(wanted, config.cgroups_enable_cfs)
+    }
+}
+
+fn limits(wanted: Wanted, enable_cfs: bool) -> Limits {
     Limits {
         cpu_millis: wanted.cpus_milli,
         cpu_limit_millis: match wanted.cpus_limit_milli {
@@ -360,6 +368,7 @@ pub(crate) fn limits(wanted: Wanted, enable_cfs: bool) -> Limits {
             limit => Some(limit.min(NO_MEMORY_LIMIT_BYTES)),
         },
         processes: None,
+        low_priority: false,
     }
 }
 
@@ -391,6 +400,8 @@ pub(crate) fn limits_of(
             cpus_limit_milli: limit("cpus").map(milli),
             mem_bytes: bytes(asked("mem")),
             mem_limit_bytes: limit("mem").map_or(bytes(asked("mem")), bytes),
+            // Operators' own containers cannot have what is revocable.
+            revocable_cpus: false,
         },
         enable_cfs,
     )

@@ -226,6 +226,9 @@ pub struct Limits {
     pub memory_limit_bytes: Option<u64>,
     /// Processes and threads together.
     pub processes: Option<u64>,
+    /// Its weight is the least: it gets what others leave over.
+    #[serde(default)]
+    pub low_priority: bool,
 }
 
 /// Processors and nodes of memory, as lists of numbers and ranges (`0-2,7`). `None` is: all.

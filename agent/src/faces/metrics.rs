@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::{Value, json};
 use tepui_agent_core::Phase;
 use tepui_model::TaskState;
+use tepui_proto::mesos::v1::Resource;
 
 use super::Face;
 use super::asked::{Response, typed};
@@ -21,25 +23,31 @@ pub(super) fn values(face: &Face) -> BTreeMap<String, f64> {
         all.insert(name.to_owned(), value);
     };
     for name in ["cpus", "gpus", "mem", "disk"] {
-        let sum = |resources: &mut dyn Iterator<Item = &tepui_proto::mesos::v1::Resource>| -> f64 {
+        let sum = |resources: &mut dyn Iterator<Item = &Resource>, revocable: bool| -> f64 {
             resources
-                .filter(|resource| resource.name == name && resource.revocable.is_none())
+                .filter(|resource| resource.name == name)
+                .filter(|resource| resource.revocable.is_some() == revocable)
                 .filter_map(|resource| resource.scalar.as_ref())
                 .map(|scalar| scalar.value)
                 .sum()
         };
-        let (total, in_use) = (
-            sum(&mut super::state::total(face, &view).iter()),
-            sum(&mut used(view.frameworks.values())),
-        );
-        set(&format!("slave/{name}_total"), total);
-        set(&format!("slave/{name}_used"), in_use);
-        set(
-            &format!("slave/{name}_percent"),
-            if total > 0.0 { in_use / total } else { 0.0 },
-        );
-        for part in ["total", "used", "percent"] {
-            set(&format!("slave/{name}_revocable_{part}"), 0.0);
+        let lent = view.agent.as_ref().map(|agent| &agent.oversubscribed);
+        for (kind, total, revocable) in [
+            (name.to_owned(), super::state::total(face, &view), false),
+            (
+                format!("{name}_revocable"),
+                lent.map_or_else(|| Vec::new().into(), Arc::clone),
+                true,
+            ),
+        ] {
+            let total = sum(&mut total.iter(), revocable);
+            let in_use = sum(&mut used(view.frameworks.values()), revocable);
+            set(&format!("slave/{kind}_total"), total);
+            set(&format!("slave/{kind}_used"), in_use);
+            set(
+                &format!("slave/{kind}_percent"),
+                if total > 0.0 { in_use / total } else { 0.0 },
+            );
         }
     }
     let executors = || {
@@ -80,7 +88,10 @@ pub(super) fn values(face: &Face) -> BTreeMap<String, f64> {
         "slave/executors_terminated",
         counts.executors_terminated as f64,
     );
-    set("slave/executors_preempted", 0.0);
+    set(
+        "slave/executors_preempted",
+        counts.executors_preempted as f64,
+    );
     set("slave/frameworks_active", view.frameworks.len() as f64);
     let registered = view.agent.as_ref().is_some_and(|agent| agent.registered);
     set("slave/registered", f64::from(u8::from(registered)));

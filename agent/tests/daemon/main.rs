@@ -18,6 +18,7 @@ mod master;
 mod nested;
 mod networks;
 mod operations;
+mod oversubscription;
 mod reconfiguration;
 mod removal;
 mod sessions;

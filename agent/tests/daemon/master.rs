@@ -64,6 +64,8 @@ pub(crate) struct Master {
     agent: Arc<Mutex<Option<ToAgent>>>,
     /// Updates that were not asked about yet.
     updates: VecDeque<mesos::TaskStatus>,
+    /// What may be lent, as the agent has last told.
+    lent: Vec<mesos::Resource>,
 }
 
 impl Master {
@@ -83,6 +85,7 @@ impl Master {
             news,
             agent,
             updates: VecDeque::new(),
+            lent: Vec::new(),
         }
     }
 
@@ -104,10 +107,32 @@ impl Master {
     }
 
     async fn next(&mut self) -> FromAgent {
-        tokio::time::timeout(PATIENCE, self.news.recv())
+        let message = tokio::time::timeout(PATIENCE, self.news.recv())
             .await
             .expect("news in time")
-            .expect("a server")
+            .expect("a server");
+        if let FromAgent::Oversubscribed(told) = &message {
+            self.lent.clone_from(&told.resources);
+        }
+        message
+    }
+
+    /// Cpus that may be lent, as far as the agent has told.
+    pub(crate) fn lent(&self) -> f64 {
+        let marked = self.lent.iter().filter(|it| it.revocable.is_some());
+        let cpus = marked.filter(|resource| resource.name == "cpus");
+        cpus.filter_map(|resource| resource.scalar)
+            .map(|scalar| scalar.value)
+            .sum()
+    }
+
+    /// Waits until the agent lends so many cpus.
+    pub(crate) async fn until_lent(&mut self, wanted: impl Fn(f64) -> bool) -> f64 {
+        while !wanted(self.lent()) {
+            let message = self.next().await;
+            self.take(message).await;
+        }
+        self.lent()
     }
 
     /// Waits for the agent, takes it in, and tells it of framework `f`.
@@ -202,19 +227,25 @@ impl Master {
             if let Some(status) = found.and_then(|at| self.updates.remove(at)) {
                 return status;
             }
-            let FromAgent::TaskUpdate(update) = self.next().await else {
-                continue;
-            };
-            let status = update.status;
-            self.send(Message::AcknowledgeTask(AcknowledgeTask {
-                framework_id: mesos::FrameworkId {
-                    value: "f".to_owned(),
-                },
-                task_id: status.task_id.clone(),
-                uuid: status.uuid.clone().unwrap(),
-            }))
-            .await;
-            self.updates.push_back(status);
+            let message = self.next().await;
+            self.take(message).await;
         }
+    }
+
+    /// Acknowledges an update and keeps it.
+    async fn take(&mut self, message: FromAgent) {
+        let FromAgent::TaskUpdate(update) = message else {
+            return;
+        };
+        let status = update.status;
+        self.send(Message::AcknowledgeTask(AcknowledgeTask {
+            framework_id: mesos::FrameworkId {
+                value: "f".to_owned(),
+            },
+            task_id: status.task_id.clone(),
+            uuid: status.uuid.clone().unwrap(),
+        }))
+        .await;
+        self.updates.push_back(status);
     }
 }

@@ -9,6 +9,8 @@ const CFS_PERIOD_US: u64 = 100_000;
 const CFS_QUOTA_MIN_US: u64 = 1_000;
 /// Weight of one CPU.
 const SHARES_PER_CPU: u64 = 1024;
+/// Weight of one that gives way to all others.
+const SHARES_PER_LOW_CPU: u64 = 10;
 /// The smallest and the largest weight, version 1.
 const SHARES: (u64, u64) = (2, 262_144);
 /// The same of version 2, where 100 is a CPU.
@@ -100,11 +102,17 @@ pub(super) fn updates(
 }
 
 fn shares(limits: &Limits) -> u64 {
-    (limits.cpu_millis.saturating_mul(SHARES_PER_CPU) / 1000).clamp(SHARES.0, SHARES.1)
+    let per_cpu = if limits.low_priority {
+        SHARES_PER_LOW_CPU
+    } else {
+        SHARES_PER_CPU
+    };
+    (limits.cpu_millis.saturating_mul(per_cpu) / 1000).clamp(SHARES.0, SHARES.1)
 }
 
 fn weight(limits: &Limits) -> u64 {
-    (limits.cpu_millis / 10).clamp(WEIGHT.0, WEIGHT.1)
+    let per_cpu = if limits.low_priority { 1 } else { 100 };
+    (limits.cpu_millis.saturating_mul(per_cpu) / 1000).clamp(WEIGHT.0, WEIGHT.1)
 }
 
 fn quota_us(limits: &Limits) -> Option<u64> {
@@ -152,6 +160,7 @@ mod tests {
             memory_bytes: Some(64 * MIB),
             memory_limit_bytes: Some(128 * MIB),
             processes: Some(100),
+            low_priority: false,
         };
         check(
             &of(Version::V1, &all, &limits),
@@ -213,6 +222,20 @@ mod tests {
             ..Limits::default()
         };
         check(&of(Version::V1, &[Cpu], &huge), &[("cpu.shares", "262144")]);
+        for (cpu_millis, shares, cpu_weight) in
+            [(500, "5", "1"), (100, "2", "1"), (16_000, "160", "16")]
+        {
+            let low = Limits {
+                cpu_millis,
+                low_priority: true,
+                ..Limits::default()
+            };
+            check(&of(Version::V1, &[Cpu], &low), &[("cpu.shares", shares)]);
+            check(
+                &of(Version::V2, &[Cpu], &low),
+                &[("cpu.weight", cpu_weight)],
+            );
+        }
         assert_eq!(hard_bytes(&huge), Some(u64::MAX));
     }
 
