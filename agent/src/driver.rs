@@ -172,7 +172,11 @@ impl Driver {
             && let Some(id) = &agent.id
         {
             self.identified(id.as_str());
-            if agent.registered {
+            // An agent is shown again whenever anything of it changes.
+            let known = self.view.read().agent.as_ref().is_some_and(|known| {
+                known.registered && known.id == agent.id && known.epoch == agent.epoch
+            });
+            if agent.registered && !known {
                 tracing::info!("registered with the master as agent {id}");
             }
         }

@@ -28,8 +28,8 @@ pub(super) fn values(face: &Face) -> BTreeMap<String, f64> {
                 .filter(|resource| resource.name == name)
                 .filter(|resource| resource.revocable.is_some() == revocable)
                 .filter_map(|resource| resource.scalar.as_ref())
-                .map(|scalar| scalar.value)
-                .sum()
+                // From 0 on: the sum of nothing is -0.
+                .fold(0.0, |sum, scalar| sum + scalar.value)
         };
         let lent = view.agent.as_ref().map(|agent| &agent.oversubscribed);
         for (kind, total, revocable) in [

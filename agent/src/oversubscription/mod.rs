@@ -168,7 +168,10 @@ pub(crate) async fn run(room: Room) {
     let mut estimates = every(config.estimate_interval.max(SHORTEST_PAUSE));
     let mut corrections = every(config.correction_interval_min.max(SHORTEST_PAUSE));
     let (mut overloaded, mut blind) = (false, false);
-    while lends || corrects {
+    if !(lends || corrects) {
+        return;
+    }
+    loop {
         let told = tokio::select! {
             // The controller first: what it finds at the start holds for the first estimate.
             biased;

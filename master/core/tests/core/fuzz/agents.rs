@@ -224,7 +224,6 @@ impl World {
                 Said::ResourcesChanged(v1::ResourcesChanged {
                     total,
                     resource_version: Some(uuid(source.below(4) as u8)),
-                    ..v1::ResourcesChanged::default()
                 })
             }
             8 if source.below(2) == 0 => {
