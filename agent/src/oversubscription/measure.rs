@@ -75,7 +75,7 @@ fn found(executor: &ExecutorView) -> Found {
 fn own_container(task: &Arc<TaskSnapshot>) -> Option<ContainerId> {
     let mut statuses = task.statuses.iter().rev();
     let status = statuses.find_map(|status| status.container_status.as_ref())?;
-    let id = crate::nested::launch::core_id(status.container_id.as_ref()?)?;
+    let id = crate::nested::prepare::core_id(status.container_id.as_ref()?)?;
     id.parent()?;
     Some(crate::nested::runtime_id(&id))
 }
