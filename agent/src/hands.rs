@@ -36,6 +36,15 @@ enum Work {
     Forget,
 }
 
+/// Puts work behind what waits. Of several sizes in a row only the last matters: ten thousand tasks that come at once make an executor's
+/// container grow as often, and each time costs some writes.
+fn wait_in_line(queue: &mut VecDeque<Work>, work: Work) {
+    match (queue.back_mut(), work) {
+        (Some(Work::Resize(waiting)), Work::Resize(wanted)) => *waiting = wanted,
+        (_, work) => queue.push_back(work),
+    }
+}
+
 /// Work that waits, by container; a container that is here has somebody at work on it.
 type Queues = Arc<Mutex<HashMap<CoreId, VecDeque<Work>>>>;
 
@@ -132,7 +141,7 @@ impl Hands {
     fn enqueue(&self, container: CoreId, work: Work) {
         match self.queues.lock().entry(container.clone()) {
             std::collections::hash_map::Entry::Occupied(mut queue) => {
-                queue.get_mut().push_back(work);
+                wait_in_line(queue.get_mut(), work);
                 return;
             }
             std::collections::hash_map::Entry::Vacant(place) => {
@@ -497,5 +506,41 @@ pub(crate) async fn relay(
         if inputs.send(input).await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_sizes_in_a_row_only_the_last_waits() {
+        let sized = |cpus_milli| {
+            Work::Resize(Wanted {
+                cpus_milli,
+                ..Wanted::default()
+            })
+        };
+        let mut queue = VecDeque::new();
+        for work in [
+            sized(1),
+            sized(2),
+            Work::Signal(15),
+            sized(3),
+            sized(4),
+            Work::Forget,
+        ] {
+            wait_in_line(&mut queue, work);
+        }
+        let waiting: Vec<String> = queue
+            .iter()
+            .map(|work| match work {
+                Work::Resize(wanted) => format!("resize {}", wanted.cpus_milli),
+                Work::Signal(signal) => format!("signal {signal}"),
+                Work::Forget => "forget".to_owned(),
+                Work::Launch(_) | Work::Destroy => "other".to_owned(),
+            })
+            .collect();
+        assert_eq!(waiting, ["resize 2", "signal 15", "resize 4", "forget"]);
     }
 }
