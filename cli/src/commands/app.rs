@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{CommandError, Context, items, number, print_json, text};
+use super::{CommandError, Context, items, number, print_json, text, trial::TrialOptions};
 use crate::{client::app_path, rollout, table::Table};
 
 /// Commands on apps.
@@ -24,6 +24,8 @@ pub(crate) enum AppCommand {
         /// Roll back by itself what is not done after so many seconds.
         #[arg(long, value_name = "SECONDS")]
         deadline: Option<u64>,
+        #[command(flatten)]
+        trial: TrialOptions,
     },
     /// Show what `deploy` would change: apps, the differences of their definitions, steps. Nothing is changed.
     Plan {
@@ -32,6 +34,8 @@ pub(crate) enum AppCommand {
         /// End with code 2 if something would change, with 0 if not.
         #[arg(long = "detailed-exitcode")]
         detailed_exitcode: bool,
+        #[command(flatten)]
+        trial: TrialOptions,
     },
     /// List the apps.
     List,
@@ -105,11 +109,13 @@ pub(crate) async fn run(context: &Context, command: AppCommand) -> Result<(), Co
             force,
             no_wait,
             deadline,
-        } => deploy(context, &file, force, no_wait, deadline).await,
+            trial,
+        } => deploy(context, &file, force, no_wait, deadline, &trial).await,
         AppCommand::Plan {
             file,
             detailed_exitcode,
-        } => super::plan::run(context, &file, detailed_exitcode).await,
+            trial,
+        } => super::plan::run(context, &file, detailed_exitcode, &trial).await,
         AppCommand::List => list(context).await,
         AppCommand::Show { id } => show(context, &id).await,
         AppCommand::History { id } => {
@@ -238,17 +244,20 @@ async fn deploy(
     force: bool,
     no_wait: bool,
     deadline: Option<u64>,
+    trial: &TrialOptions,
 ) -> Result<(), CommandError> {
     let definitions = read_definitions(file)?;
     let ids = ids(&definitions);
     // One call makes one deployment of all of them, creating what is missing and replacing the rest as a whole.
     let query = format!("partialUpdate=false&force={force}");
-    let (method, path) = match deadline {
-        None => (Method::PUT, format!("/v2/apps?{query}")),
-        Some(seconds) => (
-            Method::POST,
-            format!("/v3/apply?{query}&deadlineSeconds={seconds}"),
-        ),
+    let mut more = trial.query();
+    if let Some(seconds) = deadline {
+        more += &format!("&deadlineSeconds={seconds}");
+    }
+    let (method, path) = if more.is_empty() {
+        (Method::PUT, format!("/v2/apps?{query}"))
+    } else {
+        (Method::POST, format!("/v3/apply?{query}{more}"))
     };
     change(
         context,
@@ -277,6 +286,12 @@ pub(crate) async fn change(
     };
     let answer = context.cluster.marathon_send(method, path, body).await?;
     let deployment = text(&answer, "deploymentId").to_owned();
+    if path.starts_with("/v3/apply")
+        && !context.json
+        && let Some(hint) = super::trial::hint(context, &deployment).await?
+    {
+        println!("{hint}");
+    }
     match watch {
         Some(watch) => watch.until_done(&deployment, context.json).await,
         None => {

@@ -11,6 +11,14 @@ use crate::table::Table;
 pub(crate) enum DeploymentCommand {
     /// List the running deployments.
     List,
+    /// Go on with a deployment that tries a new version (`tepui app deploy --canary`, `--blue-green`).
+    Promote {
+        /// The deployment's id.
+        id: String,
+        /// Also if not all instances that are tried are ready.
+        #[arg(long)]
+        force: bool,
+    },
     /// Cancel a deployment: a new one brings back what was before it.
     Cancel {
         /// The deployment's id.
@@ -42,6 +50,9 @@ pub(crate) async fn run(context: &Context, command: DeploymentCommand) -> Result
             } else {
                 print!("{}", deployments_table(&deployments).render());
             }
+        }
+        DeploymentCommand::Promote { id, force } => {
+            super::trial::promote(context, &id, force).await?;
         }
         DeploymentCommand::Cancel { id, force } => {
             let path = format!("/v2/deployments/{id}?force={force}");

@@ -12,6 +12,7 @@ pub(crate) mod node;
 pub(crate) mod plan;
 pub(crate) mod role;
 pub(crate) mod task;
+mod trial;
 
 use serde_json::Value;
 

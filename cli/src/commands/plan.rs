@@ -5,7 +5,10 @@ use std::path::Path;
 use http::Method;
 use serde_json::Value;
 
-use super::{CommandError, Context, app::read_definitions, items, number, print_json, text};
+use super::{
+    CommandError, Context, app::read_definitions, items, number, print_json, text,
+    trial::TrialOptions,
+};
 
 /// The exit code of a plan that would change something, if it was asked for.
 const CHANGES: u8 = 2;
@@ -20,16 +23,17 @@ pub(crate) async fn run(
     context: &Context,
     file: &Path,
     detailed: bool,
+    trial: &TrialOptions,
 ) -> Result<(), CommandError> {
     let mut definitions = read_definitions(file)?;
     let document = match definitions.len() {
         1 => definitions.swap_remove(0),
         _ => Value::Array(definitions),
     };
-    let path = "/v3/plan?partialUpdate=false";
+    let path = format!("/v3/plan?partialUpdate=false{}", trial.query());
     let sent = context
         .cluster
-        .marathon_send(Method::POST, path, Some(&document));
+        .marathon_send(Method::POST, &path, Some(&document));
     let plan = sent.await?;
     if context.json {
         print_json(&plan);
@@ -59,6 +63,7 @@ pub(crate) fn shown(plan: &Value) -> String {
         if text(app, "change") == "create" {
             lines.extend(created(&app["definition"]));
         }
+        lines.extend(super::trial::planned(&app["trial"]));
         lines.extend(items(app, "diff").iter().map(difference));
     }
     if lines.is_empty() {

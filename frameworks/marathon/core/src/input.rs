@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tepui_proto::mesos::{Offer, TaskStatus};
 
-use crate::output::CheckId;
+use crate::{deployment::Trial, output::CheckId};
 
 /// What the shell tells the core. One variant for each kind of event; none ever makes the core panic.
 #[derive(Clone, Debug)]
@@ -286,6 +286,8 @@ pub enum ApiCall {
         body: Bytes,
         /// `partialUpdate`, default true.
         partial: bool,
+        /// `canary`, `blueGreen`, `promoteAfterSeconds`: how the new version would be tried.
+        trial: Option<Trial>,
     },
     /// `POST /v3/apply`.
     Apply {
@@ -297,6 +299,15 @@ pub enum ApiCall {
         force: bool,
         /// `deadlineSeconds`: after it the deployment is rolled back.
         deadline_seconds: Option<u64>,
+        /// `canary`, `blueGreen`, `promoteAfterSeconds`: how the new version is tried.
+        trial: Option<Trial>,
+    },
+    /// `POST /v3/deployments/{id}/promote`: goes on with what is tried.
+    Promote {
+        /// From the URL.
+        id: String,
+        /// Also if not all that is tried is ready.
+        force: bool,
     },
     /// `GET /v3/deployments`.
     Deployments,

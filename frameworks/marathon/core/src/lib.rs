@@ -29,6 +29,7 @@ pub mod view;
 
 pub use self::core::{Marathon, RecoverError};
 pub use config::Config;
+pub use deployment::{Trial, TrialSize};
 pub use input::{ApiCall, Input, Origin, ProbeOutcome, ReadinessAnswer, ReplyToken};
 pub use output::{CheckId, Mutation, Output, Probe, ProbeTarget, Record};
 pub use path::PathId;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use cluster::{Behaviour, Cluster, delete, update};
 use proptest::prelude::*;
-use tepui_marathon_core::{ApiCall, Origin, view::Embed, view::Query};
+use tepui_marathon_core::{ApiCall, Origin, Trial, view::Embed, view::Query};
 use tepui_proto::mesos::TaskState;
 
 #[derive(Clone, Debug)]
@@ -43,6 +43,16 @@ enum Act {
         app: u8,
         command: u8,
         strategy: u8,
+        force: bool,
+    },
+    Try {
+        app: u8,
+        command: u8,
+        canary: Option<u8>,
+        after: Option<u8>,
+        force: bool,
+    },
+    Promote {
         force: bool,
     },
     Restart {
@@ -111,6 +121,9 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (app.clone(), 0..6u8, any::<bool>()).prop_map(|(app, instances, force)| Act::Scale { app, instances, force }),
         3 => (app.clone(), 0..4u8, 0..4u8, any::<bool>())
             .prop_map(|(app, command, strategy, force)| Act::Reconfigure { app, command, strategy, force }),
+        3 => (app.clone(), 0..4u8, prop::option::of(1..4u8), prop::option::of(1..9u8), any::<bool>())
+            .prop_map(|(app, command, canary, after, force)| Act::Try { app, command, canary, after, force }),
+        2 => any::<bool>().prop_map(|force| Act::Promote { force }),
         1 => app.clone().prop_map(|app| Act::Restart { app }),
         1 => app.clone().prop_map(|app| Act::Delete { app }),
         2 => (any::<u8>(), any::<bool>(), any::<bool>()).prop_map(|(task, scale, wipe)| Act::KillTask { task, scale, wipe }),
@@ -231,6 +244,33 @@ fn perform(cluster: &mut Cluster, act: &Act) {
             let body = format!(r#"{{"cmd":"run {command}",{strategy}}}"#);
             cluster.send(update(&name(*app), &body, *force));
         }
+        Act::Try {
+            app,
+            command,
+            canary,
+            after,
+            force,
+        } => {
+            let canary = canary.map(|count| count.to_string());
+            let after = after.map(u64::from);
+            let trial = Trial::parse(canary.as_deref(), canary.is_none(), after).unwrap();
+            let body = format!(r#"{{"id":"{}","cmd":"run {command}"}}"#, name(*app));
+            cluster.send(ApiCall::Apply {
+                body: body.into(),
+                partial: true,
+                force: *force,
+                deadline_seconds: None,
+                trial,
+            });
+        }
+        Act::Promote { force } => {
+            if let Some(id) = cluster.deployments()[0]["id"].as_str() {
+                cluster.send(ApiCall::Promote {
+                    id: id.to_owned(),
+                    force: *force,
+                });
+            }
+        }
         Act::Restart { app } => {
             cluster.send(ApiCall::RestartApp {
                 id: name(*app),
@@ -309,6 +349,13 @@ fn converges(cluster: &mut Cluster) {
     }
     cluster.run();
     cluster.pass(45);
+    // Trials wait for a word; nothing else does.
+    for deployment in cluster.deployments().as_array().unwrap() {
+        let id = deployment["id"].as_str().unwrap().to_owned();
+        let answer = cluster.call(ApiCall::Promote { id, force: false });
+        assert_eq!(answer.status, 200, "{}", cluster::body(&answer));
+    }
+    cluster.pass(10);
     assert_eq!(
         cluster.deployments(),
         serde_json::json!([]),

@@ -235,6 +235,7 @@ fn it_says_what_agents_lack_and_is_switched_off_by_no_instances() {
             )
             .into(),
             partial: true,
+            trial: None,
         }),
     );
     assert_eq!(plan["apps"][0]["launches"], 2, "{plan}");

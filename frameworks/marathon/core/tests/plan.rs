@@ -12,6 +12,7 @@ fn plan(cluster: &mut Cluster, document: &Value) -> Value {
     let answer = cluster.call(ApiCall::Plan {
         body: document.to_string().into(),
         partial: true,
+        trial: None,
     });
     assert_eq!(answer.status, 200, "{}", body(&answer));
     body(&answer)
@@ -23,6 +24,7 @@ fn apply(cluster: &mut Cluster, document: &Value, deadline_seconds: Option<u64>)
         partial: true,
         force: false,
         deadline_seconds,
+        trial: None,
     });
     assert_eq!(answer.status, 200, "{}", body(&answer));
     body(&answer)
@@ -102,6 +104,7 @@ fn a_plan_says_what_changes_and_changes_nothing() {
     let refused = cluster.call(ApiCall::Plan {
         body: json!({ "id": "/web", "instances": -1 }).to_string().into(),
         partial: true,
+        trial: None,
     });
     assert_eq!(refused.status, 422);
 }

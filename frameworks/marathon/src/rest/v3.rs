@@ -1,7 +1,7 @@
 //! Routes under `/v3`: what Marathon never had.
 
 use http::Method;
-use tepui_marathon_core::{ApiCall, Response};
+use tepui_marathon_core::{ApiCall, Response, Trial};
 
 use super::route::{Parameters, Parts, Wanted, not_allowed, only, with_body};
 
@@ -16,16 +16,31 @@ pub(super) fn route(parts: &Parts<'_>, rest: &[&str], parameters: &Parameters) -
                 id: format!("/{}", id.join("/")),
             }),
         ),
-        ("POST", ["plan"]) => with_body(parts, |body, _| ApiCall::Plan { body, partial }),
-        ("POST", ["apply"]) => match seconds(parameters, "deadlineSeconds") {
-            Ok(deadline_seconds) => with_body(parts, |body, _| ApiCall::Apply {
+        ("POST", ["plan"]) => match trial(parameters) {
+            Ok(trial) => with_body(parts, |body, _| ApiCall::Plan {
                 body,
                 partial,
-                force: parameters.flag("force", false),
-                deadline_seconds,
+                trial,
             }),
             Err(refusal) => Wanted::Answer(refusal),
         },
+        ("POST", ["apply"]) => {
+            let deadline = seconds(parameters, "deadlineSeconds");
+            match deadline.and_then(|deadline| Ok((deadline, trial(parameters)?))) {
+                Ok((deadline_seconds, trial)) => with_body(parts, |body, _| ApiCall::Apply {
+                    body,
+                    partial,
+                    force: parameters.flag("force", false),
+                    deadline_seconds,
+                    trial,
+                }),
+                Err(refusal) => Wanted::Answer(refusal),
+            }
+        }
+        ("POST", ["deployments", id, "promote"]) => Wanted::Call(ApiCall::Promote {
+            id: (*id).to_owned(),
+            force: parameters.flag("force", false),
+        }),
         ("GET", ["deployments"]) => Wanted::Call(ApiCall::Deployments),
         ("PUT", ["deployments", id, "deadline"]) => match seconds(parameters, "seconds") {
             Ok(Some(seconds)) => Wanted::Call(ApiCall::Deadline {
@@ -42,9 +57,20 @@ pub(super) fn route(parts: &Parts<'_>, rest: &[&str], parameters: &Parameters) -
             id: (*id).to_owned(),
             seconds: None,
         }),
-        (_, ["plan" | "apply" | "deployments"] | ["deployments", _, "deadline"]) => not_allowed(),
+        (_, ["plan" | "apply" | "deployments"] | ["deployments", _, "deadline" | "promote"]) => {
+            not_allowed()
+        }
         _ => Wanted::Answer(Response::message(404, "URI not found")),
     }
+}
+
+/// How a new version is tried, if it is.
+fn trial(parameters: &Parameters) -> Result<Option<Trial>, Response> {
+    let canary = parameters.first("canary");
+    let blue_green = parameters.flag("blueGreen", false);
+    let after = seconds(parameters, "promoteAfterSeconds")?;
+    Trial::parse(canary.as_deref(), blue_green, after)
+        .map_err(|reason| Response::message(422, reason))
 }
 
 /// A number of seconds, if it is given.

@@ -158,13 +158,28 @@ impl Marathon {
             ApiCall::GroupVersion { id, version } => {
                 self.group_version(&PathId::resolve(&id), &version)
             }
-            ApiCall::Plan { body, partial } => self.plan(&body, partial),
+            ApiCall::Plan {
+                body,
+                partial,
+                trial,
+            } => self.plan(&body, partial, trial),
             ApiCall::Apply {
                 body,
                 partial,
                 force,
                 deadline_seconds,
-            } => self.apply(&body, partial, force, deadline_seconds),
+                trial,
+            } => self.apply(
+                &body,
+                Mode {
+                    partial,
+                    create: true,
+                },
+                force,
+                deadline_seconds,
+                trial,
+            ),
+            ApiCall::Promote { id, force } => Ok(self.promote(&id, force)),
             ApiCall::Deployments => Ok(self.deployments()),
             ApiCall::Deadline { id, seconds } => Ok(self.change_deadline(&id, seconds)),
             ApiCall::Explain { id } => Ok(self.explain(&PathId::resolve(&id))),
@@ -253,6 +268,7 @@ impl Marathon {
             force,
             group: id.parent(),
             origin: Some(origin),
+            trial: None,
         };
         let accepted = self.deploy(order)?;
         shown.version = accepted.version;
@@ -391,6 +407,7 @@ impl Marathon {
             force,
             group: id.parent(),
             origin,
+            trial: None,
         })?;
         Ok(Response::deployment(200, accepted.version, &accepted.id))
     }

@@ -15,11 +15,16 @@ use crate::{
 impl Marathon {
     /// Adds an instance of the current definition, which wants an offer.
     pub(super) fn create_instance(&mut self, id: &PathId, awaited: bool) {
-        let (uuid, now) = (self.ids.uuid(), self.stamp());
         let Some(state) = self.apps.get(id) else {
             return;
         };
-        let mut instance = Instance::new(self.next_instance, &uuid, state.app().clone(), now);
+        self.create_instance_of(state.app().clone(), awaited);
+    }
+
+    /// Adds an instance of a definition that its app may no longer have.
+    pub(super) fn create_instance_of(&mut self, app: Arc<App>, awaited: bool) {
+        let (uuid, now) = (self.ids.uuid(), self.stamp());
+        let mut instance = Instance::new(self.next_instance, &uuid, app, now);
         instance.awaited = awaited;
         self.next_instance += 1;
         self.adopt(instance);

@@ -28,6 +28,7 @@ impl Marathon {
                     "currentStep": deployment.current,
                     "totalSteps": deployment.steps.len(),
                     "deadline": deployment.deadline,
+                    "trial": self.trial_view(deployment),
                     "waitsFor": waits,
                 })
             })

@@ -8,7 +8,7 @@ use std::{
 use super::{Marathon, records};
 use crate::{
     definition::{App, Faults, VersionInfo, validate_change},
-    deployment::{ActionKind, Deployment, StepView, plan},
+    deployment::{ActionKind, Deployment, StepView, Trial, plan},
     event::EventKind,
     group::{Before, Changes, Fresh, Group, GroupChanges, Target},
     input::Origin,
@@ -41,6 +41,8 @@ pub(super) struct Order {
     pub(super) group: PathId,
     /// For `api_post_event`.
     pub(super) origin: Option<Origin>,
+    /// How the new version is tried.
+    pub(super) trial: Option<Trial>,
 }
 
 /// What an order really changes.
@@ -173,6 +175,7 @@ impl Marathon {
                 format!("Max number ({max}) of apps is achieved."),
             ));
         }
+        let mut faults_of_trial = Faults::default();
         let original = changes
             .keys()
             .map(|id| (id.clone(), self.root.get(id).cloned()));
@@ -192,10 +195,16 @@ impl Marathon {
                 .collect(),
             deadline: None,
             seats: BTreeMap::new(),
+            trial: order.trial,
             parts: 0,
+            ready_since: None,
             ending: None,
             open: BTreeMap::new(),
         };
+        if order.trial.is_some() {
+            super::trials::validate(&deployment, &mut faults_of_trial);
+            faults_of_trial.into_result("Object is not valid")?;
+        }
         let locks: BTreeSet<Arc<str>> = deployment
             .affected()
             .iter()
@@ -508,6 +517,7 @@ impl Marathon {
             force: true,
             group: PathId::root(),
             origin: None,
+            trial: None,
         };
         if let Some(deployment) = self.deployments.get_mut(&id) {
             deployment.ending = Some(reason.into());
@@ -528,7 +538,7 @@ impl Marathon {
     }
 
     /// What an action does once, at its beginning.
-    fn begin_action(&mut self, id: &PathId, action: ActionKind) {
+    pub(super) fn begin_action(&mut self, id: &PathId, action: ActionKind) {
         let Some(state) = self.apps.get_mut(id) else {
             return;
         };
@@ -556,7 +566,7 @@ impl Marathon {
                     self.change(key, |instance| instance.awaited = true);
                 }
                 let daemon = self.apps.get(id).is_some_and(|one| one.seats.is_some());
-                if action == ActionKind::Restart && !daemon {
+                if action == ActionKind::Restart && !daemon && !self.is_on_trial(id) {
                     self.ignite(id);
                 }
             }

@@ -96,6 +96,7 @@ impl Marathon {
             force: false,
             group: id.parent(),
             origin: None,
+            trial: None,
         })?;
         Ok(Response::empty(200))
     }
@@ -431,6 +432,7 @@ fn order(id: &PathId, updated: Updated, force: bool) -> Order {
         force,
         group: id.parent(),
         origin: None,
+        trial: None,
     }
 }
 

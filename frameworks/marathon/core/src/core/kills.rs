@@ -80,6 +80,7 @@ impl Marathon {
         };
         let deadline = Time::from_millis(staged_at.millis()) + Duration::from_millis(limit_ms);
         if self.now >= deadline {
+            self.tell_trial(key, "its task did not run in time");
             self.kill(key);
         } else {
             self.timers.insert((deadline, Timer::Launch(key)));

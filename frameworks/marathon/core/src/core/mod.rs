@@ -27,6 +27,7 @@ mod recover;
 mod reservations;
 mod results;
 mod seats;
+mod trials;
 mod updates;
 
 use std::{
@@ -110,6 +111,8 @@ struct Dirty {
     instances: BTreeSet<u64>,
     /// Instances to write.
     unstored: BTreeSet<u64>,
+    /// Deployments whose trial has failed, with the reason.
+    failed_trials: BTreeMap<Arc<str>, String>,
     /// Deployments to show.
     deployments: BTreeSet<Arc<str>>,
 }
@@ -129,6 +132,8 @@ enum Timer {
     Remains,
     /// The app's delay is over.
     Delay(PathId),
+    /// What a deployment tries may have been ready for long enough.
+    Trial(Arc<str>),
     /// A daemon app's delay on one agent is over.
     AgentDelay(PathId, Arc<str>),
     /// The deadline of a deployment has passed.
@@ -279,6 +284,7 @@ impl Marathon {
                 Timer::Reservation(key) => self.check_reservation(key),
                 Timer::Remains => self.revive.wanted |= !self.remains.is_empty(),
                 Timer::Delay(id) => self.delay_over(&id),
+                Timer::Trial(id) => self.trial_over(&id),
                 Timer::AgentDelay(id, agent) => self.agent_delay_over(&id, &agent),
                 Timer::Deadline(id) => self.deadline_over(&id),
                 Timer::Revive => self.revive.due = true,
@@ -291,6 +297,7 @@ impl Marathon {
     fn show(&mut self) {
         let dirty = std::mem::take(&mut self.dirty);
         self.dirty.pending = dirty.pending;
+        self.dirty.failed_trials = dirty.failed_trials;
         for key in &dirty.unstored {
             if let Some(instance) = self.instances.get(key) {
                 self.outbox.write(records::put(

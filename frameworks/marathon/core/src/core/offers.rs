@@ -185,14 +185,14 @@ impl Marathon {
                         used |= round == 0 && self.launch_daemon(id, offer);
                         continue;
                     }
-                    let Some(key) = self
-                        .apps
-                        .get(id)
-                        .and_then(|state| state.unplaced.first().copied())
-                    else {
+                    let next = self.apps.get(id).map(|state| self.next_unplaced(state));
+                    let next = next.unwrap_or_default();
+                    if next.is_empty() {
                         break;
-                    };
-                    used |= self.launch(id, key, offer, round == 0);
+                    }
+                    for key in next {
+                        used |= self.launch(id, key, offer, round == 0);
+                    }
                 }
             }
             if !used {
@@ -204,12 +204,17 @@ impl Marathon {
     /// Launches an instance on an offer if it fits. What is refused counts once for each offer: in the first round.
     fn launch(&mut self, id: &PathId, key: u64, offer: &mut Using, count: bool) -> bool {
         let (random, now) = (self.ids.number(), self.stamp());
+        let old = self.old_placed(id, key);
         let Some(state) = self.apps.get_mut(id) else {
             return false;
         };
-        let app = state.app().clone();
+        let app = match &old {
+            Some((app, _)) => app.clone(),
+            None => state.app().clone(),
+        };
+        let placed = old.as_ref().map_or(&state.placed, |(_, placed)| placed);
         let (state_of, offers) = (&mut offer.state, &mut state.offers);
-        let mut taken = match state_of.take(&app, &state.placed, &self.config, random) {
+        let mut taken = match state_of.take(&app, placed, &self.config, random) {
             Ok(taken) => taken,
             Err(reasons) => {
                 if count {

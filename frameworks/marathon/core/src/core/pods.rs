@@ -176,5 +176,6 @@ fn pod_order(id: &PathId, app: Option<Arc<App>>, force: bool) -> Order {
         force,
         group: id.parent(),
         origin: None,
+        trial: None,
     }
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     definition::App,
-    deployment::{ActionKind, capacity},
+    deployment::{ActionKind, Trial, capacity},
     group::GroupChanges,
     path::PathId,
     response::Response,
@@ -26,9 +26,14 @@ const ALWAYS_NEW: [&str; 2] = ["version", "versionInfo"];
 
 impl Marathon {
     /// What a document would change: the apps with the differences of their definitions, groups, steps, and deployments in its way.
-    pub(super) fn plan(&mut self, body: &Bytes, partial: bool) -> Result<Response, Response> {
+    pub(super) fn plan(
+        &mut self,
+        body: &Bytes,
+        partial: bool,
+        trial: Option<Trial>,
+    ) -> Result<Response, Response> {
         let mut order = self.document(body, partial)?;
-        order.force = true;
+        (order.force, order.trial) = (true, trial);
         let version = self.next_version();
         let Judged {
             changes,
@@ -45,7 +50,16 @@ impl Marathon {
             .collect();
         let apps: Vec<Value> = changes
             .iter()
-            .map(|(id, new)| self.foreseen(id, new.as_ref()))
+            .map(|(id, new)| {
+                let mut foreseen = self.foreseen(id, new.as_ref());
+                if let (Some(trial), Some(new)) = (trial, new)
+                    && foreseen["change"] == "restart"
+                {
+                    let tried = json!({ "kind": trial.kind(), "instances": trial.count(new.instances), "promoteAfterSeconds": trial.promote_after_seconds });
+                    foreseen["trial"] = tried;
+                }
+                foreseen
+            })
             .collect();
         let groups: Vec<Value> = groups
             .iter()
@@ -74,12 +88,13 @@ impl Marathon {
     pub(super) fn apply(
         &mut self,
         body: &Bytes,
-        partial: bool,
+        mode: Mode,
         force: bool,
         deadline_seconds: Option<u64>,
+        trial: Option<Trial>,
     ) -> Result<Response, Response> {
-        let mut order = self.document(body, partial)?;
-        order.force = force;
+        let mut order = self.document(body, mode.partial)?;
+        (order.force, order.trial) = (force, trial);
         let accepted = self.deploy(order)?;
         if let Some(seconds) = deadline_seconds {
             self.set_deadline(&accepted.id, Some(seconds));
@@ -110,6 +125,7 @@ impl Marathon {
             force: false,
             group: PathId::root(),
             origin: None,
+            trial: None,
         })
     }
 

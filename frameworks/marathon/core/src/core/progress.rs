@@ -17,6 +17,7 @@ use crate::{
 impl Marathon {
     /// Lets every app that was touched go on, until nothing more follows.
     pub(super) fn settle(&mut self) {
+        self.end_failed_trials();
         while let Some(id) = self.dirty.pending.pop_first() {
             self.progress(&id);
         }
@@ -90,7 +91,13 @@ impl Marathon {
                     tally.wanted == wanted && tally.awaited == 0 && tally.leaving == 0
                 })
             }
-            ActionKind::Restart => self.replace(id),
+            ActionKind::Restart if self.try_out(id) => false,
+            ActionKind::Restart => {
+                if self.switches_over(id) {
+                    self.end_old(id);
+                }
+                self.replace(id)
+            }
             ActionKind::Stop => {
                 let stopped = self
                     .apps
@@ -192,6 +199,12 @@ impl Marathon {
             && tally.active_old == 0
     }
 
+    /// Ends all old instances.
+    fn end_old(&mut self, id: &PathId) {
+        let selection = self.root.get(id).map(|app| app.kill_selection);
+        self.kill_old(id, usize::MAX, selection.unwrap_or_default());
+    }
+
     /// Decommissions so many old instances: first those that serve nobody, then by age.
     fn kill_old(&mut self, id: &PathId, count: usize, selection: KillSelection) {
         let Some(state) = self.apps.get(id) else {
@@ -213,7 +226,12 @@ impl Marathon {
         self.victims_of(id, count, |_| true)
     }
 
-    fn victims_of(&self, id: &PathId, count: usize, chosen: impl Fn(bool) -> bool) -> Vec<u64> {
+    pub(super) fn victims_of(
+        &self,
+        id: &PathId,
+        count: usize,
+        chosen: impl Fn(bool) -> bool,
+    ) -> Vec<u64> {
         let Some(state) = self.apps.get(id) else {
             return Vec::new();
         };

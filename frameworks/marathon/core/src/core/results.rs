@@ -140,6 +140,7 @@ impl Marathon {
                 slave_id: agent.map(|agent| agent.id.clone()),
             });
             let message = format!("Task was killed since health check failed. Reason: {cause}");
+            self.tell_trial(key, &message);
             self.record_failure(key, "TASK_KILLED".to_owned(), message);
             self.kill(key);
         }

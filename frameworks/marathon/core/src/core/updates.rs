@@ -258,6 +258,9 @@ impl Marathon {
 
     fn terminated(&mut self, key: u64, condition: Condition, status: &TaskStatus) {
         self.end_kill(key);
+        if condition == Condition::Finished {
+            self.tell_trial(key, "its task has finished");
+        }
         let failed = matches!(
             condition,
             Condition::Failed
@@ -274,6 +277,9 @@ impl Marathon {
                 Some((one.condition.mesos_state(), one.message.clone()))
             });
             let (state, text) = begun.unwrap_or_else(|| (state_name(status), message(status)));
+            if matches!(condition, Condition::Failed | Condition::Error) {
+                self.tell_trial(key, &text);
+            }
             self.record_failure(key, state.to_owned(), text);
         }
         if self.instance(key).is_some_and(|instance| {
@@ -353,10 +359,11 @@ impl Marathon {
         let (Some(spec), now) = (self.app_of(key), self.now) else {
             return;
         };
+        let on_trial = self.is_on_trial(&spec.id);
         let Some(state) = self.apps.get_mut(&spec.id) else {
             return;
         };
-        if !state.fits(&spec) {
+        if !state.fits(&spec) && !on_trial {
             return;
         }
         let ended = matches!(

@@ -4,6 +4,7 @@
 
 mod capacity;
 mod plan;
+mod trial;
 mod view;
 
 use std::{
@@ -14,6 +15,8 @@ use std::{
 pub(crate) use capacity::{Capacity, capacity};
 pub(crate) use plan::{change, plan};
 use serde::{Deserialize, Serialize};
+use tepui_model::Time;
+pub use trial::{Trial, TrialSize};
 pub use view::{Action, ActionKind, CurrentAction, DeploymentView, PlanView, StepView};
 
 use crate::{definition::App, group::Group, path::PathId, timestamp::Timestamp};
@@ -42,9 +45,15 @@ pub(crate) struct Deployment {
     /// Of daemon apps that the current step replaces: how many agents had an instance at its beginning and were not lost since.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) seats: BTreeMap<PathId, usize>,
+    /// How the new version is tried before it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trial: Option<Trial>,
     /// In how many records beside its own it is stored, because it is large.
     #[serde(default)]
     pub(crate) parts: usize,
+    /// Since when all that is tried is ready.
+    #[serde(skip)]
+    pub(crate) ready_since: Option<Time>,
     /// Why it ends, while another deployment is made that undoes it.
     #[serde(skip)]
     pub(crate) ending: Option<Arc<str>>,
@@ -66,7 +75,9 @@ impl Deployment {
             groups: BTreeMap::new(),
             deadline: self.deadline,
             seats: self.seats.clone(),
+            trial: self.trial,
             parts: self.parts,
+            ready_since: None,
             ending: None,
             open: BTreeMap::new(),
         }
