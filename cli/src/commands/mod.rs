@@ -11,6 +11,7 @@ pub(crate) mod maintenance;
 pub(crate) mod node;
 pub(crate) mod plan;
 pub(crate) mod role;
+pub(crate) mod stats;
 pub(crate) mod task;
 mod trial;
 

@@ -50,6 +50,8 @@ pub(crate) enum TaskCommand {
         /// The task's id, or the beginning of it.
         task: String,
     },
+    /// Show what tasks use, again and again: cpu, memory, disk, processes, network.
+    Stats(super::stats::StatsArgs),
     /// The files in a task's sandbox.
     Files {
         #[command(subcommand)]
@@ -104,6 +106,7 @@ pub(crate) async fn run(context: &Context, command: TaskCommand) -> Result<(), C
             logs(context, &tasks, follow, file, tail).await
         }
         TaskCommand::Files { command } => files(context, command).await,
+        TaskCommand::Stats(args) => super::stats::run(context, &args).await,
         TaskCommand::Exec(args) => super::exec::exec(context, &args).await,
         TaskCommand::Attach { task } => super::exec::attach(context, &task).await,
         TaskCommand::Kill { task } => kill(context, &task).await,
@@ -111,14 +114,14 @@ pub(crate) async fn run(context: &Context, command: TaskCommand) -> Result<(), C
 }
 
 /// Whether a task in this state has ended.
-fn ended(state: &str) -> bool {
+pub(super) fn ended(state: &str) -> bool {
     !matches!(
         state,
         "TASK_STAGING" | "TASK_STARTING" | "TASK_RUNNING" | "TASK_KILLING" | "TASK_UNREACHABLE"
     )
 }
 
-async fn tasks(context: &Context) -> Result<Vec<Value>, CommandError> {
+pub(super) async fn tasks(context: &Context) -> Result<Vec<Value>, CommandError> {
     let document = context
         .cluster
         .master_get("/tasks?limit=1000000&order=des")
@@ -166,7 +169,7 @@ async fn list(context: &Context, framework: Option<&str>, all: bool) -> Result<(
 }
 
 /// The one task whose id is, or begins with, what was given; a live one before those that ended.
-fn find<'a>(tasks: &'a [Value], wanted: &str) -> Result<&'a Value, CommandError> {
+pub(super) fn find<'a>(tasks: &'a [Value], wanted: &str) -> Result<&'a Value, CommandError> {
     if let Some(exact) = tasks.iter().find(|task| text(task, "id") == wanted) {
         return Ok(exact);
     }
@@ -221,7 +224,7 @@ async fn agent_of(context: &Context, task: &Value) -> Result<String, CommandErro
 }
 
 /// The id of a task's container, once it is known.
-fn container_of(task: &Value) -> Option<&Value> {
+pub(super) fn container_of(task: &Value) -> Option<&Value> {
     items(task, "statuses")
         .iter()
         .rev()
