@@ -126,9 +126,10 @@ impl Hands {
 
     pub(crate) fn probe(&self, probe: Box<Probe>) {
         let (containerizer, inputs) = (Arc::clone(&self.containerizer), self.inputs.clone());
+        let surroundings = self.surroundings.clone();
         self.runtime.spawn(async move {
             let number = probe.probe;
-            let result = crate::probes::probe(containerizer, probe).await;
+            let result = crate::probes::probe(containerizer, surroundings, probe).await;
             let _ = inputs
                 .send(Input::Probed {
                     probe: number,

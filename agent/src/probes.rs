@@ -1,5 +1,6 @@
-//! Looks at tasks as the core asks: runs a command in the container, asks over HTTP, opens a TCP connection. One look each.
+//! Looks at tasks as the core asks: runs a command in the container as the task runs, asks over HTTP, opens a TCP connection. One look each.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,9 +16,9 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::containerizer::{ContainerId, Containerizer, DEFAULT_PATH, ExecSpec};
+use crate::containerizer::{ContainerId, Containerizer, ExecSpec};
 use crate::networks::within;
-use crate::spec::{variables, what_runs};
+use crate::spec::{Surroundings, secrets, variables, what_runs};
 
 /// The start of an answer is all that a look reads.
 const ANSWER_BYTES: usize = 8 << 10;
@@ -86,13 +87,17 @@ fn look(kind: &ProbeKind) -> Option<Look<'_>> {
 }
 
 /// Looks once.
-pub(crate) async fn probe(containerizer: Arc<Containerizer>, probe: Box<Probe>) -> ProbeResult {
+pub(crate) async fn probe(
+    containerizer: Arc<Containerizer>,
+    surroundings: Surroundings,
+    probe: Box<Probe>,
+) -> ProbeResult {
     let Some(look) = look(&probe.kind) else {
         return ProbeResult::Failed("the check does not say what to look at".to_owned());
     };
     let looking = async {
         match look {
-            Look::Command(command) => run(&containerizer, &probe, command).await,
+            Look::Command(command) => run(&containerizer, &surroundings, &probe, command).await,
             Look::Http {
                 https,
                 v6,
@@ -129,26 +134,22 @@ fn seconds(duration: Duration) -> String {
 
 async fn run(
     containerizer: &Containerizer,
+    surroundings: &Surroundings,
     probe: &Probe,
     command: &CommandInfo,
 ) -> Result<CheckStatusInfo, String> {
     let container =
         ContainerId::new(probe.container.to_string()).map_err(|error| error.to_string())?;
-    let of_task = probe
-        .task
-        .command
-        .as_ref()
-        .and_then(|command| command.environment.as_ref());
-    let mut environment: std::collections::BTreeMap<String, String> = variables(of_task).collect();
-    environment.extend(variables(command.environment.as_ref()));
-    environment
-        .entry("PATH".to_owned())
-        .or_insert_with(|| DEFAULT_PATH.to_owned());
+    let mut environment: BTreeMap<String, String> =
+        variables(command.environment.as_ref()).collect();
+    environment.extend(secrets(command.environment.as_ref())?);
+    let user = command.user.as_deref();
+    // As the task runs: where it does, with its variables, as its user.
     let spec = ExecSpec {
         command: what_runs(command)?,
         environment: environment.into_iter().collect(),
-        working_directory: None,
-        user: command.user.clone().filter(|user| user != "root"),
+        inherit: true,
+        user: user.and_then(|user| surroundings.named(user)),
         output_limit_bytes: 4 << 10,
     };
     let output = containerizer

@@ -50,9 +50,14 @@ impl Surroundings {
         self.switches(user).then(|| user.to_owned())
     }
 
-    fn switches(&self, user: &str) -> bool {
+    /// This user, if the agent may become it; the agent's own too.
+    pub(crate) fn named(&self, user: &str) -> Option<String> {
         let root = nix::unistd::geteuid().is_root();
-        self.config.switch_user && root && !user.is_empty() && user != "root"
+        (self.config.switch_user && root && !user.is_empty()).then(|| user.to_owned())
+    }
+
+    fn switches(&self, user: &str) -> bool {
+        self.named(user).is_some() && user != "root"
     }
 
     /// What the containerizer is told. Says what is asked for and not built yet. `mounted`: what was made for the container.

@@ -152,8 +152,6 @@ pub struct Probe {
     pub probe: u64,
     /// The container of the task.
     pub container: ContainerId,
-    /// The task, for its environment.
-    pub task: Arc<TaskInfo>,
     /// What to look at.
     pub kind: ProbeKind,
     /// A probe that takes longer has failed.

@@ -154,7 +154,6 @@ impl Agent {
         out.push(Output::Probe(Box::new(Probe {
             probe: number,
             container,
-            task: Arc::clone(&task.info),
             kind: what,
             timeout,
         })));

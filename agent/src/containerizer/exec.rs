@@ -13,7 +13,7 @@ use tokio::net::unix::pipe::Receiver;
 use super::error::ContainerizerError;
 use super::event::{ExecOutput, WaitStatus};
 use super::spec::{ContainerId, ExecSpec};
-use super::{Inner, user};
+use super::{Inner, inside, user};
 use crate::supervisor::message::{self, Exec, Program, Report, RequestKind};
 
 /// How much is read at once, in bytes.
@@ -73,15 +73,22 @@ pub(super) async fn run(
         .open()
         .map_err(failed)?
         .ok_or_else(|| ContainerizerError::NotRunning(container.clone()))?;
-    let program = Program {
+    let own_user = spec.user.is_some();
+    let mut program = Program {
         command: spec.command,
         environment: spec.environment,
-        working_directory: spec.working_directory.unwrap_or_else(|| PathBuf::from("/")),
+        working_directory: PathBuf::from("/"),
+        on_host: false,
         credentials: user::resolve(spec.user).await?,
         named_inside: None,
         rlimits: Vec::new(),
         seal: confinement.seal,
     };
+    if spec.inherit
+        && let Some(parent) = inner.program(container)?
+    {
+        inside::inherit(&mut program, own_user, parent);
+    }
     let output = |limit| -> io::Result<_> {
         let (pipe, theirs) = pipe2(OFlag::O_CLOEXEC)?;
         Ok((

@@ -8,7 +8,7 @@ use super::error::ContainerizerError;
 use super::isolators::cgroups::Placement;
 use super::record::{self, LaunchRecord};
 use super::recovery::runtime_error;
-use super::spec::{Limits, Namespaces, Seal, Within};
+use super::spec::{ContainerId, Limits, Namespaces, Seal, Within};
 use super::{Confinement, Inner};
 use crate::supervisor::message::{Joined, Program};
 
@@ -44,10 +44,7 @@ impl Inner {
         };
         let joined = join(parent.namespaces, made);
         let program = if within.inherit {
-            let directory = record::directory(&self.config.runtime_dir, within.parent.as_str());
-            let launch = record::read::<LaunchRecord>(&directory, record::LAUNCH_FILE)
-                .map_err(runtime_error("read", &directory))?;
-            launch.and_then(|launch| launch.program)
+            self.program(&within.parent)?
         } else {
             None
         };
@@ -75,6 +72,19 @@ impl Inner {
     }
 }
 
+impl Inner {
+    /// What a container runs; `None` if an older version has launched it.
+    pub(super) fn program(
+        &self,
+        container: &ContainerId,
+    ) -> Result<Option<Program>, ContainerizerError> {
+        let directory = record::directory(&self.config.runtime_dir, container.as_str());
+        let launch = record::read::<LaunchRecord>(&directory, record::LAUNCH_FILE)
+            .map_err(runtime_error("read", &directory))?;
+        Ok(launch.and_then(|launch| launch.program))
+    }
+}
+
 /// Which of the parent's namespaces are entered, by a container that has some of its own.
 fn join(parents: Namespaces, made: Namespaces) -> Namespaces {
     Namespaces {
@@ -95,6 +105,7 @@ pub(super) fn inherit(program: &mut Program, own_user: bool, parent: Program) {
         .chain(own.iter().cloned())
         .collect();
     program.working_directory = parent.working_directory;
+    program.on_host = parent.on_host;
     program.rlimits = parent.rlimits;
     if !own_user {
         program.credentials = parent.credentials;
@@ -135,6 +146,7 @@ mod tests {
             command: Command::Shell("sleep".to_owned()),
             environment: vec![variable("A", "1"), variable("B", "2")],
             working_directory: "/there".into(),
+            on_host: true,
             credentials: Some(Credentials {
                 uid: 1,
                 gid: 2,
@@ -148,6 +160,7 @@ mod tests {
             command: Command::Shell("true".to_owned()),
             environment: vec![variable("B", "3")],
             working_directory: "/".into(),
+            on_host: false,
             credentials: None,
             named_inside: None,
             rlimits: Vec::new(),
@@ -162,6 +175,7 @@ mod tests {
         inherit(&mut program, false, parent.clone());
         assert_eq!(program.credentials, parent.credentials);
         assert_eq!(program.working_directory, parent.working_directory);
+        assert!(program.on_host);
         assert_eq!(program.command, Command::Shell("true".to_owned()));
     }
 }

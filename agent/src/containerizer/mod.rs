@@ -360,6 +360,7 @@ impl Containerizer {
             command: spec.command,
             environment: spec.environment,
             working_directory: spec.sandbox,
+            on_host: spec.root.is_none(),
             credentials,
             named_inside: spec.root.as_ref().and_then(|root| root.user.clone()),
             rlimits: spec.rlimits,

@@ -356,10 +356,10 @@ pub enum KillScope {
 pub struct ExecSpec {
     /// What runs.
     pub command: Command,
-    /// The whole environment.
+    /// The whole environment, unless it inherits one.
     pub environment: Vec<(String, String)>,
-    /// Working directory; `None` is `/`.
-    pub working_directory: Option<PathBuf>,
+    /// As [`Within::inherit`] has it; otherwise it runs in `/`.
+    pub inherit: bool,
     /// As [`LaunchSpec::user`].
     pub user: Option<String>,
     /// How much of standard output and of standard error is kept, in bytes each; the rest is read and dropped.

@@ -98,11 +98,6 @@ impl Launch {
             .as_ref()
             .map_or(&self.program.working_directory, |root| &root.sandbox)
     }
-
-    /// Whether its program starts in its sandbox, on the host's file system.
-    pub(crate) fn in_sandbox(&self) -> bool {
-        self.root.is_none() && matches!(self.streams, Streams::Files | Streams::Kept(_))
-    }
 }
 
 /// Where a container's standard input, output and error are.
@@ -143,6 +138,9 @@ pub(crate) struct Program {
     pub(crate) command: Command,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) working_directory: PathBuf,
+    /// The working directory is a sandbox as the host has it: no link leads there. Programs of older versions do not say so.
+    #[serde(default)]
+    pub(crate) on_host: bool,
     pub(crate) credentials: Option<Credentials>,
     /// A user that the files inside tell the ids of; goes first.
     pub(crate) named_inside: Option<String>,

@@ -98,12 +98,10 @@ fn become_program(
     let directory = &program.working_directory;
     let subject = directory.to_string_lossy();
     let words = "change to the directory";
-    match output {
-        Output::Launch(launch, _) if launch.in_sandbox() => {
-            let sandbox = open_without_links(directory).map_err(failed(words, &subject))?;
-            nix::unistd::fchdir(&sandbox)
-        }
-        _ => nix::unistd::chdir(directory),
+    if program.on_host {
+        open_without_links(directory).and_then(|sandbox| nix::unistd::fchdir(&sandbox))
+    } else {
+        nix::unistd::chdir(directory)
     }
     .map_err(failed(words, &subject))?;
     // A path such as /proc/self/fd/N could lead to what was opened on the host: then it has no name from here.

@@ -10,7 +10,7 @@ fn exec(text: &str) -> ExecSpec {
             ("PATH".into(), "/usr/bin:/bin".into()),
             ("WHO".into(), "check".into()),
         ],
-        working_directory: None,
+        inherit: false,
         user: None,
         output_limit_bytes: 1000,
     }

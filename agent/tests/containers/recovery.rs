@@ -64,7 +64,7 @@ async fn a_new_agent_finds_what_runs_what_has_ended_and_what_is_nobodys() {
     let exec = tepui_agent::containerizer::ExecSpec {
         command: Command::Shell("exit 2".into()),
         environment: vec![],
-        working_directory: None,
+        inherit: false,
         user: None,
         output_limit_bytes: 0,
     };

@@ -45,7 +45,7 @@ async fn calls_that_a_filter_forbids_fail_for_all_that_a_container_runs() {
         let inside = ExecSpec {
             command: Command::Shell("mkdir /tmp/never-made".into()),
             environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
-            working_directory: None,
+            inherit: false,
             user: None,
             output_limit_bytes: 1000,
         };

@@ -5,6 +5,7 @@
     reason = "a test that meets the unexpected is to fail there"
 )]
 
+mod checks;
 mod devices;
 mod fetch;
 mod groups;
