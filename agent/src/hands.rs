@@ -239,7 +239,7 @@ impl Hands {
             .map_err(|error| format!("Failed to create the sandbox: {error}"))?;
         let failed = |problem: String| format!("Failed to launch the container: {problem}");
         let mut plan = self.plan(launch, &sandbox, &agent).map_err(failed)?;
-        let networks = networks_of(launch).map_err(failed)?;
+        let joins = networks_of(launch).map_err(failed)?;
         let (persistent, links) = self
             .persistent(launch, &sandbox, &mut plan)
             .map_err(failed)?;
@@ -256,7 +256,7 @@ impl Hands {
             prepared = self.prepare(launch, &plan, &sandbox, user) => prepared.map_err(failed)?,
         };
         let id = launch.container.to_string();
-        let attached = self.attach(launch, networks, &plan).await.map_err(failed)?;
+        let attached = self.attach(launch, joins, &plan).await.map_err(failed)?;
         let mounted = self
             .surroundings
             .provisioner
@@ -371,24 +371,35 @@ impl Hands {
     async fn attach(
         &self,
         launch: &Launch,
-        wanted: Vec<networks::wanted::Wanted>,
+        joins: Joins,
         plan: &Plan,
     ) -> Result<Option<Attached>, String> {
-        if wanted.is_empty() {
-            return Ok(None);
-        }
-        let (networks, id) = (
-            self.surroundings.networks.clone(),
-            launch.container.to_string(),
-        );
-        let hostname = plan.settings.hostname.clone();
+        let of_group = launch.executor.container.as_ref();
+        let (wanted, whose, hostname) = match joins {
+            Joins::None => return Ok(None),
+            Joins::Own(wanted) => {
+                let hostname = plan.settings.hostname.clone();
+                (wanted, launch.container.clone(), hostname)
+            }
+            Joins::Groups(wanted) => {
+                let hostname = of_group.and_then(|container| container.hostname.clone());
+                (wanted, launch.container.root().clone(), hostname)
+            }
+        };
+        let networks = self.surroundings.networks.clone();
+        let (id, owner) = (launch.container.to_string(), whose.to_string());
         let attaching = tokio::task::spawn_blocking(move || {
-            let attached = networks.attach(&id, &wanted, hostname.as_deref())?;
-            Ok::<_, String>((attached, networks.infos(&id)))
+            let hostname = hostname.as_deref();
+            let attached = if id == owner {
+                networks.attach(&id, &wanted, hostname)?
+            } else {
+                networks.join(&owner, &id, &wanted, hostname)?
+            };
+            Ok::<_, String>((attached, networks.infos(&owner)))
         });
         let (attached, infos) = attaching.await.map_err(|error| error.to_string())??;
         let networked = Input::Networked {
-            container: launch.container.clone(),
+            container: whose,
             networks: infos,
         };
         let _ = self.inputs.send(networked).await;
@@ -431,18 +442,32 @@ pub(crate) fn core_exit(exit: &Exit) -> Result<CoreExit, String> {
     }
 }
 
-/// The networks that the container wants.
-fn networks_of(launch: &Launch) -> Result<Vec<networks::wanted::Wanted>, String> {
-    let wanted = networks::wanted::wanted(launch.container_info(), launch.resources())?;
-    if launch.container.parent().is_some() {
-        let executor = &launch.executor;
-        let of_group = executor.container.as_deref();
-        let of_group = networks::wanted::wanted(of_group, &executor.resources)?;
-        if !(wanted.is_empty() && of_group.is_empty()) {
-            return Err("the tasks of a group cannot join networks yet".to_owned());
-        }
+/// The networks that a container joins.
+enum Joins {
+    /// It is on the host's.
+    None,
+    /// Some that nobody else is on by the same address.
+    Own(Vec<networks::wanted::Wanted>),
+    /// Those of its executor, with all other tasks of that.
+    Groups(Vec<networks::wanted::Wanted>),
+}
+
+/// The networks that the container wants: its own, or, of a task in a group that names none, its executor's.
+fn networks_of(launch: &Launch) -> Result<Joins, String> {
+    let own = networks::wanted::wanted(launch.container_info(), launch.resources())?;
+    if !own.is_empty() {
+        return Ok(Joins::Own(own));
     }
-    Ok(wanted)
+    if launch.container.parent().is_none() {
+        return Ok(Joins::None);
+    }
+    let executor = launch.executor.container.as_deref();
+    let shared = networks::wanted::wanted(executor, &launch.group_ports)?;
+    Ok(if shared.is_empty() {
+        Joins::None
+    } else {
+        Joins::Groups(shared)
+    })
 }
 
 /// Takes a container off its networks, if it has any of its own.

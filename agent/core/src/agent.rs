@@ -413,7 +413,10 @@ impl Agent {
         pid: Option<u32>,
     ) -> ContainerStatus {
         let mut status = messages::container_status(container, &self.config.ip, pid);
-        if let Some(networks) = self.networks.get(container) {
+        let own = self.networks.get(container);
+        // The tasks of a group are on their executor's.
+        let networks = own.or_else(|| self.networks.get(container.parent()?));
+        if let Some(networks) = networks {
             status.network_infos.clone_from(networks);
         }
         status

@@ -180,11 +180,18 @@ impl Agent {
             .as_ref()
             .and_then(|id| framework.executors.get(id));
         if let (Some(executor), Some(container)) = (executor, &task.container) {
+            let tasks = executor
+                .live
+                .iter()
+                .filter_map(|id| framework.tasks.get(id));
+            let used = tasks.flat_map(|task| &task.info.resources);
+            let used = used.chain(&executor.info.resources);
             out.push(Output::Launch(Box::new(Launch {
                 container: container.clone(),
                 framework: Arc::clone(&framework.info),
                 executor: Arc::clone(&executor.info),
                 task: Some(Arc::clone(&task.info)),
+                group_ports: used.filter(|it| it.name == "ports").cloned().collect(),
                 limits: messages::limits(messages::amount(&task.info.resources), Some(&task.info)),
             })));
         }

@@ -353,6 +353,7 @@ impl Agent {
             framework: Arc::clone(&known.info),
             executor: Arc::clone(&executor.info),
             task,
+            group_ports: Vec::new(),
             limits: executor.limits,
         })));
     }

@@ -115,6 +115,8 @@ pub struct Launch {
     pub executor: Arc<ExecutorInfo>,
     /// Set for a command task, whose command runs in the container.
     pub task: Option<Arc<TaskInfo>>,
+    /// Of a task in a group that the agent plays the executor of: the ports of the executor and of all its tasks, for the networks that they share.
+    pub group_ports: Vec<Resource>,
     /// What it may use.
     pub limits: Limits,
 }

@@ -248,6 +248,7 @@ impl Inner {
                 container: wanted.container.clone().map(Into::into),
                 ..TaskInfo::default()
             })),
+            group_ports: Vec::new(),
             limits: tepui_agent_core::Limits::default(),
         };
         let agent = self.agent.read().clone();

@@ -3,12 +3,13 @@
 //! A container that wants a network gets a network namespace ([`namespace`]) before it is launched; each of its networks is attached to it, by
 //! CNI plugins ([`cni`]) or to the agent's own bridge ([`bridge`]), and the container's processes are made inside. What is attached is written
 //! down before it is, in `<runtime_dir>/networks/<container>/`, so that it can be taken down by any later life of the agent: at the container's
-//! end, or at the next start for those that are gone.
+//! end, or at the next start for those that are gone. The tasks of a group share those of their executor ([`groups`]).
 
 mod bridge;
 mod cni;
 mod command;
 mod flags;
+mod groups;
 mod namespace;
 pub(crate) mod wanted;
 
@@ -67,6 +68,17 @@ struct Attachment {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Record {
     attachments: Vec<Attachment>,
+    /// Once it is whole: for those who join later. Records of older versions have none.
+    #[serde(default)]
+    names: Option<Names>,
+}
+
+/// What a container on networks is called, and how it finds others.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Names {
+    hostname: String,
+    hosts: String,
+    resolv: String,
 }
 
 /// What a container on networks is started with.
@@ -108,6 +120,7 @@ struct Inner {
     /// What the built-in network needs and this machine lacks.
     lacks: Option<&'static str>,
     records: Mutex<HashMap<String, Record>>,
+    groups: groups::Groups,
     /// Held while the bridge goes up or down, and by whoever counts on it being as it is: its subnet, if this life has made sure of it.
     bridging: Mutex<Option<bridge::Subnet>>,
 }
@@ -152,6 +165,7 @@ impl Networks {
             missing,
             lacks,
             records: Mutex::default(),
+            groups: Mutex::default(),
             bridging: Mutex::default(),
         }));
         networks.recover(alive);
@@ -176,23 +190,41 @@ impl Networks {
                 .unwrap_or_default();
             self.0.records.lock().insert(name.clone(), record);
         }
+        let mut groups = groups::alive(alive);
         let mut gone = 0;
-        for name in names.iter().filter(|name| !alive.contains(*name)) {
-            self.detach(name);
+        let dead = |name: &&String| !alive.contains(*name) && !groups.contains_key(*name);
+        for name in names.iter().filter(dead) {
+            self.take_down(name);
             gone += 1;
         }
         if gone > 0 {
             tracing::info!("took down the networks of {gone} containers that are gone");
         }
+        // Those of others hold nothing.
+        groups.retain(|name, _| self.has(name));
+        *self.0.groups.lock() = groups;
     }
 
     fn path(&self, container: &str) -> PathBuf {
         self.0.directory.join(container)
     }
 
-    /// Whether the container has networks of its own.
+    /// Whether the container has networks of its own, or is on those of its group.
     pub(crate) fn has(&self, container: &str) -> bool {
-        self.0.records.lock().contains_key(container)
+        self.0.records.lock().contains_key(container) || self.is_member(container)
+    }
+
+    /// What a container is started with that is on its networks already.
+    fn attached(&self, container: &str) -> Option<Attached> {
+        let names = self.0.records.lock().get(container)?.names.clone()?;
+        let files = self.path(container);
+        Some(Attached {
+            namespace: files.join(NAMESPACE_FILE),
+            hostname: names.hostname,
+            hosts: names.hosts,
+            resolv: names.resolv,
+            files,
+        })
     }
 
     /// What the status of a container's task tells of its networks; none on the host's.
@@ -227,7 +259,7 @@ impl Networks {
         }
         let attached = self.try_attach(container, wanted, hostname);
         if attached.is_err() {
-            self.detach(container);
+            self.take_down(container);
         }
         attached
     }
@@ -288,6 +320,12 @@ impl Networks {
             resolv: resolv.unwrap_or_else(of_host),
             files: path.clone(),
         };
+        record.names = Some(Names {
+            hostname: attached.hostname.clone(),
+            hosts: attached.hosts.clone(),
+            resolv: attached.resolv.clone(),
+        });
+        self.keep(container, &record)?;
         for (name, content) in [
             ("hosts", &attached.hosts),
             ("resolv.conf", &attached.resolv),
@@ -403,8 +441,18 @@ impl Networks {
         Ok(())
     }
 
-    /// Takes down everything that the container was attached to. Repeatable; what cannot be taken down is told in the log.
+    /// Takes down everything that the container was attached to: its own, and its group's if it is the last one there. Repeatable; what cannot be
+    /// taken down is told in the log.
     pub(crate) fn detach(&self, container: &str) {
+        self.leave(container);
+        self.disband(container);
+        let own = self.0.records.lock().contains_key(container);
+        if own {
+            self.take_down(container);
+        }
+    }
+
+    fn take_down(&self, container: &str) {
         let record = self.0.records.lock().get(container).cloned();
         let path = self.path(container);
         let namespace = path.join(NAMESPACE_FILE);

@@ -10,11 +10,21 @@ use crate::master::Master;
 use crate::{config, http, shell, sweep};
 
 pub(crate) async fn run(master: &Master, tasks: Vec<mesos::TaskInfo>) {
+    run_in(master, None, tasks).await;
+}
+
+/// The same, with something to say about the executor's container.
+pub(crate) async fn run_in(
+    master: &Master,
+    container: Option<mesos::ContainerInfo>,
+    tasks: Vec<mesos::TaskInfo>,
+) {
     let executor = mesos::ExecutorInfo {
         r#type: Some(mesos::executor_info::Type::Default.into()),
         executor_id: mesos::ExecutorId {
             value: "pod".to_owned(),
         },
+        container: container.map(Box::new),
         ..Default::default()
     };
     master

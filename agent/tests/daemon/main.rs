@@ -8,6 +8,7 @@
 mod checks;
 mod devices;
 mod fetch;
+mod group_networks;
 mod groups;
 mod hostile;
 mod http;

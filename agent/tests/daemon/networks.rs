@@ -16,17 +16,21 @@ use crate::{config, http, scalar, shell, sweep};
 
 const OWN_NETWORK: &str = "TEPUI_TEST_IN_OWN_NETWORK";
 /// Says its own address, and serves it.
-const SERVER: &str = "mkdir www && grep \"$(hostname)\" /etc/hosts > www/index.html && exec busybox httpd -f -p 8080 -h www";
+pub(crate) const SERVER: &str = "mkdir www && grep \"$(hostname)\" /etc/hosts > www/index.html && exec busybox httpd -f -p 8080 -h www";
 
 /// Whether this process is in a network of its own; if not, runs the test in one that is.
 fn alone(test: &str) -> bool {
+    alone_as(&format!("networks::{test}"))
+}
+
+/// The same of a test by its whole name.
+pub(crate) fn alone_as(test: &str) -> bool {
     if std::env::var_os(OWN_NETWORK).is_some() {
         return true;
     }
     if !nix::unistd::geteuid().is_root() {
         return false;
     }
-    let test = format!("networks::{test}");
     let output = Command::new("unshare")
         .args([
             "--net",
@@ -36,7 +40,7 @@ fn alone(test: &str) -> bool {
             "sh",
         ])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", &test, "--nocapture", "--test-threads=1"])
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(OWN_NETWORK, "1")
         .output()
         .unwrap();
@@ -49,7 +53,7 @@ fn alone(test: &str) -> bool {
     false
 }
 
-fn said(program: &str, arguments: &[&str]) -> String {
+pub(crate) fn said(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
     assert!(
         output.status.success(),
@@ -59,7 +63,7 @@ fn said(program: &str, arguments: &[&str]) -> String {
 }
 
 /// What would be left of containers' networks: links and rules of the agent's own.
-fn left() -> Vec<String> {
+pub(crate) fn left() -> Vec<String> {
     let links = said("ip", &["-o", "link"]);
     let rules = said("iptables", &["-t", "nat", "-S"]) + &said("iptables", &["-S"]);
     let links = links
@@ -71,7 +75,7 @@ fn left() -> Vec<String> {
     links.chain(rules).map(str::to_owned).collect()
 }
 
-fn namespaces(config: &Config) -> usize {
+pub(crate) fn namespaces(config: &Config) -> usize {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
     let directory = config.runtime_dir.join("networks");
     let directory = directory.to_str().unwrap();
@@ -82,7 +86,12 @@ fn namespaces(config: &Config) -> usize {
 }
 
 /// A task on a network, with a port of the machine that leads to its port 8080.
-fn on_network(id: &str, command: &str, network: &str, host_port: u32) -> mesos::TaskInfo {
+pub(crate) fn on_network(
+    id: &str,
+    command: &str,
+    network: &str,
+    host_port: u32,
+) -> mesos::TaskInfo {
     let range = value::Range {
         begin: host_port.into(),
         end: host_port.into(),
@@ -111,14 +120,14 @@ fn on_network(id: &str, command: &str, network: &str, host_port: u32) -> mesos::
     task
 }
 
-fn address(status: &mesos::TaskStatus) -> String {
+pub(crate) fn address(status: &mesos::TaskStatus) -> String {
     let networks = &status.container_status.as_ref().unwrap().network_infos;
     assert_eq!(networks.len(), 1);
     networks[0].ip_addresses[0].ip_address().to_owned()
 }
 
 /// What is served there, as soon as it is.
-async fn served(address: &str, port: u16) -> String {
+pub(crate) async fn served(address: &str, port: u16) -> String {
     let address = SocketAddr::new(address.parse().unwrap(), port);
     while tokio::net::TcpStream::connect(address).await.is_err() {
         tokio::task::yield_now().await;
@@ -128,7 +137,7 @@ async fn served(address: &str, port: u16) -> String {
     String::from_utf8(answer.body).unwrap()
 }
 
-fn healthy(port: u32) -> mesos::HealthCheck {
+pub(crate) fn healthy(port: u32) -> mesos::HealthCheck {
     mesos::HealthCheck {
         r#type: Some(health_check::Type::Http.into()),
         http: Some(health_check::HttpCheckInfo {
@@ -251,7 +260,7 @@ async fn networks_outlive_the_agent_and_go_with_containers_that_ended_meanwhile(
     sweep(&config, agent).await;
 }
 
-fn plugins() -> Option<&'static Path> {
+pub(crate) fn plugins() -> Option<&'static Path> {
     ["/usr/lib/cni", "/opt/cni/bin"]
         .map(Path::new)
         .into_iter()

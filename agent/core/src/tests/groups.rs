@@ -360,3 +360,51 @@ fn the_master_knows_of_every_executor_that_there_is() {
         assert_eq!(world.did(), did, "{framework} {launch_executor:?}");
     }
 }
+
+#[test]
+fn a_group_is_on_the_networks_of_its_executor() {
+    let mut world = World::new();
+    let ports = |name: &str, begin: u64| {
+        let mut task = command(name);
+        task.resources.push(mesos::Resource {
+            name: "ports".to_owned(),
+            r#type: mesos::value::Type::Ranges.into(),
+            ranges: Some(mesos::value::Ranges {
+                range: vec![mesos::value::Range { begin, end: begin }],
+            }),
+            ..Default::default()
+        });
+        task
+    };
+    world.master(FromMaster::RunTaskGroup(Box::new(RunTaskGroup {
+        framework_id: framework_id("f"),
+        executor: executor(ExecutorType::Default, "e"),
+        group: TaskGroupInfo {
+            tasks: vec![ports("a", 31000), ports("b", 31001)],
+        },
+        launch_executor: None,
+    })));
+    // Either may be the first that makes the networks.
+    assert_eq!(world.group_ports, vec![vec![31000, 31001]; 2]);
+    let root = world.containers[0].parent().unwrap().clone();
+    let networks = vec![mesos::NetworkInfo {
+        name: Some("office".to_owned()),
+        ..Default::default()
+    }];
+    world.step(Input::Networked {
+        container: root,
+        networks: networks.clone(),
+    });
+    for (index, task) in ["a", "b"].into_iter().enumerate() {
+        world.launched(index);
+        let statuses = world.drain();
+        let running = statuses.iter().find(|status| {
+            status.task_id.value == task && status.state() == mesos::TaskState::TaskRunning
+        });
+        let status = running.unwrap().container_status.as_ref().unwrap();
+        assert_eq!(status.network_infos, networks, "{task}");
+    }
+    world.exited(0, Some(0));
+    world.exited(1, Some(0));
+    assert!(world.agent.networks.is_empty());
+}

@@ -37,6 +37,8 @@ struct World {
     sent: Vec<(String, TaskState, Bytes, TaskStatus)>,
     /// Containers in the order of their launch.
     containers: Vec<ContainerId>,
+    /// The first ports of their groups, in the same order.
+    group_ports: Vec<Vec<u64>>,
     /// What else the agent did, a line each; cleared by [`World::did`].
     log: Vec<String>,
     /// False: nothing becomes durable.
@@ -164,6 +166,7 @@ impl World {
             volumes: Vec::new(),
             volumes_work: Some(Ok(())),
             settled: Vec::new(),
+            group_ports: Vec::new(),
             life: 7,
         }
     }
@@ -207,6 +210,14 @@ impl World {
                     self.log
                         .push(format!("launch {}", launch.executor.executor_id.value));
                     self.containers.push(launch.container.clone());
+                    let ports = launch
+                        .group_ports
+                        .iter()
+                        .filter_map(|it| it.ranges.as_ref());
+                    let ports = ports
+                        .flat_map(|ranges| &ranges.range)
+                        .map(|range| range.begin);
+                    self.group_ports.push(ports.collect());
                 }
                 Output::Signal { container, signal } => self
                     .log

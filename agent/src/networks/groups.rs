@@ -1,0 +1,125 @@
+//! Networks that the tasks of a group share: they are the executor's, whose tasks are all in its one namespace. The first task to come has them
+//! made, the last to go has them taken down: the executor itself has no process on the agent that plays it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{Attached, Networks, Wanted};
+
+/// By their executors' containers: as many as there are executors with tasks on networks.
+pub(super) type Groups = Mutex<HashMap<String, Group>>;
+
+/// A group that is on its networks, or about to be, or about to leave.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    members: HashSet<String>,
+    /// Held while the networks are made or taken down.
+    turn: Arc<Mutex<()>>,
+}
+
+/// The executor's container, of a task's in a group.
+fn group_of(member: &str) -> Option<&str> {
+    member.split_once('.').map(|(group, _)| group)
+}
+
+/// The living members of groups.
+pub(super) fn alive(containers: &HashSet<String>) -> HashMap<String, Group> {
+    let mut groups: HashMap<String, Group> = HashMap::new();
+    for member in containers {
+        if let Some(group) = group_of(member) {
+            let group = groups.entry(group.to_owned()).or_default();
+            group.members.insert(member.clone());
+        }
+    }
+    groups
+}
+
+impl Networks {
+    /// Puts a container that is to be launched on the networks of its group. After an error it is on none.
+    pub(crate) fn join(
+        &self,
+        group: &str,
+        member: &str,
+        wanted: &[Wanted],
+        hostname: Option<&str>,
+    ) -> Result<Attached, String> {
+        let turn = {
+            let mut groups = self.0.groups.lock();
+            let group = groups.entry(group.to_owned()).or_default();
+            group.members.insert(member.to_owned());
+            Arc::clone(&group.turn)
+        };
+        let joined = {
+            let _turn = turn.lock();
+            match self.attached(group) {
+                Some(attached) => Ok(attached),
+                None => self.attach(group, wanted, hostname),
+            }
+        };
+        if joined.is_err() {
+            self.leave(member);
+        }
+        joined
+    }
+
+    /// Whether the container is on the networks of its group.
+    pub(super) fn is_member(&self, container: &str) -> bool {
+        let groups = self.0.groups.lock();
+        let group = group_of(container).and_then(|group| groups.get(group));
+        group.is_some_and(|group| group.members.contains(container))
+    }
+
+    /// The container is gone from the networks of its group, if it was there; with the last one they go.
+    pub(super) fn leave(&self, member: &str) {
+        let Some(group) = group_of(member) else {
+            return;
+        };
+        let turn = {
+            let mut groups = self.0.groups.lock();
+            let Some(group) = groups.get_mut(group) else {
+                return;
+            };
+            if !group.members.remove(member) {
+                return;
+            }
+            Arc::clone(&group.turn)
+        };
+        let _turn = turn.lock();
+        let others = {
+            let groups = self.0.groups.lock();
+            groups
+                .get(group)
+                .is_some_and(|group| !group.members.is_empty())
+        };
+        if !others && self.0.records.lock().contains_key(group) {
+            self.take_down(group);
+        }
+    }
+
+    /// The executor is gone, and all its tasks with it.
+    pub(super) fn disband(&self, group: &str) {
+        let disbanded = self.0.groups.lock().remove(group);
+        if let Some(group) = disbanded {
+            // Whoever is at it has a turn first.
+            drop(group.turn.lock());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_told_by_their_living_members() {
+        let names = ["e.a", "e.b", "f.c", "alone"].map(str::to_owned);
+        let groups = alive(&names.into_iter().collect());
+        assert_eq!(groups.len(), 2);
+        assert_eq!(
+            (groups["e"].members.len(), groups["f"].members.len()),
+            (2, 1)
+        );
+    }
+}
