@@ -122,3 +122,75 @@ fn containers_share_volumes_ports_and_fate() {
     });
     assert_eq!(get(&format!("{pods}/pod")).unwrap().status, 404, "{second}");
 }
+
+const OWN_NETWORK: &str = "TEPUI_TEST_IN_OWN_NETWORK";
+
+/// Runs the test again in a network namespace of its own, unless it is there already: what agents make there is not seen on the machine.
+fn is_alone(test: &str) -> bool {
+    if std::env::var_os(OWN_NETWORK).is_some() {
+        return true;
+    }
+    let start = "ip link set lo up && exec \"$@\"";
+    let status = std::process::Command::new("unshare")
+        .args(["--net", "sh", "-c", start, "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(OWN_NETWORK, "1")
+        .status()
+        .unwrap();
+    assert!(status.success(), "{status}");
+    false
+}
+
+#[test]
+fn a_pod_on_the_bridge_is_reached_by_the_machines_port() {
+    if !is_alone("a_pod_on_the_bridge_is_reached_by_the_machines_port") {
+        return;
+    }
+    const SERVE: &str = "mkdir www && hostname > www/name && exec busybox httpd -f -p 8080 -h www";
+    const LOOK: &str = "until busybox wget -q -O seen http://127.0.0.1:$EP_CONTAINER_HTTP/name; do sleep 0.1; done; exec sleep 1000";
+    let container = |name: &str, command: &str| json!({ "name": name, "resources": { "cpus": 0.1, "mem": 32 }, "exec": { "command": { "shell": command } } });
+    let mut web = container("web", SERVE);
+    web["endpoints"] = json!([{ "name": "http", "containerPort": 8080, "hostPort": 0 }]);
+    let mut side = container("side", LOOK);
+    // Healthy once it has reached its neighbour.
+    side["healthCheck"] = json!({ "exec": { "command": { "shell": "test -s seen" } },
+        "intervalSeconds": 2, "timeoutSeconds": 1, "delaySeconds": 0 });
+    let pod = json!({ "id": "/pod", "scheduling": { "backoff": { "backoff": 0 } },
+        "networks": [{ "mode": "container/bridge" }], "containers": [web, side] });
+
+    let mut cluster = Cluster::standalone();
+    let master = cluster.master(&[]);
+    let _agent = cluster.agent(&[]);
+    let marathon = cluster.marathon(&[]);
+    until("the agent", PATIENCE, || {
+        (active_agents(&master.url) == 1).then_some(())
+    });
+    let pods = format!("{}/v2/pods", marathon.url);
+    let created = until("an answer of Marathon", PATIENCE, || post(&pods, &pod));
+    assert_eq!(created.status, 201, "{}", created.body);
+    no_deployments(&marathon);
+    let status = stable(&marathon, "");
+    let instance = &status["instances"][0];
+    let networks = instance["networks"].as_array().unwrap();
+    assert_eq!(
+        (networks.len(), &networks[0]["name"]),
+        (1, &json!("mesos-bridge"))
+    );
+    let address = networks[0]["addresses"][0].as_str().unwrap();
+    assert!(address.starts_with("10."), "{instance}");
+    let port = &instance["containers"][0]["endpoints"][0]["allocatedHostPort"];
+    let by_machine = get(&format!("http://127.0.0.1:{port}/name")).unwrap();
+    let by_address = get(&format!("http://{address}:8080/name")).unwrap();
+    assert_eq!(
+        (by_machine.status, &by_machine.body),
+        (200, &by_address.body)
+    );
+
+    assert_eq!(delete(&format!("{pods}/pod")).unwrap().status, 202);
+    until("the end of the port", PATIENCE, || {
+        get(&format!("http://127.0.0.1:{port}/name"))
+            .is_none()
+            .then_some(())
+    });
+}

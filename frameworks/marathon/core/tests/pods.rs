@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use cluster::{Behaviour, Cluster, body, volumes};
 use serde_json::{Value, json};
 use tepui_marathon_core::{ApiCall, Origin, Response, view::Query};
-use tepui_proto::mesos::{TaskInfo, TaskState};
+use tepui_proto::mesos::network_info::IpAddress;
+use tepui_proto::mesos::{NetworkInfo, TaskInfo, TaskState};
 
 const POD: &str = r#"{"id":"/dev/pod","labels":{"a.b":"c"},"environment":{"A":"pod","B":"pod"},"user":"nobody",
     "containers":[
@@ -503,4 +504,49 @@ fn a_pod_keeps_its_persistent_volumes() {
     });
     cluster.pass(1);
     assert!(cluster.reserved().is_empty() && cluster.tasks.is_empty());
+}
+
+#[test]
+fn a_pod_with_networks_shows_its_addresses_there() {
+    const DOCUMENT: &str = r#"{"id":"/net","networks":[{"name":"blue","labels":{"a":"b"}},{"name":"green"}],"containers":[
+        {"name":"web","resources":{},"exec":{"command":{"shell":"serve"}},
+         "endpoints":[{"name":"http","containerPort":80,"hostPort":0,"networkNames":["green"]}]},
+        {"name":"side","resources":{},"exec":{"command":{"shell":"log"}}}]}"#;
+    let mut cluster = Cluster::new(1);
+    assert_eq!(create(&mut cluster, DOCUMENT).status, 201);
+    let group = cluster.groups[0].launch_group.clone().unwrap();
+    let joined = group.executor.container.unwrap().network_infos;
+    let names: Vec<&str> = joined.iter().map(NetworkInfo::name).collect();
+    assert_eq!(names, ["blue", "green"]);
+    assert!(joined[0].port_mappings.is_empty() && joined[0].labels.is_some());
+    let port = &joined[1].port_mappings[0];
+    assert_eq!((port.container_port, port.protocol()), (80, "tcp"));
+
+    let tasks: Vec<String> = cluster.tasks.keys().cloned().collect();
+    let infos = [("blue", "10.0.0.7"), ("green", "10.1.0.9")].map(|(name, ip)| NetworkInfo {
+        name: Some(name.to_owned()),
+        ip_addresses: vec![IpAddress {
+            protocol: None,
+            ip_address: Some(ip.to_owned()),
+        }],
+        ..NetworkInfo::default()
+    });
+    let expected = json!([{ "name": "blue", "addresses": ["10.0.0.7"] }, { "name": "green", "addresses": ["10.1.0.9"] }]);
+    for task in &tasks {
+        cluster.report_networks(task, infos.to_vec());
+    }
+    cluster.run();
+    let told = status(&cluster, "/net");
+    let instance = &told["instances"][0];
+    assert_eq!(instance["networks"], expected);
+    let endpoint = json!([{ "name": "http", "allocatedHostPort": port.host_port }]);
+    assert_eq!(instance["containers"][1]["name"], "side");
+    assert_eq!(instance["containers"][0]["endpoints"], endpoint);
+
+    // The next leader knows them too.
+    cluster.fail_over();
+    assert_eq!(
+        status(&cluster, "/net")["instances"][0]["networks"],
+        expected
+    );
 }

@@ -275,6 +275,7 @@ impl Marathon {
                 started_at: None,
                 ports: taken.ports,
                 addresses: Vec::new(),
+                networks: Vec::new(),
                 unreachable_since: None,
                 ready: None,
                 check_result: None,

@@ -9,7 +9,10 @@ use crate::{
     definition::{UnreachableStrategy, check},
     event::EventKind,
     input::ProbeOutcome,
-    instance::{Condition, Goal, Instance, IpAddress, TaskFailure, instance_id_of, state_name},
+    instance::{
+        Condition, Goal, Instance, IpAddress, NetworkStatus, TaskFailure, instance_id_of,
+        state_name,
+    },
     launch::Delay,
     output::Output,
     path::PathId,
@@ -135,6 +138,7 @@ impl Marathon {
             return;
         };
         let addresses = addresses(status);
+        let networks = networks(status);
         let unreachable_since = status
             .unreachable_time
             .as_ref()
@@ -161,6 +165,9 @@ impl Marathon {
                 }
                 if !addresses.is_empty() {
                     task.addresses = addresses;
+                    if !task.containers.is_empty() {
+                        task.networks = networks;
+                    }
                 }
                 task.unreachable_since = if unreachable {
                     task.unreachable_since.or(unreachable_since).or(Some(now))
@@ -500,6 +507,22 @@ impl Marathon {
 
 fn message(status: &TaskStatus) -> String {
     status.message().chars().take(MAX_MESSAGE).collect()
+}
+
+/// The networks of a pod's container, which all have in common.
+fn networks(status: &TaskStatus) -> Vec<NetworkStatus> {
+    let infos = status.container_status.iter();
+    let infos = infos.flat_map(|container| &container.network_infos);
+    infos
+        .map(|network| NetworkStatus {
+            name: network.name.clone(),
+            addresses: network
+                .ip_addresses
+                .iter()
+                .filter_map(|address| address.ip_address.clone())
+                .collect(),
+        })
+        .collect()
 }
 
 fn addresses(status: &TaskStatus) -> Vec<IpAddress> {

@@ -17,6 +17,7 @@ use std::{collections::BTreeMap, sync::Arc};
 pub use condition::{Condition, Goal};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+pub(crate) use view::NetworkStatus;
 pub use view::{HealthCheckResult, IpAddress, ReadinessCheckResult, TaskFailure, TaskView};
 
 pub use pod_view::{PodContainerView, PodInstanceView};
@@ -88,6 +89,9 @@ pub(crate) struct Task {
     pub(crate) ports: Vec<u16>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) addresses: Vec<IpAddress>,
+    /// Of a pod: which network it has them on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) networks: Vec<NetworkStatus>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) unreachable_since: Option<Timestamp>,
     /// What its readiness check found; none: it was not launched for a deployment, or the app has no such check.

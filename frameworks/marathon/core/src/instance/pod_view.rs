@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{Agent, Condition, ContainerTask, Goal, Instance, LocalVolume, Task};
+use super::{Agent, Condition, ContainerTask, Goal, Instance, LocalVolume, NetworkStatus, Task};
 use crate::{
     definition::{App, Pod, PodContainer},
     path::PathId,
@@ -167,6 +167,21 @@ impl PodInstanceView {
         }
     }
 
+    /// Its networks as its containers' statuses have told them; before they have, as it wants them.
+    fn networks(&self) -> Vec<NetworkStatus> {
+        if !self.task.networks.is_empty() {
+            return self.task.networks.clone();
+        }
+        let told = self.task.addresses.iter();
+        let addresses: Vec<String> = told.map(|one| one.ip_address.clone()).collect();
+        let wanted = self.spec.networks.iter();
+        let wanted = wanted.map(|network| NetworkStatus {
+            name: network.name.clone(),
+            addresses: addresses.clone(),
+        });
+        wanted.collect()
+    }
+
     /// Whether it is as it should be.
     pub(crate) fn is_stable(&self) -> bool {
         self.status().0 == "STABLE"
@@ -185,19 +200,6 @@ impl PodInstanceView {
         let outside = app.host_ports(&self.task.ports);
         let names = pod.endpoints().map(|(_, endpoint)| endpoint.name.clone());
         let host_ports: Vec<(String, Option<u16>)> = names.zip(outside).collect();
-        let addresses: Vec<&str> = self
-            .task
-            .addresses
-            .iter()
-            .map(|one| one.ip_address.as_str())
-            .collect();
-        let network = |network: &crate::definition::Network| {
-            let mut view = json!({ "addresses": addresses });
-            if let Some(name) = &network.name {
-                view["name"] = json!(name);
-            }
-            view
-        };
         let (status, message) = self.status();
         let mut view = json!({
             "id": self.id,
@@ -207,7 +209,7 @@ impl PodInstanceView {
             "agentHostname": self.agent.host,
             "agentId": self.agent.id,
             "resources": { "cpus": app.cpus, "mem": app.mem, "disk": app.disk, "gpus": app.gpus },
-            "networks": app.networks.iter().map(network).collect::<Vec<_>>(),
+            "networks": self.networks(),
             "containers": self.containers(pod).map(|one| one.json(&host_ports)).collect::<Vec<_>>(),
             "specReference": format!("/v2/pods{}::versions/{}", app.id, app.version),
             "localVolumes": self.volumes,

@@ -71,6 +71,15 @@ pub struct IpAddress {
     pub protocol: String,
 }
 
+/// A network of a pod's instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NetworkStatus {
+    /// None: the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    pub(crate) addresses: Vec<String>,
+}
+
 /// How one check of an instance stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

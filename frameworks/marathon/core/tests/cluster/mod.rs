@@ -24,8 +24,8 @@ use tepui_proto::{
         resources::{Encoding, from_wire, to_wire},
     },
     mesos::{
-        AgentId, Attribute, FrameworkId, Offer, OfferId, Resource, TaskId, TaskInfo, TaskState,
-        TaskStatus, offer::Operation, task_status::Reason, value,
+        AgentId, Attribute, ContainerStatus, FrameworkId, NetworkInfo, Offer, OfferId, Resource,
+        TaskId, TaskInfo, TaskState, TaskStatus, offer::Operation, task_status::Reason, value,
     },
 };
 
@@ -370,6 +370,17 @@ impl Cluster {
         self.report(task_id, TaskState::TaskRunning);
         if let Some(Input::TaskUpdate(status)) = self.inputs.back_mut() {
             status.healthy = Some(healthy);
+        }
+    }
+
+    /// A running task's container is on these networks.
+    pub fn report_networks(&mut self, task_id: &str, network_infos: Vec<NetworkInfo>) {
+        self.report(task_id, TaskState::TaskRunning);
+        if let Some(Input::TaskUpdate(status)) = self.inputs.back_mut() {
+            status.container_status = Some(ContainerStatus {
+                network_infos,
+                ..ContainerStatus::default()
+            });
         }
     }
 
