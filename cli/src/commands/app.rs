@@ -44,6 +44,11 @@ pub(crate) enum AppCommand {
         /// The app's id.
         id: String,
     },
+    /// List every instance of an app or pod, also those that wait, with their ordinals.
+    Instances {
+        /// The app's id.
+        id: String,
+    },
     /// Tell why instances of an app wait: what each agent's offer lacks, back-off, health.
     Explain {
         /// The app's id.
@@ -149,6 +154,7 @@ pub(crate) async fn run(context: &Context, command: AppCommand) -> Result<(), Co
             let path = format!("{}?force={force}", app_path(&id));
             change(context, Method::PUT, &path, Some(&body), &[id], no_wait).await
         }
+        AppCommand::Instances { id } => super::instances::run(context, &id).await,
         AppCommand::Explain { id } => explain(context, &id).await,
         AppCommand::Scale {
             id,

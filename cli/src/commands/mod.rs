@@ -7,6 +7,7 @@ pub(crate) mod exec;
 pub(crate) mod framework;
 pub(crate) mod group;
 pub(crate) mod image;
+mod instances;
 pub(crate) mod maintenance;
 pub(crate) mod node;
 pub(crate) mod plan;

@@ -318,6 +318,11 @@ pub enum ApiCall {
         /// From now.
         seconds: Option<u64>,
     },
+    /// `GET /v3/apps/{id}/instances`.
+    Instances {
+        /// From the URL.
+        id: String,
+    },
     /// `GET /v3/apps/{id}/explain`.
     Explain {
         /// From the URL.

@@ -173,8 +173,13 @@ fn perform(cluster: &mut Cluster, act: &Act) {
             } else {
                 ""
             };
+            let labels = if *app == 1 {
+                r#"{"TEPUI_ORDINALS":"true"}"#
+            } else {
+                "{}"
+            };
             let body = format!(
-                r#"{{"id":"{}","cmd":"run 0","cpus":0.1,"mem":1,"instances":{instances},"maxLaunchDelaySeconds":4,"healthChecks":{checks}{keeps}}}"#,
+                r#"{{"id":"{}","labels":{labels},"cmd":"run 0","cpus":0.1,"mem":1,"instances":{instances},"maxLaunchDelaySeconds":4,"healthChecks":{checks}{keeps}}}"#,
                 name(*app)
             );
             cluster.send(ApiCall::CreateApp {
@@ -380,6 +385,17 @@ fn converges(cluster: &mut Cluster) {
             app["tasksRunning"], app["instances"],
             "{id}: the view agrees"
         );
+        if id == "/group/app1" && app["labels"] != serde_json::json!({}) {
+            let running = cluster.running(id);
+            let told = running
+                .iter()
+                .map(|task| cluster::ordinal(&cluster.tasks[task].info));
+            let told: BTreeSet<Option<u32>> = told.collect();
+            let want: BTreeSet<Option<u32>> = (0..running.len())
+                .map(|at| u32::try_from(at).ok())
+                .collect();
+            assert_eq!(told, want, "ordinals from 0 on");
+        }
         if id == "/group/daemon" && instances > 0 {
             let running = cluster.running(id);
             let agents: BTreeSet<usize> = running

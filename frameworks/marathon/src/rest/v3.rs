@@ -16,6 +16,13 @@ pub(super) fn route(parts: &Parts<'_>, rest: &[&str], parameters: &Parameters) -
                 id: format!("/{}", id.join("/")),
             }),
         ),
+        (_, ["apps", id @ .., "instances"]) if !id.is_empty() => only(
+            parts.method,
+            &[Method::GET],
+            Wanted::Call(ApiCall::Instances {
+                id: format!("/{}", id.join("/")),
+            }),
+        ),
         ("POST", ["plan"]) => match trial(parameters) {
             Ok(trial) => with_body(parts, |body, _| ApiCall::Plan {
                 body,

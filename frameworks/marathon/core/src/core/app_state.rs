@@ -8,7 +8,10 @@ use std::{
 use tepui_model::Time;
 use tepui_proto::mesos::Offer;
 
-use super::seats::{Seats, Sitter};
+use super::{
+    ordinals::{Held, Ordinals},
+    seats::{Seats, Sitter},
+};
 use crate::{
     definition::App,
     instance::{Condition, Goal, Instance, TaskFailure},
@@ -40,6 +43,8 @@ pub(super) struct AppState {
     pub(super) delay: Option<Delay>,
     /// Of a daemon app.
     pub(super) seats: Option<Seats>,
+    /// Of an app whose instances are numbered.
+    pub(super) ordinals: Option<Ordinals>,
     /// The deployment that changes it.
     pub(super) lock: Option<Arc<str>>,
     pub(super) last_failure: Option<Arc<TaskFailure>>,
@@ -103,6 +108,7 @@ pub(super) struct Class {
     running: bool,
     checked: Option<bool>,
     sitter: Option<Sitter>,
+    held: Option<Held>,
 }
 
 impl AppState {
@@ -110,6 +116,7 @@ impl AppState {
         Self {
             placed: Placed::new(&definition.app),
             seats: definition.app.is_daemon().then(Seats::default),
+            ordinals: definition.app.has_ordinals().then(Ordinals::default),
             definition,
             versions: BTreeMap::new(),
             instances: BTreeSet::new(),
@@ -151,6 +158,8 @@ impl AppState {
         let sits = self.seats.is_some();
         Class {
             key: instance.key,
+            held: Held::of(instance, new, condition == Condition::UnreachableInactive)
+                .filter(|_| self.ordinals.is_some()),
             sitter: sits.then(|| Sitter::of(instance, self.app(), &self.placed, new)),
             new,
             running_goal,
@@ -224,6 +233,9 @@ impl AppState {
                 };
             }
         };
+        if let (Some(ordinals), Some(held)) = (&mut self.ordinals, &class.held) {
+            ordinals.change(held, added);
+        }
         let wanted = class.running_goal && !class.inactive;
         let tally = &mut self.tally;
         bump(&mut tally.wanted, wanted);

@@ -26,6 +26,8 @@ impl Marathon {
         let (uuid, now) = (self.ids.uuid(), self.stamp());
         let mut instance = Instance::new(self.next_instance, &uuid, app, now);
         instance.awaited = awaited;
+        let state = self.apps.get(&instance.spec.id);
+        instance.ordinal = state.and_then(|state| state.next_ordinal(state.fits(&instance.spec)));
         self.next_instance += 1;
         self.adopt(instance);
     }

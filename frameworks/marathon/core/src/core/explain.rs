@@ -101,6 +101,7 @@ impl Marathon {
             }
             reasons.extend(told(lacks));
         }
+        reasons.extend(self.reasons_of_ordinals(state));
         reasons.extend(self.reason_of_trial(&state.app().id));
         let kept = state.scheduled.difference(&state.unplaced);
         for instance in kept.filter_map(|key| self.instances.get(key)) {

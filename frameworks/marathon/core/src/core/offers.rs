@@ -203,6 +203,10 @@ impl Marathon {
 
     /// Launches an instance on an offer if it fits. What is refused counts once for each offer: in the first round.
     fn launch(&mut self, id: &PathId, key: u64, offer: &mut Using, count: bool) -> bool {
+        let waits = self.apps.get(id).zip(self.instance(key));
+        if waits.is_some_and(|(state, instance)| state.awaits_ordinal(instance)) {
+            return false;
+        }
         let (random, now) = (self.ids.number(), self.stamp());
         let old = self.old_placed(id, key);
         let Some(state) = self.apps.get_mut(id) else {
@@ -255,7 +259,16 @@ impl Marathon {
         if let Some(state) = self.apps.get_mut(&id) {
             state.delay = state.delay.map(|delay| delay.advanced(self.now));
         }
+        let current = self.apps.get(&id).zip(self.instance(key));
+        let ordinal = current.and_then(|(state, instance)| {
+            if state.fits(&app) {
+                state.ordinal_of(instance)
+            } else {
+                instance.ordinal
+            }
+        });
         self.change(key, |instance| {
+            instance.ordinal = ordinal;
             instance.incarnation += 1;
             instance.spec = app;
             instance.condition = Condition::Provisioned;

@@ -113,6 +113,7 @@ impl Marathon {
 
     /// Brings the number of instances to what the definition wants.
     fn keep_scale(&mut self, id: &PathId, awaited: bool) {
+        self.tidy_ordinals(id);
         let (Some(app), Some(state)) = (self.root.get(id), self.apps.get(id)) else {
             return;
         };
@@ -211,6 +212,15 @@ impl Marathon {
             return;
         };
         let idle = state.old_idle.iter().copied();
+        if count > 0
+            && let Some(serving) = self.old_by_ordinal(id)
+        {
+            let victims: Vec<u64> = idle.chain(serving).take(count).collect();
+            for key in victims {
+                self.retire(key);
+            }
+            return;
+        }
         let serving = state.old_serving.iter().map(|(_, key)| *key);
         let victims: Vec<u64> = match selection {
             KillSelection::YoungestFirst => idle.chain(serving.rev()).take(count).collect(),
@@ -244,6 +254,13 @@ impl Marathon {
                     && instance.condition != Condition::UnreachableInactive;
                 counted && chosen(state.fits(&instance.spec))
             });
+        if state.ordinals.is_some() {
+            let mut candidates: Vec<&Instance> = candidates.collect();
+            // The highest first, and of two under one ordinal the younger.
+            candidates
+                .sort_by_key(|one| (std::cmp::Reverse(one.ordinal), std::cmp::Reverse(one.key)));
+            return candidates.iter().take(count).map(|one| one.key).collect();
+        }
         crate::instance::kill_order(state.app(), candidates.collect(), count)
     }
 }

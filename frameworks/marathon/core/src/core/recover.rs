@@ -161,6 +161,7 @@ impl Marathon {
             }
             self.next_instance = self.next_instance.max(record.key + 1);
             let instance = Instance {
+                ordinal: record.ordinal,
                 goal: record.goal,
                 condition: record.condition,
                 since: record.since,

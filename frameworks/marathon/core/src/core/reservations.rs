@@ -50,8 +50,12 @@ impl Marathon {
             .instances
             .iter()
             .filter_map(|key| self.instances.get(key))
-            .filter(|one| one.goal == Goal::Stopped && !(idle && one.condition.is_active()));
-        let best = stopped.max_by_key(|one| (one.condition.is_active(), one.since, one.key));
+            .filter(|one| one.goal == Goal::Stopped && !(idle && one.condition.is_active()))
+            .filter(|one| state.may_resume(one));
+        let best = stopped.max_by_key(|one| {
+            let first = one.ordinal.map(std::cmp::Reverse);
+            (first, one.condition.is_active(), one.since, one.key)
+        });
         let Some(key) = best.map(|one| one.key) else {
             self.create_instance(id, awaited);
             return;
@@ -171,6 +175,10 @@ impl Marathon {
             return;
         };
         let id = instance.spec.id.clone();
+        let state = self.apps.get(&id);
+        if state.is_some_and(|state| state.awaits_ordinal(instance)) {
+            return;
+        }
         let Some((app, kept)) = self.apps.get(&id).and_then(|state| {
             let launches = !is_delayed(state.delay, self.now) && offer.state.serves_reserved();
             let kept = instance.reservation.clone().filter(|_| launches)?;

@@ -240,17 +240,21 @@ impl Marathon {
         }
     }
 
-    /// The next waiting instances of an app that an offer may be tried with: of both versions while it is on trial.
+    /// The next waiting instances of an app that an offer may be tried with: of both versions while it is on trial, and none whose
+    /// ordinal another still has.
     pub(super) fn next_unplaced(&self, state: &AppState) -> Vec<u64> {
-        let first = state.unplaced.first().copied();
-        if first.is_none() || !self.is_on_trial(&state.app().id) {
-            return first.into_iter().collect();
+        if state.ordinals.is_none() && !self.is_on_trial(&state.app().id) {
+            return state.unplaced.first().copied().into_iter().collect();
         }
         let fits = |key: &u64| {
             let instance = self.instances.get(key);
             instance.is_some_and(|one| state.fits(&one.spec))
         };
-        let keys = || state.unplaced.iter().copied();
+        let may_go = |key: &u64| {
+            let instance = self.instances.get(key);
+            instance.is_some_and(|one| !state.awaits_ordinal(one))
+        };
+        let keys = || state.unplaced.iter().copied().filter(may_go);
         let (old, new) = (keys().find(|key| !fits(key)), keys().find(fits));
         old.into_iter().chain(new).collect()
     }

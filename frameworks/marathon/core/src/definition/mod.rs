@@ -12,6 +12,7 @@ mod daemon;
 mod ip_address;
 mod isolation;
 mod normalise;
+mod ordinals;
 mod place;
 #[cfg(test)]
 mod place_tests;

@@ -36,6 +36,7 @@ pub(crate) fn validate(
     super::volume::validate(app, faults);
     super::check::validate(app, faults);
     super::daemon::validate(app, faults);
+    super::ordinals::validate(app, faults);
     gpus(app, setting, faults);
     let limits = app.resource_limits;
     super::isolation::validate_limits(limits, app.cpus, app.mem, "/resourceLimits", faults);

@@ -42,6 +42,8 @@ pub(crate) struct Instance {
     /// Its name within this core; rises with creation.
     pub(crate) key: u64,
     pub(crate) id: Arc<str>,
+    /// Of an app whose instances are numbered.
+    pub(crate) ordinal: Option<u32>,
     /// The definition that it runs or, before its first launch, was made for.
     pub(crate) spec: Arc<App>,
     pub(crate) goal: Goal,
@@ -110,6 +112,8 @@ pub(crate) struct Task {
 pub(crate) struct InstanceRecord {
     pub(crate) key: u64,
     pub(crate) id: Arc<str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ordinal: Option<u32>,
     pub(crate) app: PathId,
     pub(crate) version: Timestamp,
     pub(crate) config: Timestamp,
@@ -129,6 +133,7 @@ impl Instance {
         Self {
             key,
             id: format!("{}.instance-{uuid}", spec.id.safe()).into(),
+            ordinal: None,
             spec,
             goal: Goal::Running,
             condition: Condition::Scheduled,
@@ -170,6 +175,7 @@ impl Instance {
         InstanceRecord {
             key: self.key,
             id: self.id.clone(),
+            ordinal: self.ordinal,
             app: self.spec.id.clone(),
             version: self.spec.version,
             config: self.spec.config_version(),

@@ -243,6 +243,9 @@ fn environment(
     set("MARATHON_APP_ID", app.id.to_string());
     set("MARATHON_APP_VERSION", app.version.to_string());
     set("MARATHON_CONTAINER_ID", container.name.clone());
+    if let Some(ordinal) = instance.ordinal {
+        set(super::task_info::ORDINAL, ordinal.to_string());
+    }
     let own = container.resources;
     for (name, amount) in [("CPUS", own.cpus), ("MEM", own.mem), ("DISK", own.disk)] {
         let name = format!("MARATHON_CONTAINER_RESOURCE_{name}");

@@ -19,6 +19,9 @@ use crate::definition::{
 const MAX_LABEL_KEY: usize = 512 - "MARATHON_APP_LABEL_".len();
 const MAX_LABEL_VALUE: usize = 512;
 
+/// The variable that tells an instance its ordinal.
+pub(super) const ORDINAL: &str = "TEPUI_INSTANCE_ORDINAL";
+
 /// What a task is told beside its app.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Surroundings<'a> {
@@ -50,7 +53,7 @@ pub(crate) fn task_info(
         resources,
         command: Some(command(
             app,
-            environment(app, &task.id, &agent.host, &task.ports, surroundings),
+            environment(instance, &task.id, &agent.host, &task.ports, surroundings),
         )),
         kill_policy: app
             .task_kill_grace_period_seconds
@@ -122,12 +125,13 @@ pub(super) fn uri(artifact: &Artifact) -> command_info::Uri {
 
 /// Later wins: context, ports and host, the app's own.
 fn environment(
-    app: &App,
+    instance: &Instance,
     task_id: &str,
     host: &str,
     ports: &[u16],
     surroundings: Surroundings<'_>,
 ) -> BTreeMap<String, String> {
+    let app = &*instance.spec;
     let prefix = surroundings.prefix;
     let enforces = if surroundings.enforces_role {
         "TRUE"
@@ -139,6 +143,9 @@ fn environment(
     set("MESOS_TASK_ID", task_id.to_owned());
     set("MARATHON_APP_ID", app.id.to_string());
     set("MARATHON_APP_VERSION", app.version.to_string());
+    if let Some(ordinal) = instance.ordinal {
+        set(ORDINAL, ordinal.to_string());
+    }
     if let Some(Container {
         kind: ContainerKind::Docker,
         docker: Some(docker),

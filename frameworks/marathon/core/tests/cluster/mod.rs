@@ -729,6 +729,14 @@ pub fn volumes(info: &TaskInfo) -> Vec<String> {
     volumes.map(|one| one.id.clone()).collect()
 }
 
+/// The ordinal that a task was told.
+pub fn ordinal(info: &TaskInfo) -> Option<u32> {
+    let environment = info.command.as_ref()?.environment.as_ref()?;
+    let mut variables = environment.variables.iter();
+    let told = variables.find(|one| one.name == "TEPUI_INSTANCE_ORDINAL")?;
+    told.value().parse().ok()
+}
+
 pub fn update(id: &str, document: &str, force: bool) -> ApiCall {
     let (id, body) = (id.to_owned(), document.to_owned().into());
     ApiCall::UpdateApp {

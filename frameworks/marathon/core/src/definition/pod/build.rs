@@ -30,6 +30,7 @@ pub(crate) fn build(
     crate::definition::daemon::normalise(&mut app);
     validate(&app, old_role, setting, &mut faults);
     crate::definition::daemon::validate(&app, &mut faults);
+    crate::definition::ordinals::validate(&app, &mut faults);
     faults.into_result("Object is not valid")?;
     Ok(app)
 }
