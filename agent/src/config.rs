@@ -9,6 +9,7 @@ use tepui_agent_core::ReconfigurationPolicy;
 use tepui_coordination::{Location, LocationError, ZooKeeperOptions};
 use tepui_proto::mesos::v1::{Attribute, DomainInfo, Resource};
 
+use crate::disk::DiskConfig;
 use crate::fetcher::FetcherConfig;
 use crate::flags::Flags;
 use crate::isolation::IsolationConfig;
@@ -78,6 +79,8 @@ pub struct Config {
     pub images: ImagesConfig,
     /// How strictly containers are kept in.
     pub isolation: IsolationConfig,
+    /// How the disk that containers use is looked at.
+    pub disk: DiskConfig,
     /// What is lent beyond what the agent has, and how it is taken back.
     pub oversubscription: OversubscriptionConfig,
     /// Where networks are found.
@@ -214,6 +217,7 @@ impl Config {
             disk_watch_interval: Duration::from_secs(60),
             images,
             isolation: IsolationConfig::default(),
+            disk: DiskConfig::default(),
             oversubscription: OversubscriptionConfig::default(),
             flags: BTreeMap::new(),
         }
@@ -387,6 +391,10 @@ impl Config {
                 .max(Duration::from_secs(1)),
             images: ImagesConfig::from_flags(&flags.images, &work_dir)?,
             isolation,
+            disk: DiskConfig::from_flags(
+                &flags.disk,
+                flags.isolation.isolation.as_deref().unwrap_or_default(),
+            )?,
             oversubscription: OversubscriptionConfig::from_flags(&flags.oversubscription)?,
             networks: flags.networks.config(),
             fetcher,
@@ -600,6 +608,9 @@ fn shown(flags: &Flags) -> BTreeMap<String, String> {
         show(name, Some(value));
     }
     for (name, value) in flags.isolation.shown() {
+        show(name, Some(value));
+    }
+    for (name, value) in flags.disk.shown() {
         show(name, Some(value));
     }
     for (name, value) in flags.oversubscription.shown() {

@@ -126,6 +126,9 @@ pub struct Flags {
     #[command(flatten)]
     #[allow(missing_docs, reason = "the type says it")]
     pub oversubscription: crate::oversubscription::OversubscriptionFlags,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the type says it")]
+    pub disk: crate::disk::DiskFlags,
     /// Accepted: only 'mesos' is there
     #[arg(long)]
     pub containerizers: Option<String>,

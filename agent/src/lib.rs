@@ -2,7 +2,7 @@
 //!
 //! [`tepui_agent_core`] decides; this crate does. Its rooms: [`containerizer`] runs containers, [`supervisor`] is the small process that
 //! outlives the agent beside each of them; the rest is private to the daemon: the journal (what outlives the process), the link to the
-//! master, the driver (the one thread that runs the core), the hands (containers), images and volumes (`provision`), what URIs ask for (`fetcher`), networks, probes (checks), `oversubscription`, sandboxes, and the faces on the one
+//! master, the driver (the one thread that runs the core), the hands (containers), images and volumes (`provision`), what URIs ask for (`fetcher`), networks, probes (checks), `oversubscription`, `disk` (what containers use of it), sandboxes, and the faces on the one
 //! port.
 
 pub mod containerizer;
@@ -10,6 +10,7 @@ pub mod supervisor;
 
 mod clock;
 mod config;
+mod disk;
 mod driver;
 mod executors;
 mod faces;
@@ -31,6 +32,7 @@ mod spec;
 mod volumes;
 
 pub use config::{Config, ConfigError, parse_duration};
+pub use disk::{DiskConfig, DiskFlags};
 pub use fetcher::FetcherConfig;
 pub use flags::Flags;
 pub use isolation::{AllowedDevice, GpuConfig, IsolationConfig, IsolationFlags};

@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::containerizer::{
     ContainerId, Containerizer, ContainerizerConfig, ContainerizerError, Lifetime, Recovered,
 };
+use crate::disk::Disks;
 use crate::driver::{Driver, Ended, INPUTS};
 use crate::executors::Executors;
 use crate::faces::Face;
@@ -195,7 +196,18 @@ impl Agent {
             tokio::runtime::Handle::current(),
             stop.clone(),
         );
+        let disks = Disks::default();
+        let watching = crate::disk::Room {
+            config: config.disk.clone(),
+            view: Arc::clone(&view),
+            agent: Arc::clone(&agent),
+            layout: layout.clone(),
+            volumes: volumes.clone(),
+            disks: disks.clone(),
+            inputs: inputs.clone(),
+        };
         let face = Arc::new(Face {
+            disks,
             config: Arc::clone(&config),
             clock,
             endpoint,
@@ -253,6 +265,11 @@ impl Agent {
         let stopped = until_stop(stop.clone());
         tokio::spawn(async move {
             tokio::select! { () = lending => {}, () = stopped => {} }
+        });
+        let watching = crate::disk::run(watching);
+        let stopped = until_stop(stop.clone());
+        tokio::spawn(async move {
+            tokio::select! { () = watching => {}, () = stopped => {} }
         });
         let images = crate::provision::collect(provisioner);
         let stopped = until_stop(stop.clone());

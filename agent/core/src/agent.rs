@@ -219,6 +219,10 @@ impl Agent {
                 container,
                 reason,
             } => self.preempt(&framework, &executor, &container, &reason, out),
+            Input::Exceeded {
+                container,
+                limitation,
+            } => self.exceeded(&container, limitation, out),
             Input::Shutdown { reason } => self.shutdown(reason, out),
         }
         while let Some((_, timer)) = self.timers.pop(self.now) {

@@ -242,7 +242,10 @@ impl Agent {
         let Some(key) = self.nested.swap_remove(container) else {
             return;
         };
-        self.command_exited(&key, exit, out);
+        let executor = self.task(&key).and_then(|task| task.executor.as_ref());
+        let executor = executor.and_then(|id| self.executor(&key.framework, id));
+        let exit = executor.map_or_else(|| exit.clone(), |executor| executor.ended_by(exit));
+        self.command_exited(&key, &exit, out);
         self.nested_over(&key, container, out);
     }
 

@@ -114,6 +114,14 @@ pub enum Input {
         /// For the framework's author.
         reason: String,
     },
+    /// The executor's container (with all that its tasks have) uses more than it may, as the shell has measured it: it is to end at once.
+    /// Ignored unless the executor has this container, and if it was ended for that already.
+    Exceeded {
+        /// The executor's container.
+        container: ContainerId,
+        /// What it exceeds.
+        limitation: Limitation,
+    },
     /// The operator wants the agent to end for good: everything is killed, then the agent unregisters, then [`crate::Output::Exit`].
     Shutdown {
         /// For the log and for the master.

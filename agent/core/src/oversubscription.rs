@@ -12,11 +12,9 @@ use tepui_proto::tepui::v1::Oversubscribed;
 use tepui_proto::tepui::v1::agent_message::Message;
 
 use crate::agent::Agent;
-use crate::change::Phase;
 use crate::executor::End;
 use crate::operations::configured;
 use crate::output::Output;
-use crate::record::{ExecutorGone, Record};
 use crate::task::{Cause, Kill, TaskKey};
 
 /// What the master was told.
@@ -106,32 +104,11 @@ impl Agent {
         {
             return;
         }
-        executor.phase = Phase::Terminating;
-        executor.end = Some(End::Preempted);
         executor.why = reason.to_owned();
-        let (command, builtin) = (executor.command, executor.builtin);
-        if !command {
-            self.checkpoint(
-                Record::Shutdown(ExecutorGone {
-                    framework_id: framework.as_str().to_owned(),
-                    executor_id: id.as_str().to_owned(),
-                }),
-                out,
-            );
+        for key in self.live_of(framework, id) {
+            self.mark_preempted(&key, out);
         }
-        let live = self.live_of(framework, id);
-        for key in &live {
-            self.mark_preempted(key, out);
-        }
-        self.show_executor(framework, id, out);
-        if builtin {
-            for key in &live {
-                self.destroy_nested(key, out);
-            }
-            self.idle_builtins_end(framework, out);
-        } else {
-            self.destroy(container, out);
-        }
+        self.end_at_once(framework, id, End::Preempted, out);
     }
 
     /// Written down, so that the end is called by its name also if the agent restarts meanwhile. Who was asked to end already ends as that.

@@ -83,6 +83,7 @@ pub(crate) struct Face {
     pub(crate) provisioner: Provisioner,
     pub(crate) fetcher: crate::fetcher::Fetcher,
     pub(crate) networks: crate::networks::Networks,
+    pub(crate) disks: crate::disk::Disks,
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

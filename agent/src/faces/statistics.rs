@@ -12,6 +12,8 @@ use tepui_proto::mesos::v1::{ContainerStatus, NetworkInfo, ResourceStatistics, n
 use super::Face;
 use super::asked::{Asked, Response, text};
 use crate::containerizer::ContainerId;
+use crate::disk::Used;
+use crate::networks::traffic;
 
 /// A container as operators see it.
 pub(super) struct Shown {
@@ -70,8 +72,7 @@ pub(super) async fn shown(
 fn measure(face: &Face, all: &mut [Shown]) {
     let measure = |some: &mut [Shown]| {
         for shown in some {
-            let runtime = shown.runtime.as_ref();
-            shown.statistics = runtime.and_then(|id| used_by(face, id, shown.cpus));
+            shown.statistics = used_by(face, shown);
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, |all| all.get().min(THREADS));
@@ -191,18 +192,20 @@ fn cpus(resources: &[tepui_proto::mesos::v1::Resource]) -> f64 {
 }
 
 /// What a container uses, as far as this machine tells.
-fn used_by(face: &Face, id: &ContainerId, cpus: Option<f64>) -> Option<ResourceStatistics> {
-    let usage = face.containerizer.usage(id).ok()?;
+fn used_by(face: &Face, shown: &Shown) -> Option<ResourceStatistics> {
+    let usage = face.containerizer.usage(shown.runtime.as_ref()?).ok()?;
     let seconds = |nanos: Option<u64>| nanos.map(|nanos| nanos as f64 / 1e9);
     let small =
         |number: Option<u64>| number.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
-    Some(ResourceStatistics {
+    let disk = face.disks.of(&shown.container).unwrap_or_default();
+    let measured = disk != Used::default();
+    let mut statistics = ResourceStatistics {
         timestamp: face.clock.now().as_secs_f64(),
         processes: small(usage.processes),
         threads: small(usage.threads),
         cpus_user_time_secs: seconds(usage.cpu_user_ns),
         cpus_system_time_secs: seconds(usage.cpu_system_ns),
-        cpus_soft_limit: cpus,
+        cpus_soft_limit: shown.cpus,
         cpus_nr_periods: small(usage.cpu_periods),
         cpus_nr_throttled: small(usage.cpu_throttled_periods),
         cpus_throttled_time_secs: seconds(usage.cpu_throttled_ns),
@@ -213,8 +216,16 @@ fn used_by(face: &Face, id: &ContainerId, cpus: Option<f64>) -> Option<ResourceS
         mem_file_bytes: usage.memory_cache_bytes,
         mem_mapped_file_bytes: usage.memory_mapped_file_bytes,
         mem_limit_bytes: usage.memory_limit_bytes,
+        disk_used_bytes: measured.then_some(disk.used_bytes),
+        disk_limit_bytes: disk.limit_bytes,
         ..Default::default()
-    })
+    };
+    if let Some(pid) = shown.status.executor_pid
+        && face.networks.has(&shown.container.root().to_string())
+    {
+        traffic::add(pid, &mut statistics);
+    }
+    Some(statistics)
 }
 
 /// Where the outermost container is.

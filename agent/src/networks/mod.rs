@@ -11,6 +11,7 @@ mod command;
 mod flags;
 mod groups;
 mod namespace;
+pub(crate) mod traffic;
 pub(crate) mod wanted;
 
 use std::collections::{HashMap, HashSet};

@@ -7,6 +7,7 @@
 
 mod checks;
 mod devices;
+mod disk;
 mod fetch;
 mod group_networks;
 mod groups;

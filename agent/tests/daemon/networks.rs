@@ -195,6 +195,9 @@ async fn the_built_in_bridge_gives_addresses_ports_and_names_and_leaves_nothing(
         containers[0]["status"]["network_infos"][0]["ip_addresses"][0]["ip_address"],
         ip.as_str()
     );
+    // It was asked for a page twice, and has sent it.
+    let number = |name: &str| containers[0]["statistics"][name].as_u64().unwrap();
+    assert!(number("net_rx_packets") > 4 && number("net_tx_bytes") > 200);
     master.kill("one").await;
     master.until("one", TaskKilled).await;
     assert_eq!((left(), namespaces(&config)), (vec![], 0));

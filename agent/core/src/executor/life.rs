@@ -154,6 +154,62 @@ impl Agent {
         self.destroy(&container, out);
     }
 
+    /// Ends an executor and whatever it runs without any grace, and remembers why.
+    pub(crate) fn end_at_once(
+        &mut self,
+        framework: &FrameworkId,
+        id: &ExecutorId,
+        end: End,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(executor) = self.executor_mut(framework, id) else {
+            return;
+        };
+        executor.phase = Phase::Terminating;
+        executor.end = Some(end);
+        let container = executor.container.clone();
+        let (command, builtin) = (executor.command, executor.builtin);
+        if !command {
+            self.checkpoint(
+                Record::Shutdown(ExecutorGone {
+                    framework_id: framework.as_str().to_owned(),
+                    executor_id: id.as_str().to_owned(),
+                }),
+                out,
+            );
+        }
+        self.show_executor(framework, id, out);
+        if builtin {
+            for key in self.live_of(framework, id) {
+                self.destroy_nested(&key, out);
+            }
+            self.idle_builtins_end(framework, out);
+        } else {
+            self.destroy(&container, out);
+        }
+    }
+
+    /// The executor's container exceeds a limit that the kernel does not keep.
+    pub(crate) fn exceeded(
+        &mut self,
+        container: &ContainerId,
+        limitation: Limitation,
+        out: &mut Vec<Output>,
+    ) {
+        let Some((framework, id)) = self.containers.get(container).cloned() else {
+            return;
+        };
+        let Some(executor) = self.executor_mut(&framework, &id) else {
+            return;
+        };
+        if executor.limitation.is_some() || executor.destroyed {
+            return;
+        }
+        executor.limitation = Some(limitation);
+        let end = executor.end.unwrap_or(End::Shutdown);
+        self.end_at_once(&framework, &id, end, out);
+    }
+
     pub(crate) fn destroy(&mut self, container: &ContainerId, out: &mut Vec<Output>) {
         let Some(executor) = self.executor_of(container) else {
             return;
@@ -202,6 +258,7 @@ impl Agent {
             return;
         };
         let (command, end) = (executor.command, executor.end);
+        let exit = &executor.ended_by(exit);
         let live: Vec<TaskId> = executor.live.iter().cloned().collect();
         for task in live {
             let key = TaskKey {

@@ -17,6 +17,7 @@ use tepui_model::{ContainerId, ExecutorId, FrameworkId, TaskId};
 use tepui_proto::mesos::v1::{ExecutorInfo, TaskInfo};
 
 use crate::change::{ExecutorState, Phase};
+use crate::input::{Exit, Limitation};
 use crate::messages::{self, Amount};
 use crate::output::Limits;
 use crate::timers::TimerId;
@@ -54,6 +55,8 @@ pub(crate) struct Executor {
     /// It is from an earlier life of the agent and has not subscribed since.
     pub(crate) recovered: bool,
     pub(crate) end: Option<End>,
+    /// What it exceeded, so that its end was ordered.
+    pub(crate) limitation: Option<Limitation>,
     /// Of a preemption, for the framework's author.
     pub(crate) why: String,
     /// Its container's end was ordered.
@@ -95,6 +98,7 @@ impl Executor {
             started: builtin,
             recovered: false,
             end: None,
+            limitation: None,
             why: String::new(),
             destroyed: false,
             connection: None,
@@ -118,6 +122,14 @@ impl Executor {
             pid: self.pid,
             phase: self.phase,
             preempted: self.end == Some(End::Preempted),
+        }
+    }
+
+    /// How a container of it ended: by the limit for which the agent ended it, where nothing else is known.
+    pub(crate) fn ended_by(&self, exit: &Exit) -> Exit {
+        Exit {
+            status: exit.status,
+            limitation: exit.limitation.clone().or_else(|| self.limitation.clone()),
         }
     }
 

@@ -340,3 +340,61 @@ fn a_container_grows_at_once_and_shrinks_later() {
     world.seconds(2);
     assert!(world.did().contains(&"resize 0 cpus 1000 mem 0".to_owned()));
 }
+
+/// What the kernel does not keep (disk) the shell measures: whatever the executor runs ends for it, once.
+#[test]
+fn a_limit_that_the_shell_keeps_ends_the_executor_and_is_named() {
+    let too_much = || crate::Limitation::Disk {
+        message: "Disk usage (65MB) exceeds quota (64MB)".to_owned(),
+        resources: Vec::new(),
+    };
+    type Start = fn(&mut World);
+    let command_task: Start = |world| world.run(command("t"));
+    let of_the_framework: Start = |world| {
+        world.run(custom("t", "t"));
+        world.subscribe("t", 1);
+    };
+    let group: Start = |world| groups::played(world, "t", &["t", "u"]);
+    for (start, containers) in [(command_task, 1), (of_the_framework, 1), (group, 2)] {
+        let mut world = World::new();
+        start(&mut world);
+        for container in 0..containers {
+            world.launched(container);
+        }
+        world.drain();
+        world.did();
+        let framework = FrameworkId::new("f").unwrap();
+        let executor = ExecutorId::new("t").unwrap();
+        let own = world.agent.executor(&framework, &executor).unwrap();
+        let container = own.container.clone();
+        for _ in 0..2 {
+            world.step(Input::Exceeded {
+                container: container.clone(),
+                limitation: too_much(),
+            });
+        }
+        let destroyed: Vec<String> = (0..containers).map(|at| format!("destroy {at}")).collect();
+        assert_eq!(world.did(), destroyed);
+        for container in 0..containers {
+            world.exited(container, Some(9));
+        }
+        let told = world.drain();
+        let ends: Vec<_> = told
+            .iter()
+            .filter(|status| TaskState::from_number(status.state).unwrap().is_terminal())
+            .collect();
+        assert_eq!(ends.len(), containers);
+        for end in ends {
+            let expected = (Failed, Some(Reason::ContainerLimitationDisk));
+            assert_eq!(outcome(end), expected);
+            assert_eq!(end.message(), "Disk usage (65MB) exceeds quota (64MB)");
+            assert!(end.limitation.is_some());
+        }
+    }
+    let mut world = World::new();
+    world.step(Input::Exceeded {
+        container: "nobody".parse().unwrap(),
+        limitation: too_much(),
+    });
+    assert_eq!(world.did(), [""; 0]);
+}
