@@ -156,7 +156,7 @@ const cases = {
     const { frameworks } = await json(`${BASE}/frameworks`);
     const { tasks } = await json(`${BASE}/tasks?limit=1`);
     const page = await open({ viewport: { width: 390, height: 844 } });
-    const pages = ["", "apps", `apps${APP}`, "tasks", `tasks/${tasks[0].framework_id}/${tasks[0].id}`, "agents", `agents/${slaves[0].id}`, "frameworks", `frameworks/${frameworks[0].id}`, "roles", "offers"];
+    const pages = ["", "apps", `apps${APP}`, "tasks", `tasks/${tasks[0].framework_id}/${tasks[0].id}`, "agents", `agents/${slaves[0].id}`, "frameworks", `frameworks/${frameworks[0].id}`, "roles", "offers", "maintenance"];
     for (const one of pages) {
       await visit(page, `#/${one}`);
       await page.getByRole("heading", { level: 1 }).waitFor();
@@ -283,6 +283,34 @@ const cases = {
     const told = await json(`${BASE}/slaves?slave_id=${id}`);
     assert.equal(told.slaves[0].drain_info.config.max_grace_period.nanoseconds, 60e9);
     await ordered("Reactivate", "Active");
+    await page.context().close();
+  },
+
+  "maintenance of a machine is scheduled and cancelled": async () => {
+    const page = await open({}, `${BASE}/#/maintenance`);
+    const dialog = page.getByRole("dialog");
+    const windows = async () => (await json(`${BASE}/maintenance/schedule`)).windows ?? [];
+    await page.getByText("No machine is scheduled", { exact: false }).waitFor();
+    await page.getByRole("button", { name: "Schedule", exact: true }).click();
+    const schedule = dialog.getByRole("button", { name: "Schedule", exact: true });
+    await dialog.getByRole("checkbox").first().check();
+    await dialog.getByRole("spinbutton").fill("0");
+    assert.ok(await schedule.isDisabled(), "a window of no length");
+    await dialog.getByRole("spinbutton").fill("1.5");
+    await schedule.click();
+    await dialog.waitFor({ state: "detached" });
+    const row = page.getByRole("table", { name: "Machines" }).locator("tbody tr");
+    await row.getByText("Draining", { exact: true }).waitFor();
+    await row.getByText("1 h 30 min", { exact: true }).waitFor();
+    const [made] = await windows();
+    assert.equal(made.unavailability.duration.nanoseconds, 5400e9);
+    const { slaves } = await json(`${BASE}/slaves`);
+    assert.equal(made.machine_ids.length, 1);
+    assert.ok(slaves.some(({ pid }) => pid.includes(`@${made.machine_ids[0].ip}:`)), "a machine that has an agent");
+    await row.getByRole("button", { name: "Cancel" }).click();
+    await dialog.getByRole("button", { name: "Cancel it" }).click();
+    await page.getByText("No machine is scheduled", { exact: false }).waitFor();
+    assert.deepEqual(await windows(), []);
     await page.context().close();
   },
 };

@@ -11,6 +11,7 @@ import { AgentPage, Agents } from "./pages/agents";
 import { AppPage } from "./pages/app";
 import { Apps } from "./pages/apps";
 import { FrameworkPage, Frameworks } from "./pages/frameworks";
+import { Maintenance } from "./pages/maintenance";
 import { Offers, Roles } from "./pages/offers";
 import { Overview } from "./pages/overview";
 import { TaskPage, Tasks } from "./pages/tasks";
@@ -26,6 +27,7 @@ const PAGES = [
   ["frameworks", "Frameworks", "f"],
   ["roles", "Roles", "r"],
   ["offers", "Offers", "e"],
+  ["maintenance", "Maintenance", "m"],
 ] as const;
 
 const href = (page: string): string => (page === "overview" ? link() : link(page));
@@ -39,6 +41,7 @@ function Page({ route }: { route: Route }) {
   if (page === "frameworks") return rest[0] ? <FrameworkPage key={rest[0]} id={rest[0]} /> : <Frameworks />;
   if (page === "roles") return <Roles />;
   if (page === "offers") return <Offers />;
+  if (page === "maintenance") return <Maintenance />;
   return (
     <>
       <Head title="There is no such page" />

@@ -6,6 +6,7 @@ import { lineOf, lines } from "../src/json-lines";
 import { Cluster, type StateEvent, type Task } from "../src/live/cluster";
 import { aboutApp, appState, type App, type Queued } from "../src/live/marathon";
 import { whole } from "../src/log";
+import { rows, times, without, withWindow } from "../src/maintenance";
 import { link, parse } from "../src/router";
 
 describe("format", () => {
@@ -111,4 +112,33 @@ test("a piece of a log is cut before half a character", () => {
   expect(whole("é\uFFFD", 3)).toEqual({ text: "é", bytes: 2 });
   expect(whole("\uFFFD", 1)).toEqual({ text: "\uFFFD", bytes: 1 });
   expect(whole("\uFFFDx\uFFFD", 3).bytes).toBe(3);
+});
+
+describe("maintenance", () => {
+  const machine = (hostname: string) => ({ hostname, ip: "10.0.0.1" });
+  const window = (start: number, ...names: string[]) => ({ machine_ids: names.map(machine), unavailability: { start: { nanoseconds: start * 1e9 }, duration: { nanoseconds: 60e9 } } });
+  const windows = [window(100, "a", "b"), window(200, "c")];
+
+  test("each machine of each window has its row", () => {
+    const answers = [{ status: "DECLINE" as const, framework_id: { value: "f" } }];
+    const status = { draining_machines: [{ id: machine("A"), statuses: answers }], down_machines: [machine("c")] };
+    expect(rows(windows, status).map((row) => [row.machine.hostname, row.state, row.answers.length])).toEqual([["a", "DRAINING", 1], ["b", "UP", 0], ["c", "DOWN", 0]]);
+  });
+
+  test("a window has its times", () => {
+    expect(times(window(100, "a"))).toEqual({ start: 100, end: 160 });
+    expect(times({ machine_ids: [], unavailability: { start: { nanoseconds: 5e9 } } })).toEqual({ start: 5 });
+  });
+
+  test("a machine is in one window only", () => {
+    const changed = withWindow(windows, [machine("b"), machine("c")], 300, 2);
+    expect(changed.map((one) => one.machine_ids.map((id) => id.hostname))).toEqual([["a"], ["b", "c"]]);
+    expect(times(changed[1]!)).toEqual({ start: 300, end: 300 + 7200 });
+    expect(times(withWindow([], [machine("a")], 300, undefined)[0]!)).toEqual({ start: 300 });
+  });
+
+  test("a window of no machine is none", () => {
+    expect(without(windows, [machine("c")])).toEqual([windows[0]]);
+    expect(windows).toHaveLength(2);
+  });
 });
