@@ -16,6 +16,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Daemon {
     args: Vec<String>,
+    /// Of its environment, beside the test's own.
+    variables: Vec<(String, String)>,
     process: Option<Process>,
     /// `http://127.0.0.1:PORT`.
     pub url: String,
@@ -37,11 +39,19 @@ impl Drop for Daemon {
 
 impl Daemon {
     fn start(name: &str, port_flag: &str, args: &[String]) -> Self {
+        Self::start_in(&[], name, port_flag, args)
+    }
+
+    fn start_in(variables: &[(&str, &str)], name: &str, port_flag: &str, args: &[String]) -> Self {
         let port = free_port();
         let mut all = vec![name.to_owned(), format!("--{port_flag}={port}")];
         all.extend_from_slice(args);
         let mut daemon = Self {
             args: all,
+            variables: variables
+                .iter()
+                .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
             process: None,
             url: format!("http://127.0.0.1:{port}"),
             port,
@@ -74,7 +84,7 @@ impl Daemon {
     /// Starts it again with the same arguments.
     pub fn restart(&mut self) {
         self.process = None;
-        self.process = Some(Process::tepui(&self.args));
+        self.process = Some(Process::tepui_in(&self.variables, &self.args));
     }
 
     /// GET of a JSON document, waiting until it is there.
@@ -156,6 +166,12 @@ impl Cluster {
     /// Starts an agent with 4 cpus, 1024 MiB and 100 ports of its own unless `args` say otherwise.
     #[must_use]
     pub fn agent(&mut self, args: &[&str]) -> Daemon {
+        self.agent_in(&[], args)
+    }
+
+    /// As [`agent`](Self::agent), with variables in its environment.
+    #[must_use]
+    pub fn agent_in(&mut self, variables: &[(&str, &str)], args: &[&str]) -> Daemon {
         // cgroups of its own, so that tests do not see each other's.
         let root = format!("tepui-test-{}", free_port());
         let mut all = vec![
@@ -171,7 +187,7 @@ impl Cluster {
             ));
         }
         all.extend(args.iter().map(|&arg| arg.to_owned()));
-        let mut agent = Daemon::start("agent", "port", &all);
+        let mut agent = Daemon::start_in(variables, "agent", "port", &all);
         agent.cgroups_root = Some(root);
         agent
     }

@@ -88,9 +88,15 @@ impl Process {
     /// Starts `tepui` with arguments.
     #[must_use]
     pub fn tepui<A: AsRef<str>>(args: &[A]) -> Self {
+        Self::tepui_in(&[], args)
+    }
+
+    /// Starts `tepui` with arguments, and with variables beside those of this process.
+    #[must_use]
+    pub fn tepui_in<A: AsRef<str>>(variables: &[(String, String)], args: &[A]) -> Self {
         let args: Vec<&str> = args.iter().map(AsRef::as_ref).collect();
         let mut command = Command::new(tepui());
-        command.args(&args);
+        command.args(&args).envs(variables.iter().cloned());
         Self::start(&format!("tepui {}", args.join(" ")), command)
     }
 
