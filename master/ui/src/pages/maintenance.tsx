@@ -72,7 +72,7 @@ export function Maintenance() {
             { name: "Machine", by: (row) => nameOf(row.machine), cell: (row) => <Name machine={row.machine} /> },
             { name: "State", by: (row) => row.state, cell: (row) => <State row={row} /> },
             { name: "From", by: (row) => times(row.window).start, cell: (row) => <From row={row} /> },
-            { name: "For", align: "end", by: (row) => (times(row.window).end ?? Number.MAX_VALUE) - times(row.window).start, cell: (row) => <For row={row} /> },
+            { name: "For", align: "end", wide: true, by: (row) => (times(row.window).end ?? Number.MAX_VALUE) - times(row.window).start, cell: (row) => <For row={row} /> },
             { name: "Frameworks", wide: true, cell: (row) => <Answers row={row} /> },
             { name: "", align: "end", cell: (row) => (
               <span class="row-actions">
