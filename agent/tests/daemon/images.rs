@@ -48,7 +48,7 @@ fn busybox() -> Vec<u8> {
 }
 
 /// A small root file system, and one layer above it.
-fn layers() -> Vec<Vec<u8>> {
+pub(crate) fn layers() -> Vec<Vec<u8>> {
     let mut entries = vec![
         directory("bin/"),
         directory("etc/"),

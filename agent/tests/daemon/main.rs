@@ -14,6 +14,7 @@ mod groups;
 mod hostile;
 mod http;
 mod images;
+mod killed;
 #[path = "../../images/tests/images/kit.rs"]
 #[allow(dead_code, reason = "shared with the tests of the store")]
 mod kit;
@@ -26,6 +27,7 @@ mod reconfiguration;
 mod removal;
 mod sessions;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -65,9 +67,13 @@ fn shell(id: &str, command: &str) -> mesos::TaskInfo {
 }
 
 fn config(master: &Master, work_dir: &Path) -> Config {
+    config_at(master.addr, work_dir)
+}
+
+fn config_at(master: SocketAddr, work_dir: &Path) -> Config {
     // The whole path: tests run side by side, and an agent that ends takes what is below its root with it.
     let name = work_dir.to_string_lossy().replace(['.', '/'], "");
-    let mut config = Config::for_master_at(master.addr, work_dir);
+    let mut config = Config::for_master_at(master, work_dir);
     config.cgroups_root = format!("tepui-daemon-{name}");
     config
 }
