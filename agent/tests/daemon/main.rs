@@ -23,9 +23,12 @@ mod nested;
 mod networks;
 mod operations;
 mod oversubscription;
+mod pulls;
 mod reconfiguration;
 mod removal;
 mod sessions;
+mod settings;
+mod streams;
 
 use std::net::SocketAddr;
 use std::path::Path;

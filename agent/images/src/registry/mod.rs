@@ -3,19 +3,21 @@
 //! Asked first are the mirrors of a registry, in their order, then the registry itself; the first that has the manifest gives the layers too.
 //! 429, 5xx and connections that fail are tried again with growing pauses; a blob that is cut goes on where it stopped.
 
+mod download;
+mod said;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use tokio::fs::File;
-use tokio::io::AsyncWriteExt;
 
 use crate::credentials::Credentials;
 use crate::digest::{Digest, Hasher};
@@ -24,6 +26,8 @@ use crate::http_client::{self, Client, Unreachable};
 use crate::manifest::{self, Descriptor, Document, MAX_DOCUMENT_BYTES};
 use crate::reference::{DOCKER_HUB, Reference};
 use crate::source::{Blob, Found, Progress};
+use download::Download;
+use said::{Challenge, challenge, words};
 
 /// How often anything is tried.
 const ATTEMPTS: usize = 5;
@@ -128,87 +132,10 @@ fn endpoint(written: &str, insecure: &[String]) -> Endpoint {
     }
 }
 
-/// A `WWW-Authenticate` header, taken apart.
-#[derive(Debug, PartialEq, Eq)]
-enum Challenge {
-    Basic,
-    Bearer {
-        realm: String,
-        service: Option<String>,
-        scope: Option<String>,
-    },
-}
-
-fn challenge(header: &str) -> Option<Challenge> {
-    let (kind, rest) = header.split_once(' ').unwrap_or((header, ""));
-    if kind.eq_ignore_ascii_case("basic") {
-        return Some(Challenge::Basic);
-    }
-    if !kind.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    let mut fields: HashMap<String, String> = HashMap::new();
-    let mut rest = rest.trim();
-    while let Some((name, after)) = rest.split_once('=') {
-        let name = name.trim_matches([' ', ',']).to_ascii_lowercase();
-        let (value, left) = match after.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"')?,
-            None => after.split_once(',').unwrap_or((after, "")),
-        };
-        fields.insert(name, value.to_owned());
-        rest = left.trim_start_matches([' ', ',']);
-    }
-    Some(Challenge::Bearer {
-        realm: fields.remove("realm")?,
-        service: fields.remove("service"),
-        scope: fields.remove("scope"),
-    })
-}
-
 #[derive(Deserialize)]
 struct Token {
     token: Option<String>,
     access_token: Option<String>,
-}
-
-/// What a registry says in an error's body, for people: one line, not long.
-fn words(body: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Errors {
-        errors: Vec<Error>,
-    }
-    #[derive(Deserialize)]
-    struct Error {
-        #[serde(default)]
-        code: String,
-        #[serde(default)]
-        message: String,
-    }
-    let told = match serde_json::from_slice::<Errors>(body) {
-        Ok(found) => found
-            .errors
-            .into_iter()
-            .map(|error| {
-                if error.message.is_empty() {
-                    error.code
-                } else {
-                    error.message
-                }
-            })
-            .find(|text| !text.is_empty()),
-        Err(_) => None,
-    };
-    let plain: String = told
-        .unwrap_or_default()
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(200)
-        .collect();
-    if plain.is_empty() {
-        plain
-    } else {
-        format!(": {plain}")
-    }
 }
 
 /// What one attempt led to when it led to no success.
@@ -634,164 +561,9 @@ fn tried(problem: Problem, attempts: usize, during: Duration) -> Problem {
     }
 }
 
-/// One layer on its way to the disk.
-struct Download<'a> {
-    repository: &'a Repository,
-    endpoint: &'a Endpoint,
-    layer: &'a Descriptor,
-    file: File,
-    path: PathBuf,
-    hasher: Hasher,
-    /// Bytes in the file, all of them hashed.
-    got: u64,
-    progress: &'a Progress,
-}
-
-impl Download<'_> {
-    async fn run(&mut self) -> Result<(), Problem> {
-        let begun = Instant::now();
-        let mut fruitless = 0;
-        loop {
-            let before = self.got;
-            let again = match self.attempt().await {
-                Ok(()) => break,
-                Err(again) => again,
-            };
-            // Progress is a reason to go on: only attempts that brought nothing are counted.
-            fruitless = if self.got > before { 1 } else { fruitless + 1 };
-            match again {
-                Again::Never(problem) => return Err(problem),
-                Again::Later(problem, _) if fruitless >= ATTEMPTS => {
-                    return Err(self.given_up(problem, fruitless, begun.elapsed()));
-                }
-                Again::Later(problem, asked) => {
-                    tracing::info!("layer {}: {problem}; trying again", self.layer.digest);
-                    self.repository.rest(fruitless - 1, asked).await;
-                }
-            }
-        }
-        self.file
-            .flush()
-            .await
-            .map_err(Problem::disk("write", &self.path))?;
-        let got = self.hasher.clone().finish();
-        if got != self.layer.digest {
-            return Err(Problem::WrongDigest {
-                what: "a layer",
-                expected: self.layer.digest,
-                got,
-                from: self.endpoint.name.clone(),
-            });
-        }
-        Ok(())
-    }
-
-    fn given_up(&self, problem: Problem, attempts: usize, during: Duration) -> Problem {
-        match problem {
-            Problem::Unreachable {
-                registry, cause, ..
-            } if self.got > 0 => Problem::Cut {
-                registry,
-                what: "layer",
-                digest: self.layer.digest,
-                got: self.got,
-                size: self.layer.size,
-                cause,
-                attempts,
-            },
-            other => tried(other, attempts, during),
-        }
-    }
-
-    async fn attempt(&mut self) -> Result<(), Again> {
-        let layer = self.layer;
-        let mut headers = HeaderMap::new();
-        if self.got > 0
-            && let Ok(range) = HeaderValue::from_str(&format!("bytes={}-", self.got))
-        {
-            headers.insert(RANGE, range);
-        }
-        let path = format!("blobs/{}", layer.digest);
-        let answer = self
-            .repository
-            .get(self.endpoint, &path, headers, "layer", Some(layer.digest))
-            .await?;
-        if self.got > 0 && answer.status() != StatusCode::PARTIAL_CONTENT {
-            // It begins anew, and so do we.
-            self.start_over().await.map_err(Again::Never)?;
-        }
-        let mut body = answer.into_body();
-        while self.got < layer.size {
-            let piece = match http_client::next(&mut body).await {
-                Ok(Some(piece)) => piece,
-                Ok(None) => {
-                    let early = Unreachable(format!("the answer ended early ({} bytes)", self.got));
-                    return Err(self.repository.unreachable(self.endpoint, &early));
-                }
-                Err(error) => return Err(self.repository.unreachable(self.endpoint, &error)),
-            };
-            if self.got + piece.len() as u64 > layer.size {
-                return Err(Again::Never(Problem::invalid(
-                    "layer",
-                    format!(
-                        "{} is longer than the {} bytes of its manifest",
-                        layer.digest, layer.size
-                    ),
-                )));
-            }
-            self.hasher.update(&piece);
-            self.file
-                .write_all(&piece)
-                .await
-                .map_err(|error| Again::Never(Problem::disk("write", &self.path)(error)))?;
-            self.got += piece.len() as u64;
-            self.progress.add(piece.len());
-        }
-        Ok(())
-    }
-
-    async fn start_over(&mut self) -> Result<(), Problem> {
-        use tokio::io::AsyncSeekExt;
-        let broken = |error| Problem::disk("write", &self.path)(error);
-        self.file.flush().await.map_err(broken)?;
-        self.file.set_len(0).await.map_err(broken)?;
-        self.file.rewind().await.map_err(broken)?;
-        self.hasher = Hasher::default();
-        self.got = 0;
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn challenges_are_taken_apart() {
-        let bearer = |realm: &str, service: Option<&str>, scope: Option<&str>| {
-            Some(Challenge::Bearer {
-                realm: realm.to_owned(),
-                service: service.map(str::to_owned),
-                scope: scope.map(str::to_owned),
-            })
-        };
-        for (header, read) in [
-            ("Basic realm=\"x\"", Some(Challenge::Basic)),
-            (
-                "Bearer realm=\"https://a/t\",service=\"s\",scope=\"repository:a/b:pull,push\"",
-                bearer("https://a/t", Some("s"), Some("repository:a/b:pull,push")),
-            ),
-            (
-                "bearer realm=https://a/t, service=s",
-                bearer("https://a/t", Some("s"), None),
-            ),
-            ("Bearer service=\"s\"", None),
-            ("Bearer realm=\"unfinished", None),
-            ("Negotiate", None),
-        ] {
-            assert_eq!(challenge(header), read, "{header}");
-        }
-    }
 
     #[test]
     fn endpoints_stand_where_their_names_say() {
@@ -818,15 +590,5 @@ mod tests {
             let found = endpoint(written, &insecure);
             assert_eq!((found.base.as_str(), found.name.as_str()), (base, name));
         }
-    }
-
-    #[test]
-    fn a_registrys_words_are_shown_in_one_short_line() {
-        let body = br#"{"errors":[{"code":"DENIED","message":"no\nway"}]}"#;
-        assert_eq!(words(body), ": no way");
-        assert_eq!(words(br#"{"errors":[{"code":"X"}]}"#), ": X");
-        assert_eq!(words(b"<html>"), "");
-        let long = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "x".repeat(9000));
-        assert!(words(long.as_bytes()).len() < 300);
     }
 }
