@@ -3,6 +3,9 @@
 //! The daemons are thin calls into their crates; the commands of application owners and operators use the public APIs only, as any other
 //! client could. Exit codes: 0 good, 1 failed, 2 bad usage or input.
 
+#[macro_use]
+mod say;
+
 mod client;
 mod commands;
 mod daemon;
@@ -168,7 +171,9 @@ fn run(command: Commands) -> Result<ExitCode, CommandError> {
                 .map_err(|error| CommandError::Failed(error.to_string()))?;
         }
         Commands::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "tepui", &mut std::io::stdout())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tepui", &mut script);
+            print!("{}", String::from_utf8_lossy(&script));
         }
         Commands::App(at) => at_cluster(&at.cluster, async |context| {
             commands::app::run(context, at.command).await

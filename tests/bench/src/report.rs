@@ -1,5 +1,8 @@
 //! Figures, for people and for scripts.
 
+use std::fmt::Write as _;
+use std::io::Write as _;
+
 use serde_json::{Map, Value};
 
 /// Percentiles of a latency, in milliseconds.
@@ -40,12 +43,16 @@ pub(crate) fn round(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
 
-/// Prints figures: one JSON object, or a line each.
+/// Prints figures: one JSON object, or a line each. If nobody reads them any more, so be it.
 pub(crate) fn print(figures: &Value, json: bool) {
+    let _ = std::io::stdout().write_all(text(figures, json).as_bytes());
+}
+
+fn text(figures: &Value, json: bool) -> String {
     if json {
-        println!("{figures}");
-        return;
+        return format!("{figures}\n");
     }
+    let mut text = String::new();
     for (name, value) in figures.as_object().into_iter().flatten() {
         match value {
             Value::Object(parts) => {
@@ -53,9 +60,12 @@ pub(crate) fn print(figures: &Value, json: bool) {
                     .iter()
                     .map(|(name, value)| format!("{name} {value}"))
                     .collect();
-                println!("{name:<28} {}", parts.join(", "));
+                let _ = writeln!(text, "{name:<28} {}", parts.join(", "));
             }
-            value => println!("{name:<28} {value}"),
+            value => {
+                let _ = writeln!(text, "{name:<28} {value}");
+            }
         }
     }
+    text
 }
