@@ -24,6 +24,7 @@ mod matching;
 mod output;
 mod path;
 mod response;
+pub mod schemas;
 mod timestamp;
 pub mod view;
 

@@ -7,12 +7,42 @@ use crate::{config::Config, path::PathId, response::Response};
 
 pub(super) fn parse(document: &str, old: Option<&App>) -> Result<App, Response> {
     let value: Value = serde_json::from_str(document).expect(document);
-    let update = AppUpdate::read(&value, old.is_none())?;
-    let id = old.map_or_else(
-        || PathId::resolve(update.id.as_deref().unwrap_or_default()),
-        |app| app.id.clone(),
-    );
-    build(update, id, old, Setting::new(&Config::default()))
+    let built = AppUpdate::read(&value, old.is_none()).and_then(|update| {
+        let id = old.map_or_else(
+            || PathId::resolve(update.id.as_deref().unwrap_or_default()),
+            |app| app.id.clone(),
+        );
+        build(update, id, old, Setting::new(&Config::default()))
+    });
+    let sent = if old.is_none() { "AppSent" } else { "AppUpdate" };
+    let shown = built.as_ref().map(|app| json!(app));
+    hold_against_schemas(&value, sent, shown, "App");
+    built
+}
+
+/// The schemas say of every document of the tables what the reader says: what is accepted fits, in both forms, what cannot be read does not,
+/// and refusals are errors as they are described.
+pub(crate) fn hold_against_schemas(
+    document: &Value,
+    sent: &str,
+    built: Result<Value, &Response>,
+    shown: &str,
+) {
+    use crate::schemas::check::fault_of;
+    let all = crate::schemas::all();
+    let fault = fault_of(document, sent, &all);
+    match built {
+        Ok(printed) => {
+            assert_eq!(fault, None, "{document} as {sent}");
+            assert_eq!(fault_of(&printed, shown, &all), None, "{printed} as {shown}");
+        }
+        Err(refusal) => {
+            let body: Value = serde_json::from_slice(&refusal.body).expect("JSON");
+            assert_eq!(fault_of(&body, "Error", &all), None, "{body}");
+            let unreadable = body["message"] == "Invalid JSON";
+            assert!(fault.is_some() || !unreadable, "{document} fits {sent}: {body}");
+        }
+    }
 }
 
 /// A canonical app for tests.

@@ -13,13 +13,17 @@ use crate::{
 /// A canonical pod for tests.
 fn parse(document: &str) -> Result<App, Response> {
     let value: Value = serde_json::from_str(document).expect(document);
-    let update = PodUpdate::read(&value)?;
-    let id = PathId::resolve(&update.id);
     let config = Config {
         mesos_role: "dev".to_owned(),
         ..Config::default()
     };
-    build(update, id, None, Setting::new(&config))
+    let built = PodUpdate::read(&value).and_then(|update| {
+        let id = PathId::resolve(&update.id);
+        build(update, id, None, Setting::new(&config))
+    });
+    let shown = built.as_ref().map(printed);
+    crate::definition::tests::hold_against_schemas(&value, "PodSent", shown, "Pod");
+    built
 }
 
 /// The simplest pod with these members beside it.
