@@ -5,6 +5,7 @@
 
 mod info;
 mod metrics;
+mod openapi;
 mod pods;
 mod proxy;
 mod route;

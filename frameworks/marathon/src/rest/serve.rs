@@ -31,7 +31,7 @@ use tokio::{
 use warp::{Filter as _, Reply as _, reply::Response as Answer};
 
 use super::{
-    Info, metrics,
+    Info, metrics, openapi,
     proxy::{Proxy, VIA},
     route::{self, Parts, Wanted},
 };
@@ -356,6 +356,10 @@ impl Face {
                 );
                 answer
             }
+            Wanted::OpenApi => plain(Response {
+                body: openapi::document(),
+                ..Response::empty(200)
+            }),
             Wanted::Home => match self.config.webui_url.as_deref().or(leading
                 .info
                 .borrow()

@@ -14,7 +14,11 @@ pub(super) fn parse(document: &str, old: Option<&App>) -> Result<App, Response> 
         );
         build(update, id, old, Setting::new(&Config::default()))
     });
-    let sent = if old.is_none() { "AppSent" } else { "AppUpdate" };
+    let sent = if old.is_none() {
+        "AppSent"
+    } else {
+        "AppUpdate"
+    };
     let shown = built.as_ref().map(|app| json!(app));
     hold_against_schemas(&value, sent, shown, "App");
     built
@@ -34,13 +38,20 @@ pub(crate) fn hold_against_schemas(
     match built {
         Ok(printed) => {
             assert_eq!(fault, None, "{document} as {sent}");
-            assert_eq!(fault_of(&printed, shown, &all), None, "{printed} as {shown}");
+            assert_eq!(
+                fault_of(&printed, shown, &all),
+                None,
+                "{printed} as {shown}"
+            );
         }
         Err(refusal) => {
             let body: Value = serde_json::from_slice(&refusal.body).expect("JSON");
             assert_eq!(fault_of(&body, "Error", &all), None, "{body}");
             let unreadable = body["message"] == "Invalid JSON";
-            assert!(fault.is_some() || !unreadable, "{document} fits {sent}: {body}");
+            assert!(
+                fault.is_some() || !unreadable,
+                "{document} fits {sent}: {body}"
+            );
         }
     }
 }

@@ -6,7 +6,12 @@ use serde_json::{Map, Value};
 const SILENT: [&str; 4] = ["description", "default", "deprecated", "discriminator"];
 
 /// The first thing that is wrong with `value`, with its place.
-pub(crate) fn fault(value: &Value, schema: &Value, all: &Map<String, Value>, at: &str) -> Option<String> {
+pub(crate) fn fault(
+    value: &Value,
+    schema: &Value,
+    all: &Map<String, Value>,
+    at: &str,
+) -> Option<String> {
     let rules = match schema {
         Value::Bool(true) => return None,
         Value::Object(rules) => rules,
@@ -37,7 +42,10 @@ fn breach(
         ("$ref", _) => {
             let name = rule.as_str()?.strip_prefix("#/components/schemas/");
             let schema = name.and_then(|name| all.get(name));
-            schema.map_or_else(|| Some(format!("{at}: {rule} leads nowhere")), |schema| fault(value, schema, all, at))
+            schema.map_or_else(
+                || Some(format!("{at}: {rule} leads nowhere")),
+                |schema| fault(value, schema, all, at),
+            )
         }
         ("type", _) => told(match rule {
             Value::Array(kinds) => kinds.iter().any(|kind| is_a(value, kind)),
@@ -46,7 +54,11 @@ fn breach(
         // Enumerations are read in any letter case.
         ("enum", Value::String(text)) => {
             let names = rule.as_array()?.iter().filter_map(Value::as_str);
-            told(names.into_iter().any(|name| name.eq_ignore_ascii_case(text)))
+            told(
+                names
+                    .into_iter()
+                    .any(|name| name.eq_ignore_ascii_case(text)),
+            )
         }
         ("enum", _) => told(rule.as_array()?.contains(value)),
         ("const", _) => told(rule == value),
@@ -74,7 +86,14 @@ fn breach(
         }),
         ("propertyNames", Value::Object(members)) => {
             let mut names = members.keys();
-            names.find_map(|name| fault(&Value::from(name.as_str()), rule, all, &format!("{at}/{name}")))
+            names.find_map(|name| {
+                fault(
+                    &Value::from(name.as_str()),
+                    rule,
+                    all,
+                    &format!("{at}/{name}"),
+                )
+            })
         }
         ("additionalProperties", Value::Object(members)) => {
             let known = rules.get("properties").and_then(Value::as_object);
@@ -82,8 +101,11 @@ fn breach(
                 .iter()
                 .filter(|(name, _)| !known.is_some_and(|known| known.contains_key(*name)));
             match rule {
-                Value::Bool(false) => more.next().map(|(name, _)| format!("{at}: {name} is not known")),
-                rule => more.find_map(|(name, member)| fault(member, rule, all, &format!("{at}/{name}"))),
+                Value::Bool(false) => more
+                    .next()
+                    .map(|(name, _)| format!("{at}: {name} is not known")),
+                rule => more
+                    .find_map(|(name, member)| fault(member, rule, all, &format!("{at}/{name}"))),
             }
         }
         ("anyOf", _) => {
@@ -94,13 +116,26 @@ fn breach(
             Some(faults.join(" and "))
         }
         ("oneOf", _) => {
-            let fits = rule.as_array()?.iter().filter(|one| fault(value, one, all, at).is_none());
+            let fits = rule
+                .as_array()?
+                .iter()
+                .filter(|one| fault(value, one, all, at).is_none());
             told(fits.count() == 1)
         }
         (word, _) if SILENT.contains(&word) => None,
         (
-            "minimum" | "maximum" | "minLength" | "maxLength" | "pattern" | "minItems" | "maxItems" | "items" | "required"
-            | "properties" | "propertyNames" | "additionalProperties",
+            "minimum"
+            | "maximum"
+            | "minLength"
+            | "maxLength"
+            | "pattern"
+            | "minItems"
+            | "maxItems"
+            | "items"
+            | "required"
+            | "properties"
+            | "propertyNames"
+            | "additionalProperties",
             _,
         ) => None,
         (word, _) => Some(format!("{at}: {word} is not understood")),

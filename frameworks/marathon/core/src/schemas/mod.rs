@@ -51,8 +51,9 @@ pub fn all() -> Map<String, Value> {
         }
     }
     if let Some(mut update) = all.get(&format!("App{SENT}")).cloned() {
-        update["description"] =
-            json!("An app definition of which everything may be left out; `version` alone, or with `id`, goes back to that version.");
+        update["description"] = json!(
+            "An app definition of which everything may be left out; `version` alone, or with `id`, goes back to that version."
+        );
         if let Value::Object(members) = &mut update {
             members.remove("required");
         }
@@ -198,17 +199,31 @@ impl Types {
         Value::Object(made)
     }
 
-    fn properties(&self, given: &Map<String, Value>, required: Option<&Value>, form: Form) -> Value {
+    fn properties(
+        &self,
+        given: &Map<String, Value>,
+        required: Option<&Value>,
+        form: Form,
+    ) -> Value {
         let hidden = match form {
             Form::Shown => "writeOnly",
             Form::Sent => "readOnly",
         };
-        let required = required.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let required = required
+            .and_then(Value::as_array)
+            .map_or(&[][..], Vec::as_slice);
         let mut made = Map::new();
         for (name, schema) in given.iter().filter(|(_, schema)| schema[hidden] != true) {
             let schema = self.form(schema, form);
             let may_be_null = form == Form::Sent && !required.iter().any(|one| one == name);
-            made.insert(name.clone(), if may_be_null { nullable(schema) } else { schema });
+            made.insert(
+                name.clone(),
+                if may_be_null {
+                    nullable(schema)
+                } else {
+                    schema
+                },
+            );
         }
         Value::Object(made)
     }
@@ -228,7 +243,9 @@ impl Types {
 /// `base` with the members, the description and what is always shown of `more`.
 fn joined(base: Value, more: &Value) -> Value {
     let mut whole = base;
-    if let (Value::Object(members), Some(added)) = (&mut whole["properties"], more["properties"].as_object()) {
+    if let (Value::Object(members), Some(added)) =
+        (&mut whole["properties"], more["properties"].as_object())
+    {
         members.extend(added.clone());
     }
     let mut always = whole["x-shown"].as_array().cloned().unwrap_or_default();

@@ -48,11 +48,23 @@ fn the_shown_form_is_closed_and_the_sent_form_is_open() {
     for (document, name, want) in [
         (json!({}), "AppSent", ": id is missing"),
         (json!({}), "AppUpdate", ""),
-        (json!({ "instances": -1 }), "AppUpdate", "/instances: -1 breaks minimum 0"),
-        (json!({ "cpus": "1" }), "AppUpdate", r#"/cpus: "1" breaks type ["number","null"]"#),
+        (
+            json!({ "instances": -1 }),
+            "AppUpdate",
+            "/instances: -1 breaks minimum 0",
+        ),
+        (
+            json!({ "cpus": "1" }),
+            "AppUpdate",
+            r#"/cpus: "1" breaks type ["number","null"]"#,
+        ),
         (json!({ "id": "x" }), "Id", ""),
         (json!({ "id": "x", "more": 1 }), "Id", ": more is not known"),
-        (json!({ "message": "x", "details": [] }), "Error", r#"/details: [] breaks type "string" and /details: [] breaks minItems 1"#),
+        (
+            json!({ "message": "x", "details": [] }),
+            "Error",
+            r#"/details: [] breaks type "string" and /details: [] breaks minItems 1"#,
+        ),
     ] {
         let found = fault_of(&document, name, &all).unwrap_or_default();
         assert_eq!(found, want, "{document} as {name}");
