@@ -83,6 +83,31 @@ pub(super) fn route(parts: &Parts<'_>) -> Wanted {
     }
 }
 
+/// The methods that a path has, for `Allow`.
+pub(super) fn allowed(path: &str) -> String {
+    let methods = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+    ];
+    let has = |method: &&Method| {
+        let parts = Parts {
+            method,
+            path,
+            query: "",
+            content_type: None,
+            body: Bytes::new(),
+            client_ip: String::new(),
+        };
+        !matches!(route(&parts), Wanted::Answer(Response { status: 405, .. }))
+    };
+    let methods: Vec<&str> = methods.iter().filter(has).map(Method::as_str).collect();
+    methods.join(", ")
+}
+
 fn apps(parts: &Parts<'_>, rest: &[&str], parameters: &Parameters) -> Wanted {
     let embed = || {
         let values = parameters.all("embed");
@@ -566,6 +591,18 @@ mod tests {
         ] {
             let found = of(method, target);
             assert!(found.contains(expected), "{method} {target}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_path_tells_its_methods() {
+        for (path, want) in [
+            ("/v2/info", "GET"),
+            ("/v2/pods", "GET, HEAD, POST"),
+            ("/v2/apps/a", "GET, PUT, PATCH, DELETE"),
+            ("/v3/deployments/x/deadline", "PUT, DELETE"),
+        ] {
+            assert_eq!(allowed(path), want, "{path}");
         }
     }
 

@@ -252,6 +252,9 @@ impl Face {
                 let mut answer = self
                     .lead(&leading, route::route(&parts), &headers, peer)
                     .await;
+                if answer.status() == StatusCode::METHOD_NOT_ALLOWED {
+                    insert(answer.headers_mut(), "allow", &route::allowed(path));
+                }
                 let own = answer.headers_mut();
                 insert(own, "x-marathon-leader", &format!("http://{}", self.own));
                 insert(own, "x-frame-options", "DENY");

@@ -1,0 +1,141 @@
+"""What schemathesis needs to reach deep into Marathon: things that are there, and requests that name them.
+
+A hook module (SCHEMATHESIS_HOOKS). Every so many calls it sees to it that a group with an app, an app that waits for ever, and a pod are
+there, and looks up their versions, tasks, instances and deployments. Of every two requests one is turned to these, and of every two bodies one
+is made such that the rules over several fields hold, of which JSON Schema knows nothing. Which of the two is decided by the request itself, so
+a run with the same seed sends the same.
+
+Set FUZZ_STATUSES to a file: what each operation was answered, how often, is written there as JSON.
+"""
+
+import atexit
+import collections
+import json
+import os
+import zlib
+
+import requests
+import schemathesis
+
+EVERY = 40  # calls
+APP = {"id": "app", "cmd": "sleep 1000", "cpus": 0.01, "mem": 8, "instances": 1, "labels": {"team": "a"}}
+WAITS = {"id": "waits", "cmd": "sleep 1000", "cpus": 1000, "mem": 8, "backoffSeconds": 0}
+POD = {
+    "id": "/fuzz/pod",
+    "containers": [{"name": "c", "exec": {"command": {"shell": "sleep 1000"}}, "resources": {"cpus": 0.01, "mem": 8}}],
+    "executorResources": {"cpus": 0.1, "mem": 32, "disk": 10},
+}
+
+session = requests.Session()
+calls = 0
+there = {}
+statuses = collections.defaultdict(collections.Counter)
+
+
+def get(base, path):
+    answer = session.get(base + path, timeout=10)
+    return answer.json() if answer.status_code == 200 else None
+
+
+def prepare(base):
+    """Makes what is missing, and looks up the names of what is there."""
+    group = {"id": "/fuzz", "apps": [APP, WAITS]}
+    session.put(f"{base}/v2/groups/fuzz?force=true", json=group, timeout=10)
+    session.put(f"{base}/v2/pods/fuzz/pod?force=true", json=POD, timeout=10)
+    tasks = get(base, "/v2/apps/fuzz/app/tasks") or {}
+    status = get(base, "/v2/pods/fuzz/pod::status") or {}
+    there.update(
+        app_versions=(get(base, "/v2/apps/fuzz/app/versions") or {}).get("versions", []),
+        pod_versions=get(base, "/v2/pods/fuzz/pod::versions") or [],
+        root_versions=get(base, "/v2/groups/versions") or [],
+        group_versions=get(base, "/v2/groups/fuzz/versions") or [],
+        tasks=[task["id"] for task in tasks.get("tasks", [])],
+        instances=[one["id"] for one in status.get("instances", [])],
+        deployments=[one["id"] for one in get(base, "/v2/deployments") or []],
+    )
+
+
+def aim(case):
+    """Turns a request to what is there."""
+    path, given = case.operation.path, case.path_parameters or {}
+    pods = path.startswith("/v2/pods")
+    for name in given:
+        if name == "group" or path.startswith("/v2/groups") and name == "id":
+            given[name] = "fuzz"
+        elif name == "id":
+            given[name] = "fuzz/waits" if path.startswith("/v2/queue") else "fuzz/pod" if pods else "fuzz/app"
+        else:
+            kind = {"taskId": "tasks", "instanceId": "instances", "deploymentId": "deployments"}.get(name)
+            if name == "version":
+                kind = "root_versions" if path == "/v2/groups/versions/{version}" else None
+                kind = kind or ("group_versions" if "groups" in path else "pod_versions" if pods else "app_versions")
+            if there.get(kind):
+                given[name] = there[kind][-1]
+    body = case.body
+    if isinstance(body, dict) and "ids" in body and there.get("tasks"):
+        body["ids"] = there["tasks"][-1:]
+    if pods and isinstance(body, dict) and "id" in body and "id" in given:
+        body["id"] = "/" + given["id"]
+
+
+def mend_app(app):
+    """Makes the rules over several fields hold."""
+    app["cmd"] = "sleep 1000"
+    for key in ("args", "uris", "ports", "ipAddress", "executor", "role", "acceptedResourceRoles", "check", "residency", "version"):
+        app.pop(key, None)
+    if app.get("gpus"):
+        app["gpus"] = 0
+    if isinstance(app.get("instances"), int):
+        app["instances"] %= 3
+    for key in ("container", "networks", "dependencies", "constraints", "resourceLimits", "readinessChecks", "healthChecks", "unreachableStrategy"):
+        if zlib.crc32(repr(app.get(key)).encode()) % 3:
+            app.pop(key, None)
+
+
+def mend(body):
+    if isinstance(body, list):
+        for one in body:
+            mend(one)
+    elif isinstance(body, dict) and "containers" in body:
+        body.pop("networks", None)
+        body.pop("role", None)
+        for container in body["containers"] if isinstance(body["containers"], list) else []:
+            if isinstance(container, dict):
+                container.pop("healthCheck", None)
+                container.pop("volumeMounts", None)
+        body.pop("volumes", None)
+    elif isinstance(body, dict) and not {"apps", "groups", "scaleBy", "ids", "enforceRole"} & set(body):
+        mend_app(body)
+    elif isinstance(body, dict):
+        if isinstance(body.get("apps"), list):
+            for app in body["apps"]:
+                if isinstance(app, dict):
+                    mend_app(app)
+        if {"apps", "groups", "dependencies", "enforceRole"} & set(body):
+            body.pop("version", None)
+            body.pop("scaleBy", None)
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    global calls
+    if calls % EVERY == 0:
+        prepare(case.operation.base_url)
+    calls += 1
+    chosen = zlib.crc32(repr((case.operation.label, case.path_parameters, case.query, case.body)).encode())
+    if chosen % 2:
+        aim(case)
+    if chosen // 2 % 2:
+        mend(case.body)
+
+
+@schemathesis.hook
+def after_call(context, case, response):
+    statuses[case.operation.label][response.status_code] += 1
+
+
+@atexit.register
+def tell():
+    if os.environ.get("FUZZ_STATUSES"):
+        with open(os.environ["FUZZ_STATUSES"], "w") as file:
+            json.dump(statuses, file, indent=1, sort_keys=True)
