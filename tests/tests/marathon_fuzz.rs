@@ -29,8 +29,8 @@ fn schemathesis_finds_no_server_error_and_no_answer_that_the_document_does_not_k
     let mut cluster = Cluster::standalone();
     let master = cluster.master(&[]);
     let _agent = cluster.agent(&[]);
-    // Commands that are made up run as nobody.
-    let marathon = cluster.marathon(&["--mesos_user=nobody"]);
+    // Commands that are made up run as nobody, and there are never many of them.
+    let marathon = cluster.marathon(&["--mesos_user=nobody", "--max_instances=100"]);
     until("the agent", PATIENCE, || {
         (active_agents(&master.url) == 1).then_some(())
     });

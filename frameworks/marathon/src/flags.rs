@@ -79,6 +79,9 @@ pub struct Flags {
     /// The most apps that may be created.
     #[arg(long = "max_apps")]
     pub max_apps: Option<usize>,
+    /// The most instances that all apps and pods may want together; each takes memory also while it waits.
+    #[arg(long = "max_instances", default_value_t = 250_000)]
+    pub max_instances: usize,
     /// The most deployments that may run at once.
     #[arg(long = "max_running_deployments", default_value_t = 10_000)]
     pub max_running_deployments: usize,
@@ -253,6 +256,7 @@ impl Flags {
                 local_port_min: self.local_port_min,
                 local_port_max: self.local_port_max,
                 max_apps: self.max_apps,
+                max_instances: self.max_instances,
                 max_running_deployments: self.max_running_deployments,
                 max_instances_per_offer: self.max_instances_per_offer,
                 decline_offer_ms: self.decline_offer_duration,

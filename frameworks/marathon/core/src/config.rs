@@ -27,6 +27,8 @@ pub struct Config {
     pub local_port_max: u16,
     /// `--max_apps`.
     pub max_apps: Option<usize>,
+    /// `--max_instances`: how many instances all apps and pods may want together (Marathon: no bound).
+    pub max_instances: usize,
     /// `--max_running_deployments` (Marathon: 100).
     pub max_running_deployments: usize,
     /// `--max_instances_per_offer`.
@@ -90,6 +92,7 @@ impl Default for Config {
             local_port_min: 10_000,
             local_port_max: 20_000,
             max_apps: None,
+            max_instances: 250_000,
             max_running_deployments: 10_000,
             max_instances_per_offer: 5,
             decline_offer_ms: 120_000,

@@ -550,3 +550,57 @@ fn a_pod_with_networks_shows_its_addresses_there() {
         expected
     );
 }
+
+#[test]
+fn a_pod_that_cannot_be_made_of_what_was_taken_waits_and_says_so() {
+    let mut cluster = Cluster::new(1);
+    assert_eq!(create(&mut cluster, POD).status, 201);
+    cluster.pass(1);
+    cluster.call(ApiCall::UpdatePod {
+        id: "/dev/pod".to_owned(),
+        body: POD.replace("\"instances\":2", "\"instances\":0").into(),
+        force: true,
+        origin: Origin::default(),
+    });
+    cluster.pass(60);
+    assert!(cluster.tasks.is_empty());
+    // A store whose sum is less than its parts, as a former release wrote it.
+    for (key, value) in &mut cluster.store {
+        let of_pod = key.starts_with("app/") || key.starts_with("version/");
+        let mut record: Value = serde_json::from_slice(value).unwrap();
+        if of_pod {
+            record["data"]["cpus"] = json!(0.3);
+            record["data"]["instances"] = json!(1);
+            *value = record.to_string().into();
+        }
+    }
+    cluster.fail_over();
+    cluster.pass(10);
+    assert!(cluster.tasks.is_empty() && cluster.groups.len() == 2);
+    let shown = status(&cluster, "/dev/pod");
+    assert_eq!(shown["instances"], json!([]), "none counts as launched");
+    let explained = body(&cluster.call(ApiCall::Explain {
+        id: "/dev/pod".to_owned(),
+    }));
+    let reasons = explained["reasons"].as_array().unwrap();
+    let why = "was not launched on host0: what was taken of the offer is too little for its container 'web'";
+    assert!(
+        reasons
+            .iter()
+            .any(|one| one.as_str().unwrap().contains(why)),
+        "{explained}"
+    );
+    // With what it needs it is launched, and nothing is left to say.
+    assert_eq!(put(&mut cluster, "/dev/pod", POD).status, 200);
+    cluster.pass(10);
+    assert_eq!(cluster.groups.len(), 4);
+    let explained = body(&cluster.call(ApiCall::Explain {
+        id: "/dev/pod".to_owned(),
+    }));
+    assert!(
+        !explained["reasons"]
+            .to_string()
+            .contains("was not launched"),
+        "{explained}"
+    );
+}

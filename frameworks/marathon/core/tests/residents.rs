@@ -276,7 +276,7 @@ fn what_is_wiped_or_deleted_is_freed() {
     cluster.offer();
     cluster.run();
     assert!(cluster.reserved().is_empty());
-    cluster.pass(1);
+    cluster.pass(30);
     let remains = cluster
         .store
         .keys()
@@ -317,12 +317,36 @@ fn what_was_left_is_remembered_while_another_offer_of_its_agent_has_it() {
 }
 
 #[test]
+fn what_should_be_free_is_remembered_until_an_offer_made_afterwards_shows_it() {
+    let mut cluster = Cluster::new(1);
+    cluster.create(&DB.replacen("\"instances\":2", "\"instances\":1", 1));
+    cluster.pass(1);
+    cluster.agents[0].alive = false;
+    cluster.call(delete("/dev/db"));
+    for task in cluster.running("/dev/db") {
+        cluster.report(&task, TaskState::TaskKilled);
+    }
+    cluster.pass(60);
+    cluster.agents[0].alive = true;
+    // What frees it is lost on its way; what comes then was made while the first offer was open, and cannot have it.
+    cluster.lose_accepts = true;
+    cluster.offer_parts(&[true]);
+    cluster.run_some(1);
+    cluster.offer_parts(&[false]);
+    cluster.run();
+    assert_eq!((remains(&cluster), cluster.reserved().len()), (1, 1));
+    cluster.lose_accepts = false;
+    cluster.pass(60);
+    assert_eq!((remains(&cluster), cluster.reserved().len()), (0, 0));
+}
+
+#[test]
 fn reservations_of_nobody_are_freed_and_those_of_others_are_left_alone() {
     let mut cluster = Cluster::new(1);
     cluster.create(DB);
     let kept = cluster.agents[0].conversions.clone();
     cluster.call(delete("/dev/db"));
-    cluster.pass(1);
+    cluster.pass(30);
     assert!(cluster.reserved().is_empty());
     // The same again, as if a master had done late what was asked long ago.
     cluster.agents[0].conversions.extend(kept);

@@ -49,6 +49,8 @@ pub(super) struct AppState {
     pub(super) lock: Option<Arc<str>>,
     pub(super) last_failure: Option<Arc<TaskFailure>>,
     pub(super) offers: OfferStats,
+    /// Why the last launch that an offer would have done for came to nothing, until one is made.
+    pub(super) unmade: Option<String>,
 }
 
 /// How many instances there are of which sort.
@@ -129,6 +131,7 @@ impl AppState {
             lock: None,
             last_failure: None,
             offers: OfferStats::default(),
+            unmade: None,
         }
     }
 

@@ -143,7 +143,7 @@ impl Marathon {
             {
                 let (min, max) = (self.config.local_port_min, self.config.local_port_max);
                 return Err(Response::message(
-                    500,
+                    403,
                     format!("All ports in the range [{min}-{max}) are already in use"),
                 ));
             }
@@ -175,6 +175,7 @@ impl Marathon {
                 format!("Max number ({max}) of apps is achieved."),
             ));
         }
+        self.judge_instances(&changes)?;
         let mut faults_of_trial = Faults::default();
         let original = changes
             .keys()
@@ -227,6 +228,28 @@ impl Marathon {
             groups,
             deployment,
         })
+    }
+
+    /// Each instance that is wanted takes memory, whether or not there is a place for it; so there is a bound for all together. What wants no
+    /// more than before is never refused.
+    fn judge_instances(&self, changes: &Changes) -> Result<(), Response> {
+        let instances = |app: Option<&Arc<App>>| app.map_or(0, |app| app.instances as usize);
+        let (mut now, mut then) = (0, self.root.instances());
+        for (id, app) in changes {
+            now += instances(self.root.get(id));
+            then += instances(app.as_ref());
+        }
+        let (max, total) = (self.config.max_instances, then - now);
+        if total > max && total > self.root.instances() {
+            return Err(Response::message(
+                403,
+                format!(
+                    "Max number ({max}) of instances is achieved: all apps and pods together would want {total}. Want fewer, or raise \
+                     --max_instances; each takes memory also while it waits."
+                ),
+            ));
+        }
+        Ok(())
     }
 
     /// The steps that an order would take; nothing is changed.

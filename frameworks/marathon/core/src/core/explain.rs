@@ -99,6 +99,7 @@ impl Marathon {
             } else if no_offer {
                 reasons.push("no offer has come since it waits".to_owned());
             }
+            reasons.extend(state.unmade.clone());
             reasons.extend(told(lacks));
         }
         reasons.extend(self.reasons_of_ordinals(state));

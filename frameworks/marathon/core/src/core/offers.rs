@@ -11,7 +11,7 @@ use crate::{
     instance::{
         Agent, Condition, Reservation, Surroundings, Task, containers, launch_group, task_info,
     },
-    matching::{OfferState, Reasons, Taken},
+    matching::{OfferState, Reason, Reasons, Taken},
     output::Output,
     path::PathId,
 };
@@ -227,9 +227,9 @@ impl Marathon {
                 return false;
             }
         };
-        offers.count(&state_of.offer, &state_of.agent.id, Reasons::default(), now);
-        let agent = offer.state.agent.clone();
+        let (offered, agent) = (state_of.offer.clone(), offer.state.agent.clone());
         let mut reservation = None;
+        let before = offer.operations.len();
         if app.is_resident() {
             let instance_id = self.instance(key).map(|instance| instance.id.clone());
             let made = instance_id.and_then(|id| self.make_reservation(&id, &app, &taken));
@@ -239,13 +239,23 @@ impl Marathon {
             offer.operations.extend(operations);
             taken.resources = resources;
             reservation = Some(made);
+        }
+        let resident = reservation.is_some();
+        if !self.start_task(key, app, agent.clone(), taken, reservation, offer) {
+            offer.operations.truncate(before);
+            return false;
+        }
+        if let Some(state) = self.apps.get_mut(id) {
+            let used = Reasons::default();
+            state.offers.count(&offered, &agent.id, used, now);
+        }
+        if resident {
             self.await_reservation(key);
         }
-        self.start_task(key, app, agent, taken, reservation, offer);
         true
     }
 
-    /// Gives an instance its next task.
+    /// Gives an instance its next task; false if the task cannot be made of what was taken: then the instance waits on, and its app says why.
     pub(super) fn start_task(
         &mut self,
         key: u64,
@@ -254,46 +264,72 @@ impl Marathon {
         taken: Taken,
         reservation: Option<Reservation>,
         offer: &mut Using,
-    ) {
+    ) -> bool {
         let (id, now) = (app.id.clone(), self.stamp());
-        if let Some(state) = self.apps.get_mut(&id) {
-            state.delay = state.delay.map(|delay| delay.advanced(self.now));
-        }
+        let Some(mut launched) = self.instance(key).cloned() else {
+            return false;
+        };
         let current = self.apps.get(&id).zip(self.instance(key));
-        let ordinal = current.and_then(|(state, instance)| {
+        launched.ordinal = current.and_then(|(state, instance)| {
             if state.fits(&app) {
                 state.ordinal_of(instance)
             } else {
                 instance.ordinal
             }
         });
-        self.change(key, |instance| {
-            instance.ordinal = ordinal;
-            instance.incarnation += 1;
-            instance.spec = app;
-            instance.condition = Condition::Provisioned;
-            instance.active_since = None;
-            instance.agent = Some(agent);
-            instance.reservation = reservation;
-            instance.healthy = None;
-            let (id, incarnation) = (&instance.id, instance.incarnation);
-            let containers = containers(&instance.spec, id, incarnation, now);
-            instance.task = Some(Task {
-                id: containers.first().map_or_else(
-                    || format!("{}._app.{}", instance.id, instance.incarnation).into(),
-                    |first| first.id.clone(),
-                ),
-                containers,
-                staged_at: now,
-                started_at: None,
-                ports: taken.ports,
-                addresses: Vec::new(),
-                networks: Vec::new(),
-                unreachable_since: None,
-                ready: None,
-                check_result: None,
-            });
-        });
+        launched.incarnation += 1;
+        launched.spec = app;
+        launched.condition = Condition::Provisioned;
+        launched.active_since = None;
+        launched.agent = Some(agent.clone());
+        launched.reservation = reservation;
+        launched.healthy = None;
+        let containers = containers(&launched.spec, &launched.id, launched.incarnation, now);
+        let task = Task {
+            id: containers.first().map_or_else(
+                || format!("{}._app.{}", launched.id, launched.incarnation).into(),
+                |first| first.id.clone(),
+            ),
+            containers,
+            staged_at: now,
+            started_at: None,
+            ports: taken.ports,
+            addresses: Vec::new(),
+            networks: Vec::new(),
+            unreachable_since: None,
+            ready: None,
+            check_result: None,
+        };
+        let surroundings = Surroundings {
+            prefix: &self.config.env_vars_prefix,
+            bridge_name: &self.config.mesos_bridge_name,
+            enforces_role: self.root.enforces_role(&id) == Some(true),
+        };
+        let resources = taken.resources;
+        let unmade = match (&launched.spec.pod, &self.framework_id) {
+            (None, _) => {
+                let info = task_info(&launched, &agent, &task, resources, surroundings);
+                offer.tasks.push(info);
+                None
+            }
+            (Some(_), None) => Some("Marathon has no framework id yet".to_owned()),
+            (Some(_), Some(framework)) => {
+                let group =
+                    launch_group(&launched, &agent, &task, resources, framework, surroundings);
+                group.map(|group| offer.operations.push(group)).err()
+            }
+        };
+        if let Some(why) = unmade {
+            self.not_launched(key, &id, &agent, &why, offer);
+            return false;
+        }
+        launched.task = Some(task);
+        offer.launched += 1;
+        if let Some(state) = self.apps.get_mut(&id) {
+            state.delay = state.delay.map(|delay| delay.advanced(self.now));
+            state.unmade = None;
+        }
+        self.change(key, |instance| *instance = launched);
         let timeout = self
             .config
             .task_launch_confirm_timeout_ms
@@ -302,32 +338,26 @@ impl Marathon {
             self.now + Duration::from_millis(timeout),
             Timer::Launch(key),
         ));
-        let Some(instance) = self.instance(key) else {
+        true
+    }
+
+    /// What matched cannot be launched all the same: the offer is of no use, and `explain` says why.
+    fn not_launched(&mut self, key: u64, id: &PathId, agent: &Agent, why: &str, offer: &Using) {
+        let now = self.stamp();
+        let instance = self.instance(key).map(|instance| instance.id.clone());
+        let Some(state) = self.apps.get_mut(id) else {
             return;
         };
-        let (Some(agent), Some(task)) = (&instance.agent, &instance.task) else {
-            return;
-        };
-        let surroundings = Surroundings {
-            prefix: &self.config.env_vars_prefix,
-            bridge_name: &self.config.mesos_bridge_name,
-            enforces_role: self.root.enforces_role(&id) == Some(true),
-        };
-        offer.launched += 1;
-        if instance.spec.pod.is_none() {
-            let info = task_info(instance, agent, task, taken.resources, surroundings);
-            offer.tasks.push(info);
-        } else if let Some(framework_id) = &self.framework_id {
-            let group = launch_group(
-                instance,
-                agent,
-                task,
-                taken.resources,
-                framework_id,
-                surroundings,
-            );
-            offer.operations.extend(group);
-        }
+        let instance = instance.unwrap_or_default();
+        state.unmade = Some(format!(
+            "{instance} was not launched on {}: {why}",
+            agent.host
+        ));
+        let mut reasons = Reasons::default();
+        reasons.add(Reason::InsufficientCpus);
+        state
+            .offers
+            .count(&offer.state.offer, &agent.id, reasons, now);
     }
 
     /// Roles in which something is kept that is waited for: by an instance whose app has another role by now, or to be freed.

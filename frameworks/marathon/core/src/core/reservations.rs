@@ -272,12 +272,14 @@ impl Marathon {
 
     /// Forgets remains that their agent no longer offers: they were freed, or are not there.
     ///
-    /// An offer may be older than what was left, so one that came at once proves nothing; nor does one of several that came together.
+    /// An offer may have been made before it was left, or while another had it: one that came soon after it was left, or after it should be free,
+    /// proves nothing; nor does one of several that came together. If it was not freed, it comes again.
     fn note_freed(&mut self, offers: &[Using], is_there: impl Fn(&str) -> bool) {
-        let timeout = i64::try_from(self.config.task_reservation_timeout_ms).unwrap_or(i64::MAX);
-        let seen = self.stamp().millis().saturating_sub(timeout);
+        let timeout = Duration::from_millis(self.config.task_reservation_timeout_ms);
+        let now = self.now;
         let gone = self.remains.values().filter(|one| {
-            (one.freed_at.is_some() || one.left_at.millis() <= seen)
+            let left_at = tepui_model::Time::from_millis(one.left_at.millis());
+            one.freed_at.unwrap_or(left_at) + timeout <= now
                 && offers
                     .iter()
                     .any(|offer| offer.state.agent.id == one.agent && offer.state.is_for(&one.role))

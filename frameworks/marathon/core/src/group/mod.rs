@@ -63,6 +63,8 @@ impl Group {
 #[derive(Debug)]
 pub(crate) struct RootGroup {
     apps: BTreeMap<PathId, Arc<App>>,
+    /// What they want together.
+    instances: usize,
     groups: BTreeMap<PathId, Arc<Group>>,
 }
 
@@ -71,6 +73,7 @@ impl Default for RootGroup {
         let root = Group::new(&PathId::root(), false, Timestamp::default());
         Self {
             apps: BTreeMap::new(),
+            instances: 0,
             groups: [(PathId::root(), Arc::new(root))].into(),
         }
     }
@@ -104,11 +107,18 @@ impl RootGroup {
         self.apps.values()
     }
 
+    /// How many instances all apps want together.
+    pub(crate) fn instances(&self) -> usize {
+        self.instances
+    }
+
     pub(crate) fn set(&mut self, id: &PathId, app: Option<Arc<App>>) {
-        match app {
+        self.instances += app.as_ref().map_or(0, |app| app.instances as usize);
+        let before = match app {
             Some(app) => self.apps.insert(id.clone(), app),
             None => self.apps.remove(id),
         };
+        self.instances -= before.map_or(0, |app| app.instances as usize);
     }
 
     pub(crate) fn group(&self, id: &PathId) -> Option<&Arc<Group>> {

@@ -27,7 +27,10 @@ use crate::{
 /// Where the directories of volumes that are neither the host's nor persistent lie in the executor's sandbox.
 const EPHEMERAL: &str = "volumes";
 
-/// The launch of `instance`, which already has its task and agent. None if it is of no pod, or there is too little for its containers.
+/// The launch of `instance`, which already has its agent.
+///
+/// # Errors
+/// It is of no pod, or there is too little for its parts; says for which.
 pub(crate) fn launch_group(
     instance: &Instance,
     agent: &Agent,
@@ -35,9 +38,9 @@ pub(crate) fn launch_group(
     resources: Vec<Resource>,
     framework_id: &str,
     surroundings: Surroundings<'_>,
-) -> Option<Operation> {
+) -> Result<Operation, String> {
     let app = &*instance.spec;
-    let pod = app.pod.as_ref()?;
+    let pod = app.pod.as_ref().ok_or("it is no pod")?;
     let executor_id = executor_id(&instance.id);
     let (volumes, plain): (Vec<Resource>, Vec<Resource>) = resources
         .into_iter()
@@ -72,7 +75,10 @@ pub(crate) fn launch_group(
             agent_id: AgentId {
                 value: agent.id.to_string(),
             },
-            resources: pool.cut(&amounts, &own)?,
+            resources: pool.cut(&amounts, &own).ok_or_else(|| {
+                let name = &container.name;
+                format!("what was taken of the offer is too little for its container '{name}'")
+            })?,
             command: Some(command(app, container, environment)),
             container: Some(Box::new(container_info(pod, container))),
             labels: (!container.labels.is_empty()).then(|| labels(&container.labels)),
@@ -88,7 +94,9 @@ pub(crate) fn launch_group(
     }
     let own = pod.executor_resources;
     let amounts = [("cpus", own.cpus), ("mem", own.mem), ("disk", own.disk)];
-    let mut executor_resources = pool.cut(&amounts, &[])?;
+    let mut executor_resources = pool
+        .cut(&amounts, &[])
+        .ok_or("what was taken of the offer is too little for its executor")?;
     executor_resources.extend(volumes);
     let mut executor = ExecutorInfo {
         executor_id: ExecutorId { value: executor_id },
@@ -101,7 +109,7 @@ pub(crate) fn launch_group(
         ..ExecutorInfo::default()
     };
     executor.set_type(executor_info::Type::Default);
-    Some(Operation {
+    Ok(Operation {
         r#type: Some(operation::Type::LaunchGroup.into()),
         launch_group: Some(
             operation::LaunchGroup {

@@ -29,6 +29,14 @@ use tepui_proto::{
     },
 };
 
+#[path = "../../src/schemas/check.rs"]
+mod check;
+
+fn schemas() -> &'static serde_json::Map<String, Value> {
+    static ALL: std::sync::OnceLock<serde_json::Map<String, Value>> = std::sync::OnceLock::new();
+    ALL.get_or_init(tepui_marathon_core::schemas::all)
+}
+
 pub const START: Time = Time::from_secs(1_600_000_000);
 
 /// What a task does after its launch, by the text of its command.
@@ -404,9 +412,14 @@ impl Cluster {
 
     /// As [`Cluster::offer`], what is not reserved and what is in offers of their own, as when the one came free before the other.
     pub fn offer_apart(&mut self) {
+        self.offer_parts(&[false, true]);
+    }
+
+    /// Only what is reserved, or what is not.
+    pub fn offer_parts(&mut self, parts: &[bool]) {
         let mut offers = Vec::new();
         for at in 0..self.agents.len() {
-            for reserved in [false, true] {
+            for reserved in parts.iter().copied() {
                 self.next += 1;
                 let Some(mut offer) = self.offer_of(at).filter(|_| self.agents[at].alive) else {
                     continue;
@@ -619,7 +632,12 @@ impl Cluster {
                 Output::StopHealthCheck(check) => {
                     self.probes.remove(&check);
                 }
-                Output::Event(event) => self.events.push(event),
+                Output::Event(event) => {
+                    let shown = serde_json::from_str(&event.to_json()).unwrap();
+                    let fault = check::fault_of(&shown, "Event", schemas());
+                    assert_eq!(fault, None, "{shown}");
+                    self.events.push(event);
+                }
                 Output::Change(change) => self.view.apply(change),
             }
         }

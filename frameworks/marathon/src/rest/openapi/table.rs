@@ -183,7 +183,10 @@ const NO_APP: Refusal = (404, "there is no such app, or no such version of it");
 const NO_GROUP: Refusal = (404, "there is no such group, or no such version of it");
 const NO_POD: Refusal = (404, "there is no such pod, or no such version of it");
 const NO_TIMESTAMP: Refusal = (422, "the version is no timestamp");
-const TOO_MANY: Refusal = (403, "--max_apps or --max_running_deployments is reached");
+const TOO_MANY: Refusal = (
+    403,
+    "--max_apps, --max_instances, --max_running_deployments or the last service port is reached",
+);
 const LOCKED: Refusal = (
     409,
     "other deployments hold what it would change; `deployments` names them",

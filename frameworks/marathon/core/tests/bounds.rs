@@ -1,0 +1,60 @@
+//! What is asked for without measure is refused, and costs nothing.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod cluster;
+
+use cluster::{Cluster, body, delete};
+use serde_json::json;
+use tepui_marathon_core::{ApiCall, Config, Origin};
+
+#[test]
+fn all_apps_and_pods_together_want_no_more_instances_than_the_bound() {
+    let config = Config {
+        max_instances: 10,
+        min_revive_offers_interval_ms: 0,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::with(1, config);
+    let app = |id: &str, instances: u32| {
+        json!({ "id": id, "cmd": "serve", "cpus": 0.1, "mem": 1, "instances": instances })
+            .to_string()
+    };
+    assert_eq!(cluster.create(&app("/g/a", 6)).status, 201);
+    let refused = cluster.create(&app("/g/b", u32::MAX / 2));
+    let message = body(&refused)["message"].as_str().unwrap().to_owned();
+    assert_eq!(refused.status, 403, "{message}");
+    assert!(
+        message.contains("all apps and pods together would want 2147483653"),
+        "{message}"
+    );
+    assert!(message.contains("--max_instances"), "{message}");
+    let pod = json!({ "id": "/g/p", "scaling": { "instances": 5 }, "containers": [{ "name": "c",
+        "exec": { "command": { "shell": "serve" } }, "resources": { "cpus": 0.1, "mem": 1 } }] });
+    let pod = ApiCall::CreatePod {
+        body: pod.to_string().into(),
+        force: false,
+        origin: Origin::default(),
+    };
+    assert_eq!(cluster.call(pod.clone()).status, 403);
+    cluster.pass(1);
+    // What is let go of is there for others, and who wants no more than before is not refused.
+    assert_eq!(cluster.update("/g/a", r#"{"instances":5}"#).status, 200);
+    cluster.pass(60);
+    assert_eq!(cluster.call(pod).status, 201);
+    cluster.pass(1);
+    cluster.config.max_instances = 3;
+    cluster.fail_over();
+    cluster.pass(1);
+    assert_eq!(cluster.update("/g/a", r#"{"instances":4}"#).status, 200);
+    cluster.pass(60);
+    assert_eq!(cluster.update("/g/a", r#"{"instances":5}"#).status, 403);
+    let doubled = ApiCall::UpdateGroup {
+        id: "/g".to_owned(),
+        body: r#"{"scaleBy":1000}"#.into(),
+        force: true,
+        dry_run: false,
+    };
+    assert_eq!(cluster.call(doubled).status, 403);
+    assert_eq!(cluster.call(delete("/g/a")).status, 200);
+}
