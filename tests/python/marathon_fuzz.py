@@ -12,14 +12,16 @@ import atexit
 import collections
 import json
 import os
+import time
 import zlib
 
 import requests
 import schemathesis
 
 EVERY = 40  # calls
+PATIENCE = 30  # seconds
 APP = {"id": "app", "cmd": "sleep 1000", "cpus": 0.01, "mem": 8, "instances": 1, "labels": {"team": "a"}}
-WAITS = {"id": "waits", "cmd": "sleep 1000", "cpus": 1000, "mem": 8, "backoffSeconds": 0}
+WAITS = {"id": "waits", "cmd": "sleep 1000", "cpus": 1e9, "mem": 8, "backoffSeconds": 0}
 POD = {
     "id": "/fuzz/pod",
     "containers": [{"name": "c", "exec": {"command": {"shell": "sleep 1000"}}, "resources": {"cpus": 0.01, "mem": 8}}],
@@ -38,9 +40,12 @@ def get(base, path):
 
 
 def prepare(base):
-    """Makes what is missing, and looks up the names of what is there."""
-    group = {"id": "/fuzz", "apps": [APP, WAITS]}
-    session.put(f"{base}/v2/groups/fuzz?force=true", json=group, timeout=10)
+    """Makes what is missing, takes what else there is away, and looks up the names of what is there."""
+    root = {"apps": [], "groups": [{"id": "/fuzz", "apps": [APP, WAITS], "groups": []}]}
+    session.put(f"{base}/v2/groups?force=true", json=root, timeout=10)
+    for pod in get(base, "/v2/pods") or []:
+        if pod["id"] != "/fuzz/pod":
+            session.delete(f"{base}/v2/pods{pod['id']}?force=true", timeout=10)
     session.put(f"{base}/v2/pods/fuzz/pod?force=true", json=POD, timeout=10)
     tasks = get(base, "/v2/apps/fuzz/app/tasks") or {}
     status = get(base, "/v2/pods/fuzz/pod::status") or {}
@@ -55,8 +60,21 @@ def prepare(base):
     )
 
 
+def some(base, kind):
+    """The name of one that is there now; waits for a task, or an instance, to be launched."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        prepare(base)
+        if there[kind]:
+            return there[kind][-1]
+        if time.monotonic() > until:
+            raise AssertionError(f"waited {PATIENCE} s in vain for one of {kind}")
+        time.sleep(0.1)
+
+
 def aim(case):
     """Turns a request to what is there."""
+    base = case.operation.base_url
     path, given = case.operation.path, case.path_parameters or {}
     pods = path.startswith("/v2/pods")
     for name in given:
@@ -69,11 +87,10 @@ def aim(case):
             if name == "version":
                 kind = "root_versions" if path == "/v2/groups/versions/{version}" else None
                 kind = kind or ("group_versions" if "groups" in path else "pod_versions" if pods else "app_versions")
-            if there.get(kind):
-                given[name] = there[kind][-1]
+            given[name] = some(base, kind)
     body = case.body
-    if isinstance(body, dict) and "ids" in body and there.get("tasks"):
-        body["ids"] = there["tasks"][-1:]
+    if isinstance(body, dict) and "ids" in body:
+        body["ids"] = [some(base, "tasks")]
     if pods and isinstance(body, dict) and "id" in body and "id" in given:
         body["id"] = "/" + given["id"]
 

@@ -58,3 +58,41 @@ fn all_apps_and_pods_together_want_no_more_instances_than_the_bound() {
     assert_eq!(cluster.call(doubled).status, 403);
     assert_eq!(cluster.call(delete("/g/a")).status, 200);
 }
+
+#[test]
+fn an_app_whose_part_of_a_deployment_is_done_keeps_its_instances_while_the_rest_waits() {
+    let mut cluster = Cluster::new(1);
+    let group = json!({ "id": "/g", "apps": [
+        { "id": "done", "cmd": "serve", "cpus": 0.1, "mem": 1, "instances": 2 },
+        { "id": "waits", "cmd": "serve", "cpus": 999, "mem": 1 },
+        { "id": "later", "cmd": "serve", "cpus": 0.1, "mem": 1, "dependencies": ["waits"] },
+    ] });
+    let group = ApiCall::UpdateGroup {
+        id: "/g".to_owned(),
+        body: group.to_string().into(),
+        force: false,
+        dry_run: false,
+    };
+    assert_eq!(cluster.call(group).status, 200);
+    cluster.pass(2);
+    assert_eq!(cluster.running("/g/done").len(), 2);
+    assert!(cluster.running("/g/later").is_empty());
+    let wiped = ApiCall::KillAppTasks {
+        id: "/g/done".to_owned(),
+        host: None,
+        scale: false,
+        wipe: true,
+        force: false,
+    };
+    let before = cluster.running("/g/done");
+    assert_eq!(cluster.call(wiped).status, 200);
+    cluster.pass(2);
+    let after = cluster.running("/g/done");
+    assert_eq!(after.len(), 2, "others have taken their place");
+    assert!(after.iter().all(|task| !before.contains(task)));
+    assert!(
+        cluster.running("/g/later").is_empty(),
+        "its turn has not come"
+    );
+    assert_eq!(cluster.deployments().as_array().unwrap().len(), 1);
+}

@@ -193,3 +193,85 @@ fn a_deadline_can_be_set_moved_and_taken_away_while_a_deployment_is_under_way() 
     );
     assert_eq!(deadline(&mut cluster, Some(10)).status, 404);
 }
+
+#[test]
+fn pods_are_planned_and_applied_as_apps_are() {
+    let mut cluster = Cluster::new(2);
+    let pod = |command: &str, instances: u32| {
+        json!({ "id": "/shop/pod", "scaling": { "kind": "fixed", "instances": instances },
+            "containers": [{ "name": "c", "exec": { "command": { "shell": command } }, "resources": { "cpus": 0.1, "mem": 8 } }] })
+    };
+    let app = json!({ "id": "/shop/web", "cmd": "sleep 1", "cpus": 0.1, "mem": 8 });
+    let both = json!([pod("serve", 2), app]);
+    let answer = plan(&mut cluster, &both);
+    assert_eq!(
+        answer["groups"],
+        json!([{ "id": "/shop", "change": "create" }])
+    );
+    let of_pod = &answer["apps"][0];
+    assert_eq!(
+        (&of_pod["id"], &of_pod["pod"], &of_pod["launches"]),
+        (&json!("/shop/pod"), &json!(true), &json!(2))
+    );
+    assert_eq!(of_pod["definition"]["containers"][0]["name"], json!("c"));
+    assert_eq!(answer["apps"][1].get("pod"), None);
+    let actions = answer["steps"][0]["actions"].as_array().unwrap();
+    assert!(
+        actions.contains(&json!({ "action": "StartPod", "pod": "/shop/pod" })),
+        "{answer}"
+    );
+    assert!(cluster.tasks.is_empty());
+    apply(&mut cluster, &both, None);
+    cluster.pass(1);
+    assert_eq!(cluster.tasks.len(), 3, "one deployment of both");
+    assert_eq!(plan(&mut cluster, &both)["changes"], json!(false));
+
+    let answer = plan(&mut cluster, &pod("serve more", 3));
+    let of_pod = &answer["apps"][0];
+    assert_eq!(of_pod["change"], json!("restart"));
+    assert_eq!(
+        of_pod["diff"],
+        json!([
+            { "path": "/containers/0/exec/command/shell", "old": "serve", "new": "serve more" },
+            { "path": "/scaling/instances", "old": 2, "new": 3 },
+        ])
+    );
+    let waits = json!({ "id": "/big", "containers": [{ "name": "c", "exec": { "command": { "shell": "x" } }, "resources": { "cpus": 99, "mem": 8 } }] });
+    apply(&mut cluster, &waits, None);
+    cluster.pass(1);
+    let waiting = body(&cluster.call(ApiCall::Deployments));
+    assert_eq!(
+        waiting["deployments"][0]["waitsFor"][0]["action"],
+        json!("ScalePod")
+    );
+
+    for (document, path) in [
+        (
+            json!({ "id": "/shop", "apps": [], "pods": [pod("serve", 1)] }),
+            "/pods",
+        ),
+        (
+            json!({ "groups": [{ "id": "/shop", "pods": [{}] }] }),
+            "/groups(0)/pods",
+        ),
+    ] {
+        let refused = cluster.call(ApiCall::Plan {
+            body: document.to_string().into(),
+            partial: false,
+        });
+        assert_eq!(refused.status, 422);
+        assert_eq!(body(&refused)["details"][0]["path"], json!(path));
+    }
+    let twice = json!([pod("serve", 1), pod("serve", 2)]);
+    let refused = cluster.call(ApiCall::Plan {
+        body: twice.to_string().into(),
+        partial: false,
+    });
+    assert_eq!(refused.status, 422, "{}", body(&refused));
+    // A group that is planned keeps its pods, whatever is said of its apps.
+    let empty = plan(
+        &mut cluster,
+        &json!({ "id": "/shop", "apps": [], "groups": [] }),
+    );
+    assert_eq!(empty["apps"].as_array().unwrap().len(), 1, "{empty}");
+}

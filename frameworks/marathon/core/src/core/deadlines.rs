@@ -6,7 +6,12 @@ use serde_json::{Value, json};
 use tepui_model::Time;
 
 use super::{Marathon, Timer};
-use crate::{response::Response, timestamp::Timestamp};
+use crate::{
+    deployment::{Action, ActionKind},
+    path::PathId,
+    response::Response,
+    timestamp::Timestamp,
+};
 
 impl Marathon {
     /// Every deployment with the apps that it still waits for.
@@ -19,7 +24,7 @@ impl Marathon {
                     .open
                     .iter()
                     .map(|(app, action)| {
-                        json!({ "app": app, "action": action, "reasons": self.reasons(app) })
+                        json!({ "app": app, "action": self.action_name(app, *action), "reasons": self.reasons(app) })
                     })
                     .collect();
                 json!({
@@ -34,6 +39,20 @@ impl Marathon {
             })
             .collect();
         Response::json(200, &json!({ "deployments": all }))
+    }
+
+    /// How an action on an app, or on a pod, is called.
+    pub(super) fn action_name(&self, app: &PathId, action: ActionKind) -> Value {
+        let pod = self
+            .apps
+            .get(app)
+            .is_some_and(|state| state.app().pod.is_some());
+        let named = Action {
+            action,
+            app: app.clone(),
+            pod,
+        };
+        json!(named)["action"].take()
     }
 
     /// `PUT /v3/deployments/{id}/deadline`: counted from now; none takes it away.

@@ -37,7 +37,7 @@ impl Marathon {
             .as_ref()
             .and_then(|lock| self.deployments.get(lock));
         let deployment = deployment.map(|one| {
-            json!({ "id": one.id, "currentStep": one.current, "totalSteps": one.steps.len(), "action": one.action(id) })
+            json!({ "id": one.id, "currentStep": one.current, "totalSteps": one.steps.len(), "action": one.action(id).map(|action| self.action_name(id, action)) })
         });
         let lacks: Vec<Value> = lacks
             .into_iter()

@@ -1,7 +1,7 @@
 //! `/v3/plan` and `/v3/apply`: what a document would change, and the same change made. Both read it in one way, so that a plan says what
 //! will be done.
 //!
-//! A document is an app, an array of apps, or a group: an object with `apps`, `groups`, `scaleBy` or `enforceRole`.
+//! A document is an app, a pod (it has `containers`), an array of such, or a group: an object with `apps`, `groups`, `scaleBy` or `enforceRole`.
 
 use std::sync::Arc;
 
@@ -14,7 +14,10 @@ use super::{
     deploy::{Judged, Order, Versioning},
 };
 use crate::{
-    definition::App,
+    definition::{
+        App, Faults,
+        pod::{PodUpdate, build, json as pod_json},
+    },
     deployment::{ActionKind, Trial, capacity},
     group::GroupChanges,
     path::PathId,
@@ -111,11 +114,28 @@ impl Marathon {
         let group = ["apps", "groups", "scaleBy", "enforceRole"];
         let changes = match &value {
             Value::Object(object) if group.iter().any(|key| object.contains_key(*key)) => {
+                no_pods_within(&value, "")?;
                 let update = self.group_update(body)?;
                 let id = PathId::resolve(update.id.as_deref().unwrap_or_default());
                 return self.group_order(&id, update, false);
             }
+            Value::Array(items) if items.iter().any(is_pod) => {
+                let (pods, apps): (Vec<_>, Vec<_>) = items.iter().cloned().partition(is_pod);
+                let mut changes = self.app_changes(&apps, mode)?;
+                for pod in &pods {
+                    let (id, pod) = self.pod_change(pod)?;
+                    if changes.insert(id.clone(), Some(pod)).is_some() {
+                        let message = format!("{id} is there twice in the document");
+                        return Err(Response::message(422, message));
+                    }
+                }
+                changes
+            }
             Value::Array(items) => self.app_changes(items, mode)?,
+            pod if is_pod(pod) => {
+                let (id, pod) = self.pod_change(pod)?;
+                [(id, Some(pod))].into()
+            }
             item => self.app_changes(std::slice::from_ref(item), mode)?,
         };
         Ok(Order {
@@ -129,6 +149,15 @@ impl Marathon {
         })
     }
 
+    /// A pod of a document, which replaces the one that is there.
+    fn pod_change(&self, value: &Value) -> Result<(PathId, Arc<App>), Response> {
+        let update = PodUpdate::read(value)?;
+        let id = PathId::resolve(&update.id);
+        let old = self.existing_pod(&id).ok().cloned();
+        let app = build(update, id.clone(), old.as_deref(), self.setting(&id))?;
+        Ok((id, Arc::new(app)))
+    }
+
     fn foreseen(&self, id: &PathId, new: Option<&Arc<App>>) -> Value {
         let old = self.root.get(id);
         let state = self.apps.get(id);
@@ -138,12 +167,15 @@ impl Marathon {
         if new.is_some_and(|new| new.is_daemon()) {
             answer.insert("daemon".to_owned(), json!(true));
         }
+        if new.or(old).is_some_and(|app| app.pod.is_some()) {
+            answer.insert("pod".to_owned(), json!(true));
+        }
         let rest = match (old, new) {
             (_, None) => json!({ "change": "destroy", "kills": there }),
             (None, Some(new)) => json!({
                 "change": "create",
                 "launches": if new.is_daemon() { None } else { Some(new.instances) },
-                "definition": **new,
+                "definition": shown(new),
             }),
             (Some(old), Some(new)) => {
                 let mut rest = match crate::deployment::change(Some(old), new) {
@@ -196,16 +228,43 @@ impl Marathon {
 /// Where two definitions differ: `{"path": "/env/A", "old": …, "new": …}`, without `old` where something was added, without `new` where it
 /// was removed.
 fn differences(old: &App, new: &App) -> Vec<Value> {
-    let shown = |app: &App| {
-        let mut value = serde_json::to_value(app).unwrap_or_default();
+    let known = |app: &App| {
+        let mut value = shown(app);
         if let Value::Object(object) = &mut value {
             object.retain(|key, _| !ALWAYS_NEW.contains(&key.as_str()));
         }
         value
     };
     let mut found = Vec::new();
-    compare("", Some(&shown(old)), Some(&shown(new)), &mut found);
+    compare("", Some(&known(old)), Some(&known(new)), &mut found);
     found
+}
+
+/// A definition as its owner knows it: of an app, or of a pod.
+fn shown(app: &App) -> Value {
+    pod_json(app).unwrap_or_else(|| serde_json::to_value(app).unwrap_or_default())
+}
+
+/// Of all documents only pods have containers.
+fn is_pod(document: &Value) -> bool {
+    document["containers"].is_array()
+}
+
+/// Pods cannot be written through groups; what would be passed over is refused.
+fn no_pods_within(group: &Value, path: &str) -> Result<(), Response> {
+    if group["pods"]
+        .as_array()
+        .is_some_and(|pods| !pods.is_empty())
+    {
+        let message = "pods are not written through groups: send each as a document of its own, or all in an array";
+        let mut faults = Faults::default();
+        faults.add(format!("{path}/pods"), message);
+        return faults.into_result("Object is not valid");
+    }
+    for (at, below) in group["groups"].as_array().into_iter().flatten().enumerate() {
+        no_pods_within(below, &format!("{path}/groups({at})"))?;
+    }
+    Ok(())
 }
 
 /// Definitions are nested as deep as bodies may be, which the reader of JSON bounds.

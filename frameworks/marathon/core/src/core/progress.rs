@@ -47,12 +47,21 @@ impl Marathon {
                 self.drop_if_gone(id);
             }
             Some(lock) => {
-                let action = self
-                    .deployments
-                    .get(&lock)
-                    .and_then(|deployment| deployment.action(id));
-                if action.is_some_and(|action| self.go_on(id, action)) {
-                    self.action_done(&lock, id);
+                // What is to be looked through may be long, so first whether there is a reason to.
+                let wanted = self.root.get(id).map(|app| app.instances as usize);
+                let differs = wanted.is_some_and(|wanted| wanted != state.tally.wanted);
+                let Some(deployment) = self.deployments.get(&lock) else {
+                    return;
+                };
+                match deployment.action(id) {
+                    Some(action) => {
+                        if self.go_on(id, action) {
+                            self.action_done(&lock, id);
+                        }
+                    }
+                    // The rest of the deployment may take for ever.
+                    None if differs && deployment.is_done_with(id) => self.keep_scale(id, false),
+                    None => {}
                 }
             }
         }

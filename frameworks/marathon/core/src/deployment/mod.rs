@@ -99,6 +99,13 @@ impl Deployment {
         self.open.get(app).copied()
     }
 
+    /// Whether nothing is left to be done to an app, in this step and in those to come.
+    pub(crate) fn is_done_with(&self, app: &PathId) -> bool {
+        let to_come = self.steps.get(self.current..).unwrap_or_default();
+        let mut actions = to_come.iter().flat_map(|step| &step.actions);
+        !self.open.contains_key(app) && !actions.any(|action| action.app == *app)
+    }
+
     /// Apps of all steps.
     pub(crate) fn affected(&self) -> BTreeSet<PathId> {
         self.steps
