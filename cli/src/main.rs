@@ -82,6 +82,8 @@ enum Commands {
     App(AtCluster<commands::app::AppCommand>),
     /// Groups of apps: deploy, plan, list, show, scale, history, rollback, destroy.
     Group(AtCluster<commands::group::GroupCommand>),
+    /// Pods: deploy, plan, list, show, explain, scale, kill, history, rollback, destroy.
+    Pod(AtCluster<commands::pod::PodCommand>),
     /// Marathon's deployments: list, cancel.
     Deployment(AtCluster<commands::deployment::DeploymentCommand>),
     /// Marathon's launch queue: list, reset.
@@ -192,6 +194,9 @@ fn run(command: Commands) -> Result<ExitCode, CommandError> {
         })?,
         Commands::Group(at) => at_cluster(&at.cluster, async |context| {
             commands::group::run(context, at.command).await
+        })?,
+        Commands::Pod(at) => at_cluster(&at.cluster, async |context| {
+            commands::pod::run(context, at.command).await
         })?,
         Commands::Deployment(at) => at_cluster(&at.cluster, async |context| {
             commands::deployment::run(context, at.command).await

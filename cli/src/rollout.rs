@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::{Cluster, Events, app_path},
-    commands::{CommandError, items, print_json, text},
+    commands::{CommandError, items, number, pod, print_json, text},
 };
 
 /// With nothing happening, look anyhow: waiting has reasons that make no event.
@@ -21,11 +21,26 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// However much happens, the counts are asked for no more often.
 const SHORTEST_LOOK: Duration = Duration::from_millis(200);
 
-/// A watch over the apps of one change.
+/// What is watched, by its id.
+#[derive(Clone, Debug)]
+pub(crate) enum Watched {
+    App(String),
+    Pod(String),
+}
+
+impl Watched {
+    fn id(&self) -> &str {
+        match self {
+            Self::App(id) | Self::Pod(id) => id,
+        }
+    }
+}
+
+/// A watch over the apps and pods of one change.
 #[derive(Debug)]
 pub(crate) struct Watch {
     cluster: Cluster,
-    apps: Vec<String>,
+    watched: Vec<Watched>,
     events: Events,
     started: Instant,
     ended: HashSet<String>,
@@ -33,7 +48,10 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Opens the event stream; call it before the change is sent.
-    pub(crate) async fn begin(cluster: &Cluster, apps: &[String]) -> Result<Self, CommandError> {
+    pub(crate) async fn begin(
+        cluster: &Cluster,
+        watched: Vec<Watched>,
+    ) -> Result<Self, CommandError> {
         let events = Events::open(
             cluster.client(),
             &format!("{}/v2/events?plan-format=light", cluster.marathon),
@@ -41,7 +59,7 @@ impl Watch {
         .await?;
         Ok(Self {
             cluster: cluster.clone(),
-            apps: apps.to_vec(),
+            watched,
             events,
             started: Instant::now(),
             ended: HashSet::new(),
@@ -112,12 +130,17 @@ impl Watch {
 
     /// What an event tells of one instance of the apps that are watched.
     fn news(&self, name: &str, document: &Value) -> Option<String> {
-        let of = |key: &str| self.apps.iter().any(|app| app == text(document, key));
+        let of = |key: &str| {
+            let id = text(document, key).trim_matches('/');
+            self.watched
+                .iter()
+                .any(|one| one.id().trim_matches('/') == id)
+        };
+        // Of an app the instance is meant, of a pod the container too.
         let instance = |key: &str| {
             let id = text(document, key);
-            id.split_once("._app")
-                .map_or(id, |(instance, _)| instance)
-                .to_owned()
+            let shown = id.split_once("._app").map_or(id, |(instance, _)| instance);
+            shown.to_owned()
         };
         match name {
             "status_update_event" if of("appId") => {
@@ -154,11 +177,18 @@ impl Watch {
     /// One line: each app with its counts.
     async fn progress(&self) -> Result<String, CommandError> {
         let mut parts = Vec::new();
-        for app in &self.apps {
-            match self.cluster.marathon_get(&app_path(app)).await {
-                Ok(document) => parts.push(counts(&document["app"])),
+        for one in &self.watched {
+            let path = match one {
+                Watched::App(id) => app_path(id),
+                Watched::Pod(id) => format!("{}::status", pod::path(id)),
+            };
+            match self.cluster.marathon_get(&path).await {
+                Ok(document) => parts.push(match one {
+                    Watched::App(_) => counts(&document["app"]),
+                    Watched::Pod(_) => pod_counts(&document),
+                }),
                 Err(error) if error.status() == Some(http::StatusCode::NOT_FOUND) => {
-                    parts.push(format!("{app}: gone"))
+                    parts.push(format!("{}: gone", one.id()))
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -184,6 +214,19 @@ fn counts(app: &Value) -> String {
         }
     }
     line
+}
+
+/// `/pod: 3 wanted, 1 starting, 2 stable`.
+fn pod_counts(status: &Value) -> String {
+    let instances = items(status, "instances").iter();
+    let starting = instances.filter(|one| matches!(text(one, "status"), "PENDING" | "STAGING"));
+    format!(
+        "{}: {} wanted, {} starting, {} stable",
+        text(status, "id"),
+        number(&status["spec"]["scaling"]["instances"]),
+        starting.count(),
+        pod::stable(status)
+    )
 }
 
 /// A line that is rewritten in place on a terminal.
@@ -240,6 +283,14 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn progress_counts_what_the_pod_has() {
+        let instances =
+            json!([{ "status": "STAGING" }, { "status": "STABLE" }, { "status": "DEGRADED" }]);
+        let status = json!({ "id": "/p", "spec": { "scaling": { "instances": 4 } }, "instances": instances });
+        assert_eq!(pod_counts(&status), "/p: 4 wanted, 1 starting, 1 stable");
+    }
 
     #[test]
     fn progress_counts_what_the_app_has() {

@@ -30,12 +30,12 @@ pub(crate) struct Events {
 impl Events {
     /// Opens the stream; a non-leader's redirect is followed.
     pub(crate) async fn open(client: &Client, url: &str) -> Result<Self, ClientError> {
-        let (url, body) = client
+        let (url, answer) = client
             .open(Method::GET, url, Bytes::new(), "text/event-stream")
             .await?;
         Ok(Self {
             url,
-            body,
+            body: answer.into_body(),
             parser: Parser::default(),
         })
     }

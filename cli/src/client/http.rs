@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::{
@@ -67,10 +67,16 @@ impl ClientError {
 #[derive(Debug)]
 pub(crate) struct Answer {
     url: String,
+    headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
 impl Answer {
+    /// A header, if it is there and is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
     /// The body as JSON; an empty body is `null`.
     pub(crate) fn json(self) -> Result<Value, ClientError> {
         if self.body.is_empty() {
@@ -109,7 +115,8 @@ impl Client {
         url: &str,
         body: Bytes,
     ) -> Result<Answer, ClientError> {
-        let (url, incoming) = self.open(method, url, body, "application/json").await?;
+        let (url, answer) = self.open(method, url, body, "application/json").await?;
+        let (parts, incoming) = answer.into_parts();
         let read = tokio::time::timeout(
             ANSWER_TIMEOUT,
             Limited::new(incoming, MAX_ANSWER_BYTES).collect(),
@@ -118,6 +125,7 @@ impl Client {
         match read {
             Ok(Ok(collected)) => Ok(Answer {
                 body: collected.to_bytes(),
+                headers: parts.headers,
                 url,
             }),
             Ok(Err(error)) => Err(ClientError::Unreachable {
@@ -131,14 +139,14 @@ impl Client {
         }
     }
 
-    /// Sends a request, follows redirects to the leader, and hands out the body of a good answer as it arrives.
+    /// Sends a request, follows redirects to the leader, and hands out a good answer as it arrives.
     pub(super) async fn open(
         &self,
         method: Method,
         url: &str,
         body: Bytes,
         accept: &str,
-    ) -> Result<(String, Incoming), ClientError> {
+    ) -> Result<(String, Response<Incoming>), ClientError> {
         let mut url = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
             let request = Request::builder()
@@ -175,7 +183,7 @@ impl Client {
                 continue;
             }
             if status.is_success() {
-                return Ok((url, answer.into_body()));
+                return Ok((url, answer));
             }
             let text = Limited::new(answer.into_body(), 1 << 20)
                 .collect()

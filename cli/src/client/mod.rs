@@ -74,6 +74,23 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// A change that makes a deployment: its answer, and the id of the deployment.
+    pub(crate) async fn marathon_change(
+        &self,
+        method: http_types::Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(Value, String), ClientError> {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let url = format!("{}{path}", self.marathon);
+        let answer = self.client.send(method, &url, body.into()).await?;
+        let id = answer.header("marathon-deployment-id");
+        let id = id.map(str::to_owned).unwrap_or_default();
+        Ok((answer.json()?, id))
+    }
+}
+
 /// `HOST:PORT`, or a URL, as a URL without a trailing slash.
 fn base_url(address: &str) -> String {
     let address = address.trim_end_matches('/');

@@ -5,15 +5,19 @@ use std::path::{Path, PathBuf};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{CommandError, Context, items, number, print_json, text, trial::TrialOptions};
-use crate::{client::app_path, rollout, table::Table};
+use super::{CommandError, Context, items, number, pod, print_json, text, trial::TrialOptions};
+use crate::{
+    client::app_path,
+    rollout::{self, Watched},
+    table::Table,
+};
 
 /// Commands on apps.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum AppCommand {
     /// Create or update the apps of a file and watch until every instance is there (and healthy, if it has health checks).
     Deploy {
-        /// A Marathon app definition in JSON, or an array of them; `-` reads standard input.
+        /// A Marathon app definition in JSON, or an array of them, pods among them too; `-` reads standard input.
         file: PathBuf,
         /// Take over apps that are locked by another deployment.
         #[arg(long)]
@@ -115,7 +119,10 @@ pub(crate) async fn run(context: &Context, command: AppCommand) -> Result<(), Co
             no_wait,
             deadline,
             trial,
-        } => deploy(context, &file, force, no_wait, deadline, &trial).await,
+        } => {
+            let definitions = read_definitions(&file)?;
+            deploy_all(context, definitions, How { force, no_wait }, deadline, &trial).await
+        }
         AppCommand::Plan {
             file,
             detailed_exitcode,
@@ -198,6 +205,17 @@ pub(crate) async fn run(context: &Context, command: AppCommand) -> Result<(), Co
     }
 }
 
+/// How a change is made.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct How {
+    /// Take over what is locked by another deployment.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Return as soon as the deployment is accepted.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
 /// Reads a file of app definitions: one object, or an array. What can be known to be wrong without a cluster is refused here.
 pub(crate) fn read_definitions(file: &Path) -> Result<Vec<Value>, CommandError> {
     let path = file.display().to_string();
@@ -236,47 +254,45 @@ pub(crate) fn read_definitions(file: &Path) -> Result<Vec<Value>, CommandError> 
     Ok(definitions)
 }
 
-/// The ids of app definitions, absolute.
-pub(crate) fn ids(definitions: &[Value]) -> Vec<String> {
-    definitions
-        .iter()
-        .map(|definition| format!("/{}", text(definition, "id").trim_matches('/')))
-        .collect()
+/// The apps and pods of a file, by their absolute ids.
+pub(crate) fn watched(definitions: &[Value]) -> Vec<Watched> {
+    let watched = |definition: &Value| {
+        let id = format!("/{}", text(definition, "id").trim_matches('/'));
+        if pod::is_pod(definition) {
+            Watched::Pod(id)
+        } else {
+            Watched::App(id)
+        }
+    };
+    definitions.iter().map(watched).collect()
 }
 
-async fn deploy(
+/// Deploys apps and pods, whole, in one deployment.
+pub(crate) async fn deploy_all(
     context: &Context,
-    file: &Path,
-    force: bool,
-    no_wait: bool,
+    definitions: Vec<Value>,
+    how: How,
     deadline: Option<u64>,
     trial: &TrialOptions,
 ) -> Result<(), CommandError> {
-    let definitions = read_definitions(file)?;
-    let ids = ids(&definitions);
-    // One call makes one deployment of all of them, creating what is missing and replacing the rest as a whole.
-    let query = format!("partialUpdate=false&force={force}");
+    let watched = watched(&definitions);
+    // One call makes one deployment of all of them, creating what is missing and replacing the rest as a whole. That of Marathon knows no pods.
+    let query = format!("partialUpdate=false&force={}", how.force);
+    let has_pods = watched.iter().any(|one| matches!(one, Watched::Pod(_)));
     let mut more = trial.query();
     if let Some(seconds) = deadline {
         more += &format!("&deadlineSeconds={seconds}");
     }
-    let (method, path) = if more.is_empty() {
+    let (method, path) = if more.is_empty() && !has_pods {
         (Method::PUT, format!("/v2/apps?{query}"))
     } else {
         (Method::POST, format!("/v3/apply?{query}{more}"))
     };
-    change(
-        context,
-        method,
-        &path,
-        Some(&Value::Array(definitions)),
-        &ids,
-        no_wait,
-    )
-    .await
+    let body = Value::Array(definitions);
+    change_of(context, method, &path, Some(&body), watched, how.no_wait).await
 }
 
-/// Sends a change and, unless told otherwise, watches its deployment to the end.
+/// Sends a change of apps and, unless told otherwise, watches its deployment to the end.
 pub(crate) async fn change(
     context: &Context,
     method: Method,
@@ -285,13 +301,25 @@ pub(crate) async fn change(
     apps: &[String],
     no_wait: bool,
 ) -> Result<(), CommandError> {
+    let watched = apps.iter().cloned().map(Watched::App).collect();
+    change_of(context, method, path, body, watched, no_wait).await
+}
+
+/// As [`change`], of apps and pods.
+pub(crate) async fn change_of(
+    context: &Context,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+    watched: Vec<Watched>,
+    no_wait: bool,
+) -> Result<(), CommandError> {
     let watch = if no_wait {
         None
     } else {
-        Some(rollout::Watch::begin(&context.cluster, apps).await?)
+        Some(rollout::Watch::begin(&context.cluster, watched).await?)
     };
-    let answer = context.cluster.marathon_send(method, path, body).await?;
-    let deployment = text(&answer, "deploymentId").to_owned();
+    let (answer, deployment) = context.cluster.marathon_change(method, path, body).await?;
     if path.starts_with("/v3/apply")
         && !context.json
         && let Some(hint) = super::trial::hint(context, &deployment).await?
@@ -443,7 +471,7 @@ async fn versions(context: &Context, id: &str) -> Result<Vec<String>, CommandErr
         .collect())
 }
 
-async fn explain(context: &Context, id: &str) -> Result<(), CommandError> {
+pub(crate) async fn explain(context: &Context, id: &str) -> Result<(), CommandError> {
     let path = format!("/v3/apps/{}/explain", id.trim_matches('/'));
     let answer = context.cluster.marathon_get(&path).await?;
     if context.json {

@@ -5,7 +5,12 @@ use std::path::{Path, PathBuf};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{CommandError, Context, app, items, number, print_json, text};
+use super::{
+    CommandError, Context,
+    app::{self, How},
+    items, number, plan, print_json, text,
+    trial::TrialOptions,
+};
 use crate::table::Table;
 
 /// Commands on groups.
@@ -18,10 +23,13 @@ pub(crate) enum GroupCommand {
         #[command(flatten)]
         how: How,
     },
-    /// Show the steps that `deploy` would take; nothing is changed.
+    /// Show what `deploy` would change: apps, the differences of their definitions, groups, steps. Nothing is changed.
     Plan {
         /// A Marathon group definition in JSON with an `id`; `-` reads standard input.
         file: PathBuf,
+        /// End with code 2 if something would change, with 0 if not.
+        #[arg(long = "detailed-exitcode")]
+        detailed_exitcode: bool,
     },
     /// List the groups.
     List,
@@ -63,36 +71,25 @@ pub(crate) enum GroupCommand {
     },
 }
 
-/// How a change is made.
-#[derive(Clone, Copy, Debug, clap::Args)]
-pub(crate) struct How {
-    /// Take over apps that are locked by another deployment.
-    #[arg(long)]
-    force: bool,
-    /// Return as soon as the deployment is accepted.
-    #[arg(long)]
-    no_wait: bool,
-}
-
 pub(crate) async fn run(context: &Context, command: GroupCommand) -> Result<(), CommandError> {
     match command {
         GroupCommand::Deploy { file, how } => {
             let (id, group) = read_group(&file)?;
             put(context, &id, &group, how).await
         }
-        GroupCommand::Plan { file } => {
-            let (id, group) = read_group(&file)?;
-            let path = format!("{}?dryRun=true", group_path(&id));
-            let sent = context
-                .cluster
-                .marathon_send(Method::PUT, &path, Some(&group));
-            let answer = sent.await?;
-            if context.json {
-                print_json(&answer);
-            } else {
-                print!("{}", steps(&answer));
+        GroupCommand::Plan {
+            file,
+            detailed_exitcode,
+        } => {
+            let (_, mut group) = read_group(&file)?;
+            // Without any of these it could be an app to whom it is sent.
+            if ["apps", "groups", "scaleBy", "enforceRole"]
+                .iter()
+                .all(|key| group.get(*key).is_none())
+            {
+                group["groups"] = Value::Null;
             }
-            Ok(())
+            plan::of(context, &group, detailed_exitcode, &TrialOptions::default()).await
         }
         GroupCommand::List => {
             let root = context.cluster.marathon_get("/v2/groups").await?;
@@ -169,22 +166,6 @@ fn read_group(file: &Path) -> Result<(String, Value), CommandError> {
     }
 }
 
-/// The steps of a plan, numbered.
-fn steps(answer: &Value) -> String {
-    let steps = items(answer, "steps");
-    if steps.is_empty() {
-        return "nothing would change\n".to_owned();
-    }
-    let mut shown = String::new();
-    for (at, step) in steps.iter().enumerate() {
-        shown += &format!("step {}\n", at + 1);
-        for action in items(step, "actions") {
-            shown += &format!("  {} {}\n", text(action, "action"), text(action, "app"));
-        }
-    }
-    shown
-}
-
 fn groups_table(root: &Value) -> Table {
     let mut table = Table::new(&["ID", "APPS", "GROUPS", "ENFORCES ROLE", "VERSION"]);
     let mut open = vec![root];
@@ -212,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_and_plans_are_shown_in_order() {
+    fn groups_are_shown_in_order() {
         let root = json!({ "id": "/", "apps": [], "version": "v", "groups": [
             { "id": "/a", "apps": [{}, {}], "groups": [{ "id": "/a/b", "apps": [], "groups": [], "version": "v" }], "version": "v", "enforceRole": true },
             { "id": "/c", "apps": [], "groups": [], "version": "v", "enforceRole": false },
@@ -224,10 +205,6 @@ mod tests {
             .filter_map(|line| line.split_whitespace().next())
             .collect();
         assert_eq!(ids, ["/", "/a", "/a/b", "/c"]);
-        let plan =
-            json!({ "steps": [{ "actions": [{ "action": "StartApplication", "app": "/a" }] }] });
-        assert_eq!(steps(&plan), "step 1\n  StartApplication /a\n");
-        assert_eq!(steps(&json!({ "steps": [] })), "nothing would change\n");
         assert_eq!(
             (group_path("/"), group_path("/a/b/")),
             ("/v2/groups".to_owned(), "/v2/groups/a/b".to_owned())

@@ -11,6 +11,7 @@ mod instances;
 pub(crate) mod maintenance;
 pub(crate) mod node;
 pub(crate) mod plan;
+pub(crate) mod pod;
 pub(crate) mod role;
 pub(crate) mod stats;
 pub(crate) mod task;

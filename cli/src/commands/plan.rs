@@ -1,4 +1,4 @@
-//! `tepui app plan`: what a deploy would change, before it is done.
+//! `tepui app plan`, `pod plan` and `group plan`: what a deploy would change, before it is done.
 
 use std::path::Path;
 
@@ -30,10 +30,20 @@ pub(crate) async fn run(
         1 => definitions.swap_remove(0),
         _ => Value::Array(definitions),
     };
+    of(context, &document, detailed, trial).await
+}
+
+/// As [`run`], of a document.
+pub(crate) async fn of(
+    context: &Context,
+    document: &Value,
+    detailed: bool,
+    trial: &TrialOptions,
+) -> Result<(), CommandError> {
     let path = format!("/v3/plan?partialUpdate=false{}", trial.query());
     let sent = context
         .cluster
-        .marathon_send(Method::POST, &path, Some(&document));
+        .marathon_send(Method::POST, &path, Some(document));
     let plan = sent.await?;
     if context.json {
         print_json(&plan);
@@ -55,8 +65,9 @@ pub(crate) fn shown(plan: &Value) -> String {
     }
     for app in items(plan, "apps") {
         lines.push(format!(
-            "{} app {}: {}",
+            "{} {} {}: {}",
             mark(text(app, "change")),
+            if app["pod"] == true { "pod" } else { "app" },
             text(app, "id"),
             summary(app)
         ));
@@ -72,13 +83,16 @@ pub(crate) fn shown(plan: &Value) -> String {
     for (at, step) in items(plan, "steps").iter().enumerate() {
         let actions = items(step, "actions").iter();
         let actions: Vec<String> = actions
-            .map(|action| format!("{} {}", verb(text(action, "action")), text(action, "app")))
+            .map(|action| {
+                let of = ["app", "pod"].map(|kind| text(action, kind)).concat();
+                format!("{} {of}", verb(text(action, "action")))
+            })
             .collect();
         lines.push(format!("step {}: {}", at + 1, actions.join(", ")));
     }
     for conflict in items(plan, "conflicts") {
         lines.push(format!(
-            "! app {} is locked by deployment {}; --force takes it over",
+            "! {} is locked by deployment {}; --force takes it over",
             text(conflict, "app"),
             text(conflict, "deployment")
         ));
@@ -97,10 +111,10 @@ fn mark(change: &str) -> &'static str {
 
 fn verb(action: &str) -> &str {
     match action {
-        "StartApplication" => "create",
-        "StopApplication" => "stop",
-        "ScaleApplication" => "scale",
-        "RestartApplication" => "replace",
+        "StartApplication" | "StartPod" => "create",
+        "StopApplication" | "StopPod" => "stop",
+        "ScaleApplication" | "ScalePod" => "scale",
+        "RestartApplication" | "RestartPod" => "replace",
         other => other,
     }
 }
@@ -144,11 +158,14 @@ fn summary(app: &Value) -> String {
 
 /// What is worth knowing of a new app; the rest is in its file, or a default.
 fn created(definition: &Value) -> Vec<String> {
-    ["cmd", "args", "cpus", "mem", "gpus"]
+    let containers = items(definition, "containers").iter().enumerate();
+    let containers =
+        containers.map(|(at, one)| format!("    + /containers/{at}/name: {}", value(&one["name"])));
+    let known = ["cmd", "args", "cpus", "mem", "gpus"]
         .into_iter()
         .filter(|key| !definition[*key].is_null() && definition[*key] != 0)
-        .map(|key| format!("    + /{key}: {}", value(&definition[key])))
-        .collect()
+        .map(|key| format!("    + /{key}: {}", value(&definition[key])));
+    known.chain(containers).collect()
 }
 
 fn difference(difference: &Value) -> String {
@@ -190,10 +207,11 @@ mod tests {
                       { "path": "/env/X", "new": "1" },
                       { "path": "/labels/y", "old": "2" },
                   ] },
+                { "id": "/pod", "pod": true, "change": "create", "launches": 2, "definition": { "containers": [{ "name": "c" }] } },
                 { "id": "/z", "change": "scale", "instances": { "old": 1, "new": 4 }, "diff": [] },
             ],
             "steps": [{ "actions": [{ "action": "StopApplication", "app": "/old" }] },
-                      { "actions": [{ "action": "RestartApplication", "app": "/web" }, { "action": "ScaleApplication", "app": "/z" }] }],
+                      { "actions": [{ "action": "RestartApplication", "app": "/web" }, { "action": "ScaleApplication", "app": "/z" }, { "action": "StartPod", "pod": "/pod" }] }],
             "conflicts": [{ "app": "/z", "deployment": "d-1" }],
         });
         assert_eq!(
@@ -203,10 +221,11 @@ mod tests {
              - app /old: destroyed, 2 instances killed\n\
              ~ app /web: 3 instances replaced by 3, never fewer than 3 healthy nor more than 6 running\n    \
              ~ /cmd: \"a\" -> \"b\"\n    + /env/X: \"1\"\n    - /labels/y: \"2\"\n\
+             + pod /pod: new, 2 instances\n    + /containers/0/name: \"c\"\n\
              ~ app /z: from 1 to 4 instances\n\
              step 1: stop /old\n\
-             step 2: replace /web, scale /z\n\
-             ! app /z is locked by deployment d-1; --force takes it over\n\
+             step 2: replace /web, scale /z, create /pod\n\
+             ! /z is locked by deployment d-1; --force takes it over\n\
              Nothing has been changed.\n"
         );
         let daemon = json!({ "id": "/d", "daemon": true, "change": "restart", "kills": 3, "launches": 3, "minimumHealthy": 2, "maximumRunning": 4 });

@@ -13,7 +13,7 @@ use crate::{
     client::Cluster,
     commands::{
         CommandError,
-        app::{ids, read_definitions},
+        app::{read_definitions, watched},
     },
     rollout,
 };
@@ -102,12 +102,12 @@ async fn deploy(
     definitions: Vec<serde_json::Value>,
     started: Instant,
 ) -> Result<(), CommandError> {
-    let ids = ids(&definitions);
-    let watch = rollout::Watch::begin(cluster, &ids).await?;
+    let watched = watched(&definitions);
+    let watch = rollout::Watch::begin(cluster, watched.clone()).await?;
     let answer = cluster
         .marathon_send(
-            http::Method::PUT,
-            "/v2/apps?partialUpdate=false&force=true",
+            http::Method::POST,
+            "/v3/apply?partialUpdate=false&force=true",
             Some(&definitions.into()),
         )
         .await;
@@ -127,7 +127,11 @@ async fn deploy(
     watch
         .until_done(crate::commands::text(&answer, "deploymentId"), false)
         .await?;
-    for id in &ids {
+    let apps = watched.iter().filter_map(|one| match one {
+        rollout::Watched::App(id) => Some(id),
+        rollout::Watched::Pod(_) => None,
+    });
+    for id in apps {
         let document = cluster.marathon_get(&crate::client::app_path(id)).await?;
         for task in crate::commands::items(&document["app"], "tasks") {
             let host = crate::commands::text(task, "host");

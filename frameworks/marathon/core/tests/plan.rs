@@ -258,6 +258,7 @@ fn pods_are_planned_and_applied_as_apps_are() {
         let refused = cluster.call(ApiCall::Plan {
             body: document.to_string().into(),
             partial: false,
+            trial: None,
         });
         assert_eq!(refused.status, 422);
         assert_eq!(body(&refused)["details"][0]["path"], json!(path));
@@ -266,6 +267,7 @@ fn pods_are_planned_and_applied_as_apps_are() {
     let refused = cluster.call(ApiCall::Plan {
         body: twice.to_string().into(),
         partial: false,
+        trial: None,
     });
     assert_eq!(refused.status, 422, "{}", body(&refused));
     // A group that is planned keeps its pods, whatever is said of its apps.
