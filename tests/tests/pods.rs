@@ -194,3 +194,79 @@ fn a_pod_on_the_bridge_is_reached_by_the_machines_port() {
             .then_some(())
     });
 }
+
+/// The command line on a cluster: its exit code, and what it prints.
+fn tepui(marathon: &Daemon, args: &[&str]) -> (Option<i32>, String) {
+    let output = std::process::Command::new(tepui_tests::process::tepui())
+        .args(args)
+        .env("TEPUI_MARATHON", &marathon.url)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn the_command_line_deploys_shows_scales_kills_and_removes_pods() {
+    let mut cluster = Cluster::standalone();
+    let master = cluster.master(&[]);
+    let _agent = cluster.agent(&[]);
+    let marathon = cluster.marathon(&[]);
+    until("the agent", PATIENCE, || {
+        (active_agents(&master.url) == 1).then_some(())
+    });
+    let _ = marathon.get("/v2/info");
+    let file = |name: &str, document: &Value| {
+        let path = cluster.folder().join(name);
+        std::fs::write(&path, document.to_string()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let one = file("one.json", &pod("one"));
+    let run = |args: &[&str]| {
+        let (code, text) = tepui(&marathon, args);
+        assert_eq!(code, Some(0), "{args:?}: {text}");
+        text
+    };
+    let (code, planned) = tepui(&marathon, &["app", "plan", "--detailed-exitcode", &one]);
+    assert_eq!(code, Some(2), "{planned}");
+    assert!(planned.contains("+ pod /pod: new, 1 instance"), "{planned}");
+    let told = run(&["pod", "deploy", &one]);
+    assert!(
+        told.contains("/pod: 1 wanted, 0 starting, 1 stable") && told.contains("done in"),
+        "{told}"
+    );
+    assert!(run(&["pod", "list"]).contains("writer,reader"));
+    let first = stable(&marathon, "")["instances"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let shown = run(&["pod", "show", "/pod"]);
+    assert!(
+        shown.contains(&first) && shown.contains("http=127.0.0.1:"),
+        "{shown}"
+    );
+    // `app deploy` knows what it is given.
+    let two = file("two.json", &pod("two"));
+    assert!(run(&["app", "plan", &two]).contains("~ /environment/RELEASE: \"one\" -> \"two\""));
+    assert!(run(&["app", "deploy", &two]).contains("done in"));
+    let second = stable(&marathon, &first)["instances"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(run(&["pod", "history", "/pod"]).lines().count(), 2);
+    assert!(run(&["pod", "kill", "/pod", &second]).contains("is killed"));
+    let (code, told) = tepui(&marathon, &["pod", "kill", "/pod", "pod.instance-none"]);
+    assert!(
+        code == Some(1) && told.contains("has no instance pod.instance-none"),
+        "{told}"
+    );
+    assert!(run(&["pod", "rollback", "/pod"]).contains("done in"));
+    let pod_now = marathon.get("/v2/pods/pod");
+    assert_eq!(pod_now["environment"]["RELEASE"], "one");
+    assert!(run(&["pod", "scale", "/pod", "0"]).contains("done in"));
+    let app = file("app.json", &json!({ "id": "/app", "cmd": "sleep 1000" }));
+    let (code, told) = tepui(&marathon, &["pod", "deploy", &app]);
+    assert!(code == Some(2) && told.contains("it is an app"), "{told}");
+    assert!(run(&["pod", "destroy", "/pod"]).contains("done in"));
+    assert_eq!(marathon.get("/v2/pods"), json!([]));
+}
