@@ -121,7 +121,14 @@ pub(crate) async fn run(context: &Context, command: AppCommand) -> Result<(), Co
             trial,
         } => {
             let definitions = read_definitions(&file)?;
-            deploy_all(context, definitions, How { force, no_wait }, deadline, &trial).await
+            deploy_all(
+                context,
+                definitions,
+                How { force, no_wait },
+                deadline,
+                &trial,
+            )
+            .await
         }
         AppCommand::Plan {
             file,

@@ -102,7 +102,14 @@ pub(crate) async fn run(context: &Context, command: PodCommand) -> Result<(), Co
                     ),
                 });
             }
-            app::deploy_all(context, definitions, how, deadline, &TrialOptions::default()).await
+            app::deploy_all(
+                context,
+                definitions,
+                how,
+                deadline,
+                &TrialOptions::default(),
+            )
+            .await
         }
         PodCommand::Plan {
             file,

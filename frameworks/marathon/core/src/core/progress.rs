@@ -60,7 +60,13 @@ impl Marathon {
                         }
                     }
                     // The rest of the deployment may take for ever.
-                    None if differs && deployment.is_done_with(id) => self.keep_scale(id, false),
+                    None if differs && deployment.is_done_with(id) => {
+                        if self.is_daemon(id) {
+                            self.keep_daemon(id);
+                        } else {
+                            self.keep_scale(id, false);
+                        }
+                    }
                     None => {}
                 }
             }

@@ -148,6 +148,22 @@ const WIPE: Parameter = flag(
     "forget the instances, with what is reserved for them and their volumes",
 );
 
+const CANARY: Parameter = Parameter {
+    name: "canary",
+    what: "first start so many instances of the new version beside the old ones, `3` or `20%`, and wait for promotion",
+    takes: One,
+};
+const BLUE_GREEN: Parameter = flag(
+    "blueGreen",
+    false,
+    "first start all instances of the new version beside the old ones, and wait for promotion",
+);
+const PROMOTE_AFTER: Parameter = Parameter {
+    name: "promoteAfterSeconds",
+    what: "promote by itself when what is tried was ready for so long",
+    takes: Counted { required: false },
+};
+
 const EMBED_NAMES: &[&str] = &[
     "tasks",
     "counts",
@@ -806,7 +822,7 @@ pub(super) const TABLE: &[Endpoint] = &[
         method: "POST",
         path: "/v3/plan",
         what: "What a document would change; nothing is changed.",
-        parameters: &[PARTIAL],
+        parameters: &[PARTIAL, CANARY, BLUE_GREEN, PROMOTE_AFTER],
         body: Some("Change"),
         answers: &[ok("Plan")],
         refusals: PLANS,
@@ -823,6 +839,9 @@ pub(super) const TABLE: &[Endpoint] = &[
                 what: "roll back by itself what is not done then",
                 takes: Counted { required: false },
             },
+            CANARY,
+            BLUE_GREEN,
+            PROMOTE_AFTER,
         ],
         body: Some("Change"),
         answers: &[DEPLOYED],
@@ -835,6 +854,25 @@ pub(super) const TABLE: &[Endpoint] = &[
         &[ok("WaitingDeployments")],
         &[],
     ),
+    Endpoint {
+        method: "POST",
+        path: "/v3/deployments/{deploymentId}/promote",
+        what: "Goes on with the new version that a deployment tries.",
+        parameters: &[flag(
+            "force",
+            false,
+            "also if not all that are tried are ready",
+        )],
+        body: None,
+        answers: &[ok("Promoted")],
+        refusals: &[
+            (404, "there is no such deployment"),
+            (
+                409,
+                "it tries nothing now, or not all instances that are tried are ready",
+            ),
+        ],
+    },
     Endpoint {
         method: "PUT",
         path: "/v3/deployments/{deploymentId}/deadline",
