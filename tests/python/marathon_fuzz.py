@@ -1,9 +1,8 @@
 """What schemathesis needs to reach deep into Marathon: things that are there, and requests that name them.
 
 A hook module (SCHEMATHESIS_HOOKS). Every so many calls it sees to it that a group with an app, an app that waits for ever, and a pod are
-there, and looks up their versions, tasks, instances and deployments. Of every two requests one is turned to these, and of every two bodies one
-is made such that the rules over several fields hold, of which JSON Schema knows nothing. Which of the two is decided by the request itself, so
-a run with the same seed sends the same.
+there, and looks up their versions, tasks, instances and deployments. Of every two requests to an operation one is turned to these, and of every
+two pairs of bodies one is made such that the rules over several fields hold, of which JSON Schema knows nothing.
 
 Set FUZZ_STATUSES to a file: what each operation was answered, how often, is written there as JSON.
 """
@@ -32,6 +31,7 @@ session = requests.Session()
 calls = 0
 there = {}
 statuses = collections.defaultdict(collections.Counter)
+turns = collections.Counter()
 
 
 def get(base, path):
@@ -136,13 +136,16 @@ def mend(body):
 @schemathesis.hook
 def before_call(context, case, kwargs):
     global calls
-    if calls % EVERY == 0:
+    label = case.operation.label
+    granted = any(200 <= status < 300 for status in statuses[label])
+    if calls % EVERY == 0 or not granted:
         prepare(case.operation.base_url)
     calls += 1
-    chosen = zlib.crc32(repr((case.operation.label, case.path_parameters, case.query, case.body)).encode())
-    if chosen % 2:
+    turn = turns[label]
+    turns[label] += 1
+    if turn % 2 == 0:
         aim(case)
-    if chosen // 2 % 2:
+    if turn // 2 % 2 == 0:
         mend(case.body)
 
 

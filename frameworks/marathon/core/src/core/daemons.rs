@@ -63,8 +63,11 @@ impl Marathon {
         let (key, wanted) = (self.next_instance, self.revive.wanted);
         self.create_instance(id, awaited);
         self.revive.wanted = wanted;
-        self.start_task(key, app, agent, taken, None, offer);
-        true
+        let launched = self.start_task(key, app, &agent, taken, None, offer);
+        if !launched {
+            self.expunge(key);
+        }
+        launched
     }
 
     /// Whether the agent of an offer may get an instance now, and if so, whether a deployment waits for it.

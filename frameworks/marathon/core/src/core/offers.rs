@@ -241,7 +241,7 @@ impl Marathon {
             reservation = Some(made);
         }
         let resident = reservation.is_some();
-        if !self.start_task(key, app, agent.clone(), taken, reservation, offer) {
+        if !self.start_task(key, app, &agent, taken, reservation, offer) {
             offer.operations.truncate(before);
             return false;
         }
@@ -260,7 +260,7 @@ impl Marathon {
         &mut self,
         key: u64,
         app: Arc<App>,
-        agent: Arc<Agent>,
+        agent: &Arc<Agent>,
         taken: Taken,
         reservation: Option<Reservation>,
         offer: &mut Using,
@@ -308,19 +308,19 @@ impl Marathon {
         let resources = taken.resources;
         let unmade = match (&launched.spec.pod, &self.framework_id) {
             (None, _) => {
-                let info = task_info(&launched, &agent, &task, resources, surroundings);
+                let info = task_info(&launched, agent, &task, resources, surroundings);
                 offer.tasks.push(info);
                 None
             }
             (Some(_), None) => Some("Marathon has no framework id yet".to_owned()),
             (Some(_), Some(framework)) => {
                 let group =
-                    launch_group(&launched, &agent, &task, resources, framework, surroundings);
+                    launch_group(&launched, agent, &task, resources, framework, surroundings);
                 group.map(|group| offer.operations.push(group)).err()
             }
         };
         if let Some(why) = unmade {
-            self.not_launched(key, &id, &agent, &why, offer);
+            self.not_launched(key, &id, agent, &why, offer);
             return false;
         }
         launched.task = Some(task);

@@ -50,17 +50,14 @@ impl Marathon {
                 // What is to be looked through may be long, so first whether there is a reason to.
                 let wanted = self.root.get(id).map(|app| app.instances as usize);
                 let differs = wanted.is_some_and(|wanted| wanted != state.tally.wanted);
-                let Some(deployment) = self.deployments.get(&lock) else {
-                    return;
-                };
-                match deployment.action(id) {
-                    Some(action) => {
-                        if self.go_on(id, action) {
-                            self.action_done(&lock, id);
-                        }
-                    }
+                let deployment = self.deployments.get(&lock);
+                let action = deployment.and_then(|deployment| deployment.action(id));
+                let done = differs && deployment.is_some_and(|one| one.is_done_with(id));
+                match action {
+                    Some(action) if self.go_on(id, action) => self.action_done(&lock, id),
+                    Some(_) => {}
                     // The rest of the deployment may take for ever.
-                    None if differs && deployment.is_done_with(id) => {
+                    None if done => {
                         if self.is_daemon(id) {
                             self.keep_daemon(id);
                         } else {

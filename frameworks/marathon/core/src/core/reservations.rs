@@ -199,7 +199,7 @@ impl Marathon {
                 .offers
                 .count(&offered, &agent.id, Reasons::default(), now);
         }
-        self.start_task(key, app, agent, taken, Some(kept), offer);
+        self.start_task(key, app, &agent, taken, Some(kept), offer);
     }
 
     /// Takes note that what is reserved for an instance is there.

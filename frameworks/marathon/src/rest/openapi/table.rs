@@ -818,6 +818,13 @@ pub(super) const TABLE: &[Endpoint] = &[
         &[ok("Explanation")],
         &[NO_APP],
     ),
+    get(
+        "/v3/apps/{id}/instances",
+        "Every instance of an app, or a pod, also those that wait.",
+        &[],
+        &[ok("InstanceList")],
+        &[NO_APP],
+    ),
     Endpoint {
         method: "POST",
         path: "/v3/plan",
