@@ -32,7 +32,7 @@ pub(crate) fn arguments(command: &clap::Command, args: Vec<OsString>) -> Vec<OsS
 }
 
 /// The folder of a daemon that was given none: where the system keeps state as root, where the user does otherwise.
-fn default_work_dir(daemon: &str) -> PathBuf {
+pub(crate) fn default_work_dir(daemon: &str) -> PathBuf {
     if nix::unistd::geteuid().is_root() {
         return PathBuf::from("/var/lib/tepui").join(daemon);
     }

@@ -84,6 +84,8 @@ enum Commands {
     Group(AtCluster<commands::group::GroupCommand>),
     /// Pods: deploy, plan, list, show, explain, scale, kill, history, rollback, destroy.
     Pod(AtCluster<commands::pod::PodCommand>),
+    /// What Marathon has stored: backup, restore.
+    Store(AtCluster<commands::store::StoreCommand>),
     /// Marathon's deployments: list, cancel.
     Deployment(AtCluster<commands::deployment::DeploymentCommand>),
     /// Marathon's launch queue: list, reset.
@@ -197,6 +199,9 @@ fn run(command: Commands) -> Result<ExitCode, CommandError> {
         })?,
         Commands::Pod(at) => at_cluster(&at.cluster, async |context| {
             commands::pod::run(context, at.command).await
+        })?,
+        Commands::Store(at) => at_cluster(&at.cluster, async |context| {
+            commands::store::run(context, at.command).await
         })?,
         Commands::Deployment(at) => at_cluster(&at.cluster, async |context| {
             commands::deployment::run(context, at.command).await

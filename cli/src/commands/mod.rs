@@ -14,6 +14,7 @@ pub(crate) mod plan;
 pub(crate) mod pod;
 pub(crate) mod role;
 pub(crate) mod stats;
+pub(crate) mod store;
 pub(crate) mod task;
 mod trial;
 

@@ -40,6 +40,26 @@ pub enum Error {
     /// What is stored cannot be understood.
     #[error("Marathon's stored state: {0}")]
     Recover(#[from] tepui_marathon_core::RecoverError),
+    /// A file is no backup that can be used.
+    #[error("the backup cannot be used: {0}")]
+    Backup(#[from] crate::BackupError),
+    /// A store is not empty, and was not to be replaced.
+    #[error(
+        "the store holds {records} records already, and nothing was changed; restore into an empty one, or replace what is there with --replace"
+    )]
+    NotEmpty {
+        /// How many.
+        records: usize,
+    },
+    /// A Marathon leads on the store.
+    #[error("a Marathon leads at {leader}: stop all instances first, or take the backup from it")]
+    Runs {
+        /// Where.
+        leader: String,
+    },
+    /// Nothing is heard of who leads.
+    #[error("ZooKeeper does not say who leads; is it there?")]
+    NoElection,
     /// The system refused a thread.
     #[error("Marathon cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),

@@ -6,6 +6,7 @@
 //!
 //! It is a framework like any other: it knows the master only through the SDK.
 
+mod backup;
 mod config;
 mod engine;
 mod error;
@@ -21,6 +22,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
+pub use backup::{BackupError, backup_stopped, check as check_backup, restore};
 pub use config::Config;
 pub use error::Error;
 pub use flags::Flags;

@@ -70,7 +70,11 @@ impl Coordination {
         })
     }
 
-    async fn campaign(&self, own: &str) -> Result<Election, Error> {
+    pub(crate) fn store(&self) -> &SharedStore {
+        &self.store
+    }
+
+    pub(crate) async fn campaign(&self, own: &str) -> Result<Election, Error> {
         match &self.zookeeper {
             None => Ok(Election::standalone(&*self.store).await?),
             Some(zookeeper) => {
@@ -87,7 +91,7 @@ impl Coordination {
 }
 
 /// `host:port` of an elected member.
-fn address(member: &Member) -> Option<String> {
+pub(crate) fn address(member: &Member) -> Option<String> {
     let payload: serde_json::Value = serde_json::from_slice(&member.payload).ok()?;
     Some(payload["address"].as_str()?.to_owned())
 }
@@ -159,6 +163,7 @@ async fn term(
     let handle = engine.handle();
     let events = EventHub::new(config.event_stream_max_outstanding_messages);
     let (store, writes) = mpsc::channel(QUEUE);
+    let (backups, backup_requests) = mpsc::channel(1);
     let (commands, scheduler_commands) = mpsc::channel(QUEUE);
     let prober = Prober::new(
         handle.clone(),
@@ -186,11 +191,12 @@ async fn term(
         events: events.clone(),
         info: info_receiver,
         abdicate: Arc::clone(&abdicate),
+        backups,
     };
     standing.send_replace(Standing::Leading(Box::new(leading)));
 
     let why = tokio::select! {
-        written = storage::run(Arc::clone(&coordination.store), epoch, writes, handle.clone()) => match written {
+        written = storage::run(Arc::clone(&coordination.store), epoch, writes, backup_requests, handle.clone()) => match written {
             Ok(()) => Ok(Over::Lost),
             Err(tepui_coordination::StoreError::Fenced { highest, .. }) => {
                 tracing::warn!(epoch, highest, "another Marathon has taken over");

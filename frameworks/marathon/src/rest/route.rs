@@ -28,6 +28,8 @@ pub(super) enum Wanted {
     Ping,
     Metrics,
     Prometheus,
+    /// `/v3/backup`.
+    Backup,
     /// `/v3/openapi.json`.
     OpenApi,
     /// `/`: go to the UI.

@@ -65,6 +65,8 @@ pub(crate) struct Leading {
     pub(crate) events: EventHub,
     /// What `/v2/info` says.
     pub(crate) info: watch::Receiver<Info>,
+    /// To ask for a backup.
+    pub(crate) backups: tokio::sync::mpsc::Sender<crate::backup::Request>,
     /// To give the leadership up.
     pub(crate) abdicate: Arc<tokio::sync::Notify>,
 }
@@ -363,6 +365,7 @@ impl Face {
                 body: openapi::document(),
                 ..Response::empty(200)
             }),
+            Wanted::Backup => backup(leading).await,
             Wanted::Home => match self.config.webui_url.as_deref().or(leading
                 .info
                 .borrow()
@@ -451,6 +454,30 @@ where
         .await
         .map(|body| body.to_bytes())
         .map_err(|_| too_large())
+}
+
+/// `/v3/backup`
+async fn backup(leading: &Leading) -> Answer {
+    let (asked, file) = tokio::sync::oneshot::channel();
+    let gone = || {
+        let message = "The leadership ended before the backup was made; ask again.";
+        plain(Response::message(503, message))
+    };
+    if leading.backups.send(asked).await.is_err() {
+        return gone();
+    }
+    match file.await {
+        Ok(Ok(file)) => {
+            let mut answer = file.to_vec().into_response();
+            insert(answer.headers_mut(), "content-type", "application/x-ndjson");
+            answer
+        }
+        Ok(Err(error)) => plain(Response::message(
+            503,
+            format!("The backup cannot be made: {error}"),
+        )),
+        Err(_) => gone(),
+    }
 }
 
 fn ping(headers: &HeaderMap) -> Answer {

@@ -23,6 +23,7 @@ pub(super) fn route(parts: &Parts<'_>, rest: &[&str], parameters: &Parameters) -
                 id: format!("/{}", id.join("/")),
             }),
         ),
+        (_, ["backup"]) => only(parts.method, &[Method::GET], Wanted::Backup),
         (_, ["openapi.json"]) => only(parts.method, &[Method::GET], Wanted::OpenApi),
         ("POST", ["plan"]) => match trial(parameters) {
             Ok(trial) => with_body(parts, |body, _| ApiCall::Plan {

@@ -9,7 +9,10 @@ use tepui_coordination::{SharedStore, StoreError, Transaction, store::MAX_OPERAT
 use tepui_marathon_core::{Input, Mutation, Record};
 use tokio::sync::mpsc;
 
-use crate::engine::{EngineHandle, Write};
+use crate::{
+    backup,
+    engine::{EngineHandle, Write},
+};
 
 /// The collection of records that stand alone, and with a dash the beginning of the names of all others, so that they never meet somebody else's.
 const COLLECTION: &str = "marathon";
@@ -47,6 +50,51 @@ pub(crate) async fn load(store: &SharedStore, epoch: u64) -> Result<Vec<Record>,
     Ok(stored.into_iter().filter_map(record).collect())
 }
 
+/// All records, as they are now.
+pub(crate) async fn records(store: &SharedStore) -> Result<Vec<Record>, StoreError> {
+    let entries = store.list("").await?.into_iter();
+    let record = |(key, value): (String, Bytes)| {
+        Some(Record {
+            key: core_key(&key)?.to_owned(),
+            value,
+        })
+    };
+    let records = entries.filter_map(|(key, entry)| record((key, entry.value)));
+    Ok(records.collect())
+}
+
+/// Writes all of it, or nothing.
+pub(crate) async fn write(
+    store: &SharedStore,
+    epoch: u64,
+    mutations: Vec<Mutation>,
+) -> Result<(), StoreError> {
+    if large::is_large(&mutations) {
+        return large::commit_large(store, epoch, mutations).await;
+    }
+    let mut transaction = Transaction::new(epoch);
+    add(&mut transaction, mutations);
+    commit(store, transaction).await
+}
+
+/// The next write; meanwhile backups are made for who asks.
+async fn next_write(
+    store: &SharedStore,
+    epoch: u64,
+    writes: &mut mpsc::Receiver<Write>,
+    backups: &mut mpsc::Receiver<backup::Request>,
+) -> Option<Write> {
+    loop {
+        tokio::select! {
+            Some(asked) = backups.recv() => {
+                // Who has gone away does not want it any more.
+                let _ = asked.send(backup::take(store, epoch).await);
+            }
+            write = writes.recv() => return write,
+        }
+    }
+}
+
 /// Writes what the core wants written, and tells it. What waits together is committed together, without ever splitting one write.
 ///
 /// # Errors
@@ -55,15 +103,16 @@ pub(crate) async fn run(
     store: SharedStore,
     epoch: u64,
     mut writes: mpsc::Receiver<Write>,
+    mut backups: mpsc::Receiver<backup::Request>,
     engine: EngineHandle,
 ) -> Result<(), StoreError> {
-    let mut next = writes.recv().await;
+    let mut next = next_write(&store, epoch, &mut writes, &mut backups).await;
     while let Some(first) = next.take() {
         let mut sequence = first.sequence;
         if large::is_large(&first.mutations) {
             large::commit_large(&store, epoch, first.mutations).await?;
             engine.input(Input::Stored { sequence }).await;
-            next = writes.recv().await;
+            next = next_write(&store, epoch, &mut writes, &mut backups).await;
             continue;
         }
         let mut transaction = Transaction::new(epoch);
@@ -82,7 +131,7 @@ pub(crate) async fn run(
         commit(&store, transaction).await?;
         engine.input(Input::Stored { sequence }).await;
         if next.is_none() {
-            next = writes.recv().await;
+            next = next_write(&store, epoch, &mut writes, &mut backups).await;
         }
     }
     Ok(())

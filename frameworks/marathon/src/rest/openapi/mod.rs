@@ -126,6 +126,9 @@ fn answered(answer: &Answer) -> Value {
             "text/html": { "schema": { "type": "string" } },
             "application/json": { "schema": { "type": "string" } },
         })),
+        Carries::Backup => {
+            Some(json!({ "application/x-ndjson": { "schema": { "type": "string" } } }))
+        }
         Carries::Events => Some(json!({ "text/event-stream": { "schema": { "type": "string" } } })),
     };
     if let Some(content) = content {

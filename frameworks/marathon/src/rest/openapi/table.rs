@@ -1,7 +1,7 @@
 //! Every path and method of the API with all that it takes and answers. The document and the page are made from it; tests hold it against the
 //! router, both ways.
 
-use Carries::{Empty, Events, Json, Text};
+use Carries::{Backup, Empty, Events, Json, Text};
 use Takes::{Counted, Flag, Many, One};
 
 /// A path and a method.
@@ -60,6 +60,8 @@ pub(super) enum Carries {
     Text,
     /// Server-sent events.
     Events,
+    /// Lines of JSON.
+    Backup,
 }
 
 /// A status and when it is answered; the body is an `Error`.
@@ -69,7 +71,10 @@ pub(super) type Refusal = (u16, &'static str);
 pub(super) const ALWAYS: &[Refusal] = &[
     (500, "a follower's request to the leader broke off"),
     (502, "no leader is known, or it cannot be reached"),
-    (503, "more requests than --http_max_concurrent_requests"),
+    (
+        503,
+        "more requests than --http_max_concurrent_requests, or the leadership ended meanwhile",
+    ),
 ];
 
 const fn answer(status: u16, what: &'static str, carries: Carries) -> Answer {
@@ -905,6 +910,13 @@ pub(super) const TABLE: &[Endpoint] = &[
         answers: &[ok("Deadline")],
         refusals: &[(404, "there is no such deployment")],
     },
+    get(
+        "/v3/backup",
+        "All that is stored, as it is at one moment: a file that `tepui store restore` takes.",
+        &[],
+        &[answer(200, "the file", Backup)],
+        &[],
+    ),
     get(
         "/v3/openapi.json",
         "This API as an OpenAPI document.",

@@ -66,6 +66,7 @@ fn page() -> String {
                 Carries::Empty => "-".to_owned(),
                 Carries::Json(schema) => format!("`{schema}`"),
                 Carries::Text => "text".to_owned(),
+                Carries::Backup => "lines of JSON".to_owned(),
                 Carries::Events => "server-sent events".to_owned(),
             };
             let _ = writeln!(page, "| {} | {} | {body} |", answer.status, answer.what);

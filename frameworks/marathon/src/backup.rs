@@ -1,0 +1,311 @@
+//! All that Marathon has stored, in one file, and back: whichever store it is of, and whichever it goes to.
+//!
+//! The file is lines of JSON: a header with the version of the form, one line for each record, and a last line with their number and the SHA-256 of
+//! all before it. It is checked as a whole before anything is written. A leader makes it between two writes of its own, which is the only one that
+//! writes, so it is the state of one moment; what is restored is there wholly or not at all.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+use tepui_coordination::{Leadership, SharedStore, StoreError, Transaction};
+use tepui_marathon_core::{Mutation, Record};
+use tokio::sync::oneshot;
+
+use crate::{
+    Error,
+    config::Config,
+    reign::{Coordination, address},
+    storage,
+};
+
+/// Asks the one who writes for a backup.
+pub(crate) type Request = oneshot::Sender<Result<Bytes, StoreError>>;
+
+const FORMAT: &str = "tepui-marathon-backup";
+/// The version of the form. One that is higher is refused.
+const VERSION: u32 = 1;
+/// Whoever leads is heard of within this time.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: String,
+    version: u32,
+    /// Of the release that made it, for people.
+    tepui: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    key: String,
+    value: Box<RawValue>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Footer {
+    records: usize,
+    sha256: String,
+}
+
+/// Why a file is no backup that can be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// It begins otherwise.
+    #[error("it is no backup of Marathon: its first line is not that of one")]
+    Format,
+    /// It was made by a later release.
+    #[error(
+        "it is a backup of version {0}, which this release does not know; restore it with the release that made it, or a later one"
+    )]
+    Version(u32),
+    /// It was cut off, or changed.
+    #[error("it is damaged: {0}; use another copy")]
+    Damaged(String),
+}
+
+/// Writes the records down.
+fn write(records: &[Record]) -> Result<Bytes, serde_json::Error> {
+    let header = Header {
+        format: FORMAT.to_owned(),
+        version: VERSION,
+        tepui: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let mut file = serde_json::to_vec(&header)?;
+    file.push(b'\n');
+    for record in records {
+        let line = Line {
+            key: record.key.clone(),
+            value: serde_json::from_slice(&record.value)?,
+        };
+        file.extend(serde_json::to_vec(&line)?);
+        file.push(b'\n');
+    }
+    let footer = Footer {
+        records: records.len(),
+        sha256: digest(&file),
+    };
+    file.extend(serde_json::to_vec(&footer)?);
+    file.push(b'\n');
+    Ok(file.into())
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Checks a backup; tells how many records it holds.
+///
+/// # Errors
+/// It is none, is damaged, or of a later release.
+pub fn check(file: &[u8]) -> Result<usize, BackupError> {
+    read(file).map(|records| records.len())
+}
+
+fn read(file: &[u8]) -> Result<Vec<Record>, BackupError> {
+    let damaged = |why: &str| BackupError::Damaged(why.to_owned());
+    let first = file.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let header: Header = serde_json::from_slice(first).map_err(|_| BackupError::Format)?;
+    if header.format != FORMAT {
+        return Err(BackupError::Format);
+    }
+    if header.version > VERSION {
+        return Err(BackupError::Version(header.version));
+    }
+    let whole = file
+        .strip_suffix(b"\n")
+        .ok_or_else(|| damaged("its end is missing"))?;
+    let last = whole
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
+    let (body, footer) = whole.split_at(last);
+    let footer: Footer =
+        serde_json::from_slice(footer).map_err(|_| damaged("its end is missing"))?;
+    if footer.sha256 != digest(body) {
+        return Err(damaged("its digest is not that of what it holds"));
+    }
+    let lines = body.split(|byte| *byte == b'\n').skip(1);
+    let records: Result<Vec<Record>, _> = lines
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            let line: Line = serde_json::from_slice(line)?;
+            let value = Bytes::from(Box::<str>::from(line.value).into_string());
+            Ok(Record {
+                key: line.key,
+                value,
+            })
+        })
+        .collect();
+    let records =
+        records.map_err(|error: serde_json::Error| BackupError::Damaged(error.to_string()))?;
+    if records.len() != footer.records {
+        return Err(damaged("a record is missing"));
+    }
+    Ok(records)
+}
+
+/// A backup of what is stored now. Only for the one who writes, between two writes; refused if another has taken over meanwhile.
+pub(crate) async fn take(store: &SharedStore, epoch: u64) -> Result<Bytes, StoreError> {
+    let records = storage::records(store).await?;
+    store.commit(Transaction::new(epoch)).await?;
+    write(&records).map_err(|error| StoreError::Format {
+        place: "a record".to_owned(),
+        why: error.to_string(),
+    })
+}
+
+/// Makes a backup of a store on which no Marathon runs.
+///
+/// # Errors
+/// The store cannot be used, or a Marathon leads on it.
+pub async fn backup_stopped(config: &Config) -> Result<Bytes, Error> {
+    let coordination = Coordination::open(config).await?;
+    let (election, epoch) = alone(&coordination).await?;
+    storage::load(coordination.store(), epoch).await?;
+    let file = take(coordination.store(), epoch).await?;
+    election.resign().await;
+    Ok(file)
+}
+
+/// Puts a backup into a store on which no Marathon runs; tells how many records it holds. A store that holds something is only taken with
+/// `replace`, and then holds nothing else afterwards.
+///
+/// # Errors
+/// The file is no good backup, the store is not empty, cannot be used, or a Marathon leads on it: nothing is changed.
+pub async fn restore(config: &Config, file: &[u8], replace: bool) -> Result<usize, Error> {
+    let records = read(file)?;
+    let coordination = Coordination::open(config).await?;
+    let (election, epoch) = alone(&coordination).await?;
+    let there = storage::load(coordination.store(), epoch).await?;
+    if !there.is_empty() && !replace {
+        election.resign().await;
+        return Err(Error::NotEmpty {
+            records: there.len(),
+        });
+    }
+    let kept: std::collections::HashSet<&str> =
+        records.iter().map(|one| one.key.as_str()).collect();
+    let gone = there.iter().filter(|one| !kept.contains(one.key.as_str()));
+    let mut mutations: Vec<Mutation> = gone
+        .map(|one| Mutation::Delete {
+            key: one.key.clone(),
+        })
+        .collect();
+    let count = records.len();
+    mutations.extend(
+        records
+            .into_iter()
+            .map(|Record { key, value }| Mutation::Put { key, value }),
+    );
+    storage::write(coordination.store(), epoch, mutations).await?;
+    election.resign().await;
+    Ok(count)
+}
+
+/// Takes the leadership, so that nobody else writes.
+async fn alone(coordination: &Coordination) -> Result<(tepui_coordination::Election, u64), Error> {
+    let mut election = coordination.campaign("a backup").await?;
+    let led = tokio::time::timeout(PATIENCE, async {
+        loop {
+            match election.leadership() {
+                Leadership::Leading { epoch } => return Ok(epoch),
+                Leadership::Following { leader } => {
+                    return Err(address(&leader).unwrap_or_else(|| "an unknown address".to_owned()));
+                }
+                Leadership::Waiting | Leadership::Suspended { .. } => {
+                    drop(election.changed().await)
+                }
+            }
+        }
+    });
+    match led.await {
+        Ok(Ok(epoch)) => Ok((election, epoch)),
+        Ok(Err(leader)) => {
+            election.resign().await;
+            Err(Error::Runs { leader })
+        }
+        Err(_) => Err(Error::NoElection),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(folder: &std::path::Path) -> Config {
+        Config::new("127.0.0.1:5050", folder)
+    }
+
+    fn record(key: &str, value: &str) -> Record {
+        Record {
+            key: key.to_owned(),
+            value: value.to_owned().into(),
+        }
+    }
+
+    fn many() -> Vec<Record> {
+        let apps = (0..3000).map(|at| {
+            record(
+                &format!("app/%2Fa{at:04}"),
+                &format!("{{\"v\":1,\"data\":{at}}}"),
+            )
+        });
+        apps.chain([record("framework", "{\"v\":1,\"data\":\"f-1\"}")])
+            .collect()
+    }
+
+    #[test]
+    fn a_file_reads_back_as_it_was_and_any_damage_is_found() {
+        let file = write(&many()).expect("written");
+        assert_eq!(read(&file).expect("good"), many());
+        assert_eq!(check(&file).expect("good"), 3001);
+        for at in (0..file.len()).step_by(997) {
+            let mut changed = file.to_vec();
+            changed[at] ^= 1;
+            assert!(read(&changed).is_err(), "byte {at} was changed");
+            assert!(read(&file[..at]).is_err(), "cut at {at}");
+        }
+        assert!(matches!(read(b"{}\n"), Err(BackupError::Format)));
+        let later = br#"{"format":"tepui-marathon-backup","version":2,"tepui":"9"}"#;
+        assert!(matches!(read(later), Err(BackupError::Version(2))));
+    }
+
+    #[tokio::test]
+    async fn a_backup_goes_into_an_empty_store_and_into_another_only_if_told() {
+        let folders = [
+            tempfile::tempdir().expect("a folder"),
+            tempfile::tempdir().expect("a folder"),
+        ];
+        let [one, other] = [config(folders[0].path()), config(folders[1].path())];
+        let file = write(&many()).expect("written");
+        assert_eq!(restore(&one, &file, false).await.expect("restored"), 3001);
+        let again = backup_stopped(&one).await.expect("a backup");
+        assert_eq!(again, file, "the same records make the same file");
+
+        let small = write(&[
+            record("app/%2Fother", "{\"v\":1}"),
+            record("framework", "\"f-2\""),
+        ])
+        .expect("written");
+        restore(&other, &small, false).await.expect("restored");
+        let refused = restore(&other, &file, false).await.expect_err("not empty");
+        assert!(
+            matches!(refused, Error::NotEmpty { records: 2 }),
+            "{refused}"
+        );
+        let damaged = restore(&other, &file[..file.len() - 9], true).await;
+        assert!(matches!(damaged, Err(Error::Backup(_))));
+        assert_eq!(
+            backup_stopped(&other).await.expect("a backup"),
+            small,
+            "nothing was changed"
+        );
+        restore(&other, &file, true).await.expect("replaced");
+        assert_eq!(backup_stopped(&other).await.expect("a backup"), file);
+    }
+}
