@@ -13,6 +13,8 @@ use crate::containerizer::beneath::{Beneath, step, through};
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
     work_dir: PathBuf,
+    /// The same as the operator wrote it.
+    given: PathBuf,
 }
 
 impl Layout {
@@ -21,7 +23,19 @@ impl Layout {
         let real = work_dir.canonicalize();
         Self {
             work_dir: real.unwrap_or_else(|_| work_dir.to_owned()),
+            given: work_dir.to_owned(),
         }
+    }
+
+    /// The work directory, by its own name.
+    pub(crate) fn work_dir(&self) -> &Path {
+        &self.work_dir
+    }
+
+    /// A path by the work directory's own name, if it goes by the one that the operator wrote.
+    pub(crate) fn by_its_own_name(&self, path: &Path) -> Option<PathBuf> {
+        let below = path.strip_prefix(&self.given).ok()?;
+        Some(self.work_dir.join(below))
     }
 
     pub(crate) fn executor(&self, agent: &str, framework: &str, executor: &str) -> PathBuf {

@@ -111,7 +111,8 @@ impl Agent {
         self.end_at_once(framework, id, End::Preempted, out);
     }
 
-    /// Written down, so that the end is called by its name also if the agent restarts meanwhile. Who was asked to end already ends as that.
+    /// Written down, so that the end is called by its name also if the agent restarts meanwhile. Who was asked to end already ends as
+    /// that, if the agent says how it ended and no executor of a framework's own.
     fn mark_preempted(&mut self, key: &TaskKey, out: &mut Vec<Output>) {
         let deadline = self.now;
         let Some(task) = self.task_mut(key) else {

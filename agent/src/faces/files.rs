@@ -186,8 +186,12 @@ async fn blocking<T: Send + 'static>(
     path: String,
     work: impl FnOnce(&Path, &str, &str) -> Result<T, NotShown> + Send + 'static,
 ) -> Result<T, NotShown> {
-    let (work_dir, agent) = (face.config.work_dir.clone(), face.agent.read().clone());
-    tokio::task::spawn_blocking(move || work(&work_dir, &agent, &path))
+    let (layout, agent) = (face.layout.clone(), face.agent.read().clone());
+    let path = layout
+        .by_its_own_name(Path::new(&path))
+        .and_then(|path| path.into_os_string().into_string().ok())
+        .unwrap_or(path);
+    tokio::task::spawn_blocking(move || work(layout.work_dir(), &agent, &path))
         .await
         .unwrap_or_else(|_| {
             Err(NotShown::new(

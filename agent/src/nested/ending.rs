@@ -163,7 +163,9 @@ impl Nested {
         }
         // Somebody may want its sandbox away meanwhile.
         while let Some(sandbox) = self.leave(id, number) {
-            remove_sandbox(sandbox).await;
+            // One that an older version noted may go by another name of the work directory.
+            let own = self.0.layout.by_its_own_name(&sandbox);
+            remove_sandbox(own.unwrap_or(sandbox)).await;
         }
     }
 

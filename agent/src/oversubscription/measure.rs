@@ -88,13 +88,20 @@ impl Found {
             self.own
                 .as_ref()
                 .and_then(of)
-                .or_else(|| self.tasks.iter().map(of).sum())
+                .or_else(|| all_together(self.tasks.iter().map(of)))
         });
         Executor {
             cpu_time,
             ..self.executor
         }
     }
+}
+
+/// The sum, if there is something and all of it is known: what cannot be measured must not count as idle.
+fn all_together(times: impl Iterator<Item = Option<Duration>>) -> Option<Duration> {
+    let mut times = times.peekable();
+    times.peek()?;
+    times.sum()
 }
 
 fn cpu_time(containerizer: &Containerizer, id: &ContainerId) -> Option<Duration> {
@@ -106,6 +113,20 @@ fn cpu_time(containerizer: &Containerizer, id: &ContainerId) -> Option<Duration>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_cannot_be_measured_is_not_idle() {
+        let seconds = |number| Some(Duration::from_secs(number));
+        let cases = [
+            (vec![], None),
+            (vec![None], None),
+            (vec![seconds(1), None], None),
+            (vec![seconds(1), seconds(2)], seconds(3)),
+        ];
+        for (times, expected) in cases {
+            assert_eq!(all_together(times.into_iter()), expected);
+        }
+    }
 
     #[test]
     fn the_load_is_read_as_the_kernel_writes_it() {

@@ -171,6 +171,11 @@ pub(crate) async fn run(room: Room) {
     if !(lends || corrects) {
         return;
     }
+    if lends && estimator.wants_usage() && !room.containerizer.capabilities().cpu {
+        tracing::warn!(
+            "nothing will be lent: the cgroups of this machine do not tell how much cpu a container uses, and --resource_estimator=usage goes by that"
+        );
+    }
     loop {
         let told = tokio::select! {
             // The controller first: what it finds at the start holds for the first estimate.

@@ -187,6 +187,44 @@ async fn commands_run_fail_and_are_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sandboxes_are_found_by_each_name_of_the_work_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+    std::fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let mut master = Master::start().await;
+    let config = Config {
+        ephemeral: true,
+        ..config(&master, &link)
+    };
+    let agent = Agent::start(config).await.unwrap();
+    master.admit().await;
+    master.run(shell("said", "echo hello")).await;
+    master.until("said", TaskFinished).await;
+    let state = http::get(agent.addr(), "/state").await.json();
+    let executors = ["executors", "completed_executors"]
+        .map(|list| state["frameworks"][0][list][0]["directory"].as_str());
+    let told = executors.into_iter().flatten().next().unwrap();
+    let below = Path::new(told)
+        .strip_prefix(real.canonicalize().unwrap())
+        .unwrap();
+    for name in [&real, &link] {
+        let path = name.canonicalize().unwrap().join(below);
+        let given = name.join(below);
+        for path in [path, given] {
+            let read = format!("/files/download?path={}/stdout", path.display());
+            let found = http::get(agent.addr(), &read).await;
+            assert_eq!(
+                (found.status, found.body.as_slice()),
+                (200, b"hello\n".as_slice()),
+                "{read}"
+            );
+        }
+    }
+    agent.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tasks_outlive_the_agent_and_their_ends_in_the_gap_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let mut master = Master::start().await;
