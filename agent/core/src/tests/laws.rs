@@ -22,6 +22,8 @@ enum Act {
     LaunchFailed(u8),
     Exited(u8, Option<u8>),
     OutOfMemory(u8),
+    Preempt(u8),
+    Exceeded(u8),
     Subscribe,
     Hangup,
     Says(u8, u8, u8),
@@ -45,6 +47,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..8_u8).prop_map(Act::LaunchFailed),
         4 => (0..8_u8, any::<Option<u8>>()).prop_map(|(container, status)| Act::Exited(container, status)),
         1 => (0..8_u8).prop_map(Act::OutOfMemory),
+        1 => any::<u8>().prop_map(Act::Preempt),
+        1 => any::<u8>().prop_map(Act::Exceeded),
         2 => Just(Act::Subscribe),
         1 => Just(Act::Hangup),
         4 => (task, 0..14_u8, any::<u8>()).prop_map(|(task, state, uuid)| Act::Says(task, state, uuid)),
@@ -54,6 +58,19 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::ShutdownFramework),
         2 => Just(Act::Ping),
     ]
+}
+
+fn revocable_if(marked: bool, task: TaskInfo) -> TaskInfo {
+    let cpus = mesos::Resource {
+        name: "cpus".to_owned(),
+        scalar: Some(mesos::value::Scalar { value: 1.0 }),
+        revocable: marked.then(Default::default),
+        ..Default::default()
+    };
+    TaskInfo {
+        resources: vec![cpus],
+        ..task
+    }
 }
 
 /// The world, and which containers it believes to run.
@@ -81,8 +98,10 @@ impl Chaos {
     fn act(mut self, act: &Act) -> Self {
         let world = &mut self.world;
         match act {
-            Act::Run(task) => world.run(command(&format!("t{task}"))),
-            Act::RunCustom(task) => world.run(custom(&format!("c{task}"), "e")),
+            Act::Run(task) => world.run(revocable_if(task % 2 == 0, command(&format!("t{task}")))),
+            Act::RunCustom(task) => {
+                world.run(revocable_if(*task > 2, custom(&format!("c{task}"), "e")))
+            }
             Act::RunGroup(number) => {
                 groups::played(world, "d", &[&format!("g{number}"), &format!("h{number}")])
             }
@@ -134,6 +153,32 @@ impl Chaos {
                         },
                     });
                 }
+            }
+            Act::Preempt(number) | Act::Exceeded(number) => {
+                let known = &world.agent.containers;
+                let Some(at) = usize::from(*number).checked_rem(known.len()) else {
+                    return self;
+                };
+                let (container, (framework, executor)) = known.get_index(at).unwrap();
+                let container = container.clone();
+                let input = if matches!(act, Act::Preempt(_)) {
+                    Input::Preempt {
+                        framework: framework.clone(),
+                        executor: executor.clone(),
+                        container,
+                        reason: String::new(),
+                    }
+                } else {
+                    let limitation = Limitation::Disk {
+                        message: String::new(),
+                        resources: Vec::new(),
+                    };
+                    Input::Exceeded {
+                        container,
+                        limitation,
+                    }
+                };
+                world.step(input);
             }
             Act::Subscribe => {
                 self.connection += 1;
