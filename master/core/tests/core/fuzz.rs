@@ -264,7 +264,7 @@ impl World {
         let mut cluster = Cluster::with(settings(source), tepui_master_core::Registry::default());
         let schedulers = vec![
             cluster.scheduler("a"),
-            cluster.subscribe(r#"{"user":"u","name":"b","failover_timeout":60,"roles":["r","r/s","web"],"capabilities":[{"type":"MULTI_ROLE"},{"type":"RESERVATION_REFINEMENT"},{"type":"SHARED_RESOURCES"},{"type":"GPU_RESOURCES"}]}"#),
+            cluster.subscribe(r#"{"user":"u","name":"b","failover_timeout":60,"roles":["r","r/s","web"],"capabilities":[{"type":"MULTI_ROLE"},{"type":"RESERVATION_REFINEMENT"},{"type":"SHARED_RESOURCES"},{"type":"GPU_RESOURCES"},{"type":"REVOCABLE_RESOURCES"}]}"#),
         ];
         let mut slaves = vec![cluster.agent("cpus:4;mem:1000;disk:100;ports:[1-9]")];
         if source.below(2) == 0 {
