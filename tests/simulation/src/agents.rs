@@ -45,6 +45,8 @@ pub(crate) struct Machine {
     pub(crate) ids: Vec<AgentId>,
     /// All that it has, as the core shows it.
     pub(crate) total: Resources,
+    /// What it lends beyond that.
+    pub(crate) lent: Resources,
 }
 
 const SIGKILL: i32 = 9;
@@ -69,6 +71,7 @@ impl Machine {
             executors: BTreeMap::new(),
             ids: Vec::new(),
             total: Resources::new(),
+            lent: Resources::new(),
         }
     }
 
@@ -596,6 +599,7 @@ impl Simulation {
                     machine.ids.push(id.clone());
                 }
                 machine.total = total_of(&state.total);
+                machine.lent = total_of(&state.oversubscribed);
             }
             Change::Task(task) => {
                 machine.tasks.insert(

@@ -73,7 +73,12 @@ impl Simulation {
             "agent {agent} launches {} for {}", launch.container, launch.executor.executor_id.value
         );
         let container = Container {
-            cpus_milli: launch.limits.cpus_milli,
+            // What is lent is not the machine's: it need not be enough for it.
+            cpus_milli: if launch.limits.revocable_cpus {
+                0
+            } else {
+                launch.limits.cpus_milli
+            },
             mem_bytes: launch.limits.mem_bytes,
             framework: launch
                 .framework

@@ -28,6 +28,8 @@ pub(crate) struct Scheduler {
     /// All that it has ever had: offers, tasks and reservations outlive a change.
     pub(crate) had_roles: BTreeSet<String>,
     pub(crate) constraints: Option<OfferConstraints>,
+    /// It takes what is lent.
+    pub(crate) borrows: bool,
     pub(crate) partition_aware: bool,
     /// It takes shared volumes.
     pub(crate) shares: bool,
@@ -62,6 +64,7 @@ impl Scheduler {
             subscribed: false,
             roles,
             partition_aware: random.percent(60),
+            borrows: scenario.lends && index.is_multiple_of(2),
             hoards: random.percent(20),
             offers: BTreeMap::new(),
             jobs: BTreeMap::new(),

@@ -30,6 +30,7 @@ mod frameworks;
 mod groups;
 mod invariants;
 mod ledger;
+mod lending;
 mod masters;
 mod network;
 mod operations;

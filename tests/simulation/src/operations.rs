@@ -38,7 +38,7 @@ pub(crate) struct Job {
 pub(crate) type Told = BTreeMap<Bytes, (String, String, String, OperationState, Bytes)>;
 
 pub(crate) fn is_plain(resource: &Resource) -> bool {
-    resource.reservations.is_empty() && resource.disk.is_none()
+    resource.reservations.is_empty() && resource.disk.is_none() && resource.revocable.is_none()
 }
 
 fn is_volume(resource: &Resource) -> bool {
@@ -457,10 +457,11 @@ impl Simulation {
                 .machines
                 .iter()
                 .find(|machine| machine.ids.last() == Some(&agent.id));
-            if let Some(machine) = machine.filter(|machine| machine.total != *agent.total) {
+            let whole = machine.map(|machine| machine.total.clone() + &machine.lent);
+            if let Some(whole) = whole.filter(|whole| *whole != *agent.total) {
                 return Some(format!(
-                    "{i12}: agent {} has {}, the master believes {}",
-                    agent.id, machine.total, agent.total
+                    "{i12}: agent {} has {whole}, the master believes {}",
+                    agent.id, agent.total
                 ));
             }
         }

@@ -39,8 +39,9 @@ impl Simulation {
                 }
             }
             for held in [&agent.allocated, &agent.offered] {
-                for lot in held.lots().filter(|lot| !lot.kind().is_reserved()) {
-                    if let Some(role) = lot.kind().allocation_role() {
+                for lot in held.lots() {
+                    let common = !lot.kind().is_reserved() && !lot.kind().is_revocable();
+                    if let Some(role) = lot.kind().allocation_role().filter(|_| common) {
                         *consumed.entry(role.top()).or_default() += lot.scalars();
                     }
                 }

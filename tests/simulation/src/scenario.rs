@@ -37,6 +37,8 @@ pub struct Scenario {
     pub constraints_percent: u32,
     /// Whims that change a framework's roles and constraints, in percent.
     pub updates_percent: u32,
+    /// Agents oversubscribe, and frameworks borrow.
+    pub lends: bool,
     /// A promise that the world breaks, to show that the checks find it.
     pub sabotage: Option<Sabotage>,
 }
@@ -161,6 +163,8 @@ impl Scenario {
             groups_percent: [0, 20, 70][random.below(3)],
             constraints_percent: [0, 0, 50][random.below(3)],
             updates_percent: [0, 5, 20][random.below(3)],
+            // By the seed alone, so that the worlds of the others stay what they were.
+            lends: seed % 5 == 3,
             sabotage: None,
         }
     }

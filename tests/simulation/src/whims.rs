@@ -8,6 +8,7 @@ use tepui_proto::mesos::value::{Scalar, Type as ValueType};
 use tepui_proto::mesos::{AgentId, CommandInfo, Filters, Offer, Resource, TaskId, TaskInfo};
 
 use crate::frameworks::{Job, call};
+use crate::lending::is_lent;
 use crate::operations::is_plain;
 use crate::world::{Happening, Phase, Simulation};
 
@@ -137,12 +138,15 @@ impl Simulation {
             if !tasks.is_empty() && self.random.percent(50) {
                 own.extend(shared.iter().cloned());
             }
+            // Of one name a task has either what is lent or its own.
+            let cpus = (!is_lent(&own)).then(|| scalar("cpus", wanted_cpus));
             tasks.push(TaskInfo {
                 name: "task".to_owned(),
                 task_id: TaskId { value: id },
                 agent_id: offer.agent_id.clone(),
-                resources: [scalar("cpus", wanted_cpus), scalar("mem", wanted_mem)]
+                resources: cpus
                     .into_iter()
+                    .chain([scalar("mem", wanted_mem)])
                     .chain(own.drain(..))
                     .collect(),
                 command: Some(CommandInfo {

@@ -133,6 +133,9 @@ impl Scheduler {
         if self.shares {
             capabilities.push(capability::Type::SharedResources);
         }
+        if self.borrows {
+            capabilities.push(capability::Type::RevocableResources);
+        }
         FrameworkInfo {
             user: "nobody".to_owned(),
             name: format!("framework{framework}"),

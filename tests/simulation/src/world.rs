@@ -104,6 +104,8 @@ pub(crate) enum Happening {
     Mend(Vec<(Host, Host)>),
     Deed,
     Tidy,
+    /// An agent lends something else.
+    Lend(usize),
 }
 
 /// What a run did, for people.
@@ -217,6 +219,9 @@ impl Simulation {
             let machine = Machine::new(agent, &mut world.random);
             world.machines.push(machine);
             world.after(0, 100, Happening::AgentStarts(agent));
+            if world.scenario.lends {
+                world.after(100, 10_000, Happening::Lend(agent));
+            }
         }
         for framework in 0..world.scenario.frameworks {
             let scheduler = Scheduler::new(framework, &world.scenario, &mut world.random);
@@ -328,6 +333,7 @@ impl Simulation {
             Happening::LeaderSeen(host) => self.leader_seen(host),
             Happening::AgentTick { agent, life } => self.agent_tick(agent, life),
             Happening::AgentStarts(agent) => self.agent_starts(agent),
+            Happening::Lend(agent) => self.lend(agent),
             Happening::Connect { agent, life } => self.connect(agent, life),
             Happening::Synced {
                 agent,
