@@ -24,7 +24,23 @@ pub(crate) fn open_without_links(path: &Path) -> Result<OwnedFd, Errno> {
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
-    openat2(nix::fcntl::AT_FDCWD, path, how)
+    match openat2(nix::fcntl::AT_FDCWD, path, how) {
+        // Before Linux 5.6, or kept from us by somebody's filter: containers without images and URIs need no more of it than this.
+        Err(Errno::ENOSYS | Errno::EPERM) => walk_without_links(path),
+        opened => opened,
+    }
+}
+
+/// The same, step by step.
+fn walk_without_links(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let start = if path.is_absolute() { "/" } else { "." };
+    let mut fd = nix::fcntl::open(start, flags, Mode::empty())?;
+    for part in relative(path)?.components() {
+        let name = Path::new(part.as_os_str());
+        fd = nix::fcntl::openat(&fd, name, flags, Mode::empty())?;
+    }
+    Ok(fd)
 }
 
 /// The path without what leads up or stands still.
@@ -212,6 +228,13 @@ mod tests {
         );
         drop(beneath.directory_without_links(Path::new("new/x")).unwrap());
         assert!(root.join("new/x").is_dir());
+        let deep = root.join("new/x").canonicalize().unwrap();
+        for open in [open_without_links, walk_without_links] {
+            drop(open(&deep).unwrap());
+            for path in ["absolute", "inside", "up/x", "new/missing"] {
+                assert!(open(&root.join(path)).is_err(), "{path}");
+            }
+        }
         drop(beneath.file(Path::new("a/b")).unwrap());
         assert!(root.join("a/b").is_file());
         assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
