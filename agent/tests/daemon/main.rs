@@ -199,12 +199,19 @@ async fn sandboxes_are_found_by_each_name_of_the_work_directory() {
     };
     let agent = Agent::start(config).await.unwrap();
     master.admit().await;
-    master.run(shell("said", "echo hello")).await;
-    master.until("said", TaskFinished).await;
+    master
+        .run(shell("said", "echo hello; exec sleep 1000"))
+        .await;
+    master.until("said", TaskRunning).await;
     let state = http::get(agent.addr(), "/state").await.json();
-    let executors = ["executors", "completed_executors"]
-        .map(|list| state["frameworks"][0][list][0]["directory"].as_str());
-    let told = executors.into_iter().flatten().next().unwrap();
+    let told = state["frameworks"][0]["executors"][0]["directory"]
+        .as_str()
+        .unwrap();
+    let stdout = Path::new(told).join("stdout");
+    until("it has said it", || {
+        std::fs::read(&stdout).is_ok_and(|said| said == b"hello\n")
+    })
+    .await;
     let below = Path::new(told)
         .strip_prefix(real.canonicalize().unwrap())
         .unwrap();
