@@ -48,6 +48,8 @@ pub(crate) enum AppCommand {
         /// The app's id.
         id: String,
     },
+    /// Let the number of instances follow what they use, within bounds; without options, show how it is set.
+    Autoscale(super::autoscale::AutoscaleArgs),
     /// List every instance of an app or pod, also those that wait, with their ordinals.
     Instances {
         /// The app's id.
@@ -168,6 +170,7 @@ pub(crate) async fn run(context: &Context, command: AppCommand) -> Result<(), Co
             let path = format!("{}?force={force}", app_path(&id));
             change(context, Method::PUT, &path, Some(&body), &[id], no_wait).await
         }
+        AppCommand::Autoscale(args) => super::autoscale::run(context, &args).await,
         AppCommand::Instances { id } => super::instances::run(context, &id).await,
         AppCommand::Explain { id } => explain(context, &id).await,
         AppCommand::Scale {

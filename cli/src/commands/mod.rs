@@ -1,6 +1,7 @@
 //! The commands of application owners and operators. Each uses only what any other client could: the public APIs.
 
 pub(crate) mod app;
+mod autoscale;
 pub(crate) mod deployment;
 pub(crate) mod events;
 pub(crate) mod exec;

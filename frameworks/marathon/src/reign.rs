@@ -20,6 +20,7 @@ use crate::{
     config::Config,
     engine::{Carriers, Clock, Engine},
     events::EventHub,
+    measures::Measurer,
     probes::Prober,
     rest::{Info, Leading, Standing},
     scheduler, storage,
@@ -170,19 +171,21 @@ async fn term(
         Handle::current(),
         config.max_concurrent_health_checks,
     );
-    let carriers = Carriers {
-        store,
-        scheduler: commands,
-        prober,
-        events: events.clone(),
-    };
     let framework_id = engine.framework_id().map(str::to_owned);
     let (info, info_receiver) = watch::channel(Info {
         elected: true,
         leader: Some(own.to_owned()),
         framework_id: framework_id.clone(),
+        master: None,
         mesos_leader_ui_url: config.mesos_leader_ui_url.clone(),
     });
+    let carriers = Carriers {
+        store,
+        scheduler: commands,
+        prober,
+        measurer: Measurer::new(handle.clone(), Handle::current(), info_receiver.clone()),
+        events: events.clone(),
+    };
     let (over, ended) = oneshot::channel::<()>();
     let thread = engine.spawn(carriers, ended).map_err(Error::Thread)?;
     let abdicate = Arc::new(Notify::new());

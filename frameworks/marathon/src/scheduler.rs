@@ -122,6 +122,7 @@ impl Session<'_> {
                 let master = self.driver.master().unwrap_or_default();
                 self.info.send_modify(|info| {
                     info.framework_id = Some(subscribed.framework_id.to_string());
+                    info.master = Some(master.clone());
                     if self.config.mesos_leader_ui_url.is_none() {
                         info.mesos_leader_ui_url = Some(format!("http://{master}/"));
                     }

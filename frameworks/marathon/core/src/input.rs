@@ -39,6 +39,13 @@ pub enum Input {
         /// What came.
         answer: ReadinessAnswer,
     },
+    /// What [`Output::StartMeasure`](crate::Output::StartMeasure) asked for was measured, or could not be. Ignored for unknown checks.
+    Measured {
+        /// Which.
+        check: CheckId,
+        /// What came out, or why nothing did.
+        result: Result<Measured, String>,
+    },
     /// The store holds every [`Output::Store`](crate::Output::Store) up to and including this sequence number. Lower numbers than the
     /// last are ignored. If the store fails for good, the shell drops the core: what was not stored was told to nobody.
     Stored {
@@ -52,6 +59,46 @@ pub enum Input {
 /// Ties a reply to its request; chosen by the shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplyToken(pub u64);
+
+/// What was measured for autoscaling.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Measured {
+    /// What tasks use; those that are not there were not measured.
+    Usage(Vec<Usage>),
+    /// A number for the whole app.
+    Value(f64),
+}
+
+/// What one task uses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Usage {
+    /// The task.
+    pub task_id: String,
+    /// Processors, over the time since it was measured last.
+    pub cpus: f64,
+    /// Memory without page cache, in MiB.
+    pub mem_mib: f64,
+}
+
+/// Of a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyPart {
+    /// All of it.
+    All,
+    /// `autoscaling`.
+    Autoscaling,
+}
+
+/// With a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PolicyAction {
+    /// GET.
+    Show,
+    /// PUT.
+    Put(Bytes),
+    /// DELETE.
+    Delete,
+}
 
 /// What a probe found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -317,6 +364,15 @@ pub enum ApiCall {
         id: String,
         /// From now.
         seconds: Option<u64>,
+    },
+    /// `/v3/apps/{id}/policy` and its parts.
+    Policy {
+        /// From the URL.
+        id: String,
+        /// Which.
+        part: PolicyPart,
+        /// What to do with it.
+        action: PolicyAction,
     },
     /// `GET /v3/apps/{id}/instances`.
     Instances {

@@ -23,6 +23,7 @@ mod launch;
 mod matching;
 mod output;
 mod path;
+mod policy;
 mod response;
 pub mod schemas;
 mod timestamp;
@@ -31,8 +32,12 @@ pub mod view;
 pub use self::core::{Marathon, RecoverError};
 pub use config::Config;
 pub use deployment::{Trial, TrialSize};
-pub use input::{ApiCall, Input, Origin, ProbeOutcome, ReadinessAnswer, ReplyToken};
-pub use output::{CheckId, Mutation, Output, Probe, ProbeTarget, Record};
+pub use input::{
+    ApiCall, Input, Measured, Origin, PolicyAction, PolicyPart, ProbeOutcome, ReadinessAnswer,
+    ReplyToken, Usage,
+};
+pub use output::{CheckId, Measure, Mutation, Output, Probe, ProbeTarget, Record};
 pub use path::PathId;
+pub use policy::{Autoscaling, Metric, Policy};
 pub use response::{Detail, Response};
 pub use timestamp::{InvalidTimestamp, Timestamp};

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tepui_proto::mesos::{TaskInfo, offer::Operation};
 
-use crate::{event::Event, input::ReplyToken, response::Response, view::Change};
+use crate::{
+    event::Event, input::ReplyToken, path::PathId, policy::Metric, response::Response, view::Change,
+};
 
 /// What the core tells the shell, to be carried out in order.
 ///
@@ -74,6 +76,10 @@ pub enum Output {
     StartHealthCheck(Arc<Probe>),
     /// End a probe. Results that were under way may still come.
     StopHealthCheck(CheckId),
+    /// Begin to measure, until [`Output::StopMeasure`] with the same id; each measurement is an [`Input::Measured`](crate::Input::Measured).
+    StartMeasure(Arc<Measure>),
+    /// End measuring. A measurement that was under way may still come.
+    StopMeasure(CheckId),
     /// Publish on `/v2/events`.
     Event(Event),
     /// Apply to the [`View`](crate::view::View) from which reads are answered. Comes before the reply that it belongs to.
@@ -109,6 +115,19 @@ pub struct Record {
 /// Names one running probe: never used twice by one core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CheckId(pub u64);
+
+/// Something that autoscaling wants to know, again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measure {
+    /// Its name.
+    pub check: CheckId,
+    /// The app.
+    pub app: PathId,
+    /// What.
+    pub metric: Metric,
+    /// From the end of one measurement to the beginning of the next.
+    pub interval_ms: u64,
+}
 
 /// A check that the shell has to run against one task.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use tepui_marathon_core::{CheckId, Mutation, Output, Probe, ReplyToken, Response
 use tepui_proto::mesos::{TaskInfo, offer::Operation};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{events::EventHub, probes::Prober};
+use crate::{events::EventHub, measures::Measurer, probes::Prober};
 
 /// What the master is to be told.
 #[derive(Debug)]
@@ -55,6 +55,7 @@ pub(crate) struct Carriers {
     pub(crate) store: mpsc::Sender<Write>,
     pub(crate) scheduler: mpsc::Sender<SchedulerCommand>,
     pub(crate) prober: Prober,
+    pub(crate) measurer: Measurer,
     pub(crate) events: EventHub,
 }
 
@@ -93,6 +94,14 @@ impl Carriers {
                 }
                 Output::Event(event) => {
                     self.events.publish(event.event_type(), || event.to_json());
+                    continue;
+                }
+                Output::StartMeasure(measure) => {
+                    self.measurer.start(measure);
+                    continue;
+                }
+                Output::StopMeasure(check) => {
+                    self.measurer.stop(check);
                     continue;
                 }
                 Output::StartHealthCheck(probe) => {

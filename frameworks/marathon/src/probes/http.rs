@@ -19,7 +19,7 @@ use super::tls;
 const MAX_ANSWER: usize = 16 << 10;
 
 #[derive(Clone, Debug)]
-pub(super) struct Client(Pool<HttpsConnector<HttpConnector>, Empty<Bytes>>);
+pub(crate) struct Client(Pool<HttpsConnector<HttpConnector>, Empty<Bytes>>);
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +49,7 @@ impl Target<'_> {
 }
 
 impl Client {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.enforce_http(false);
@@ -100,6 +100,31 @@ impl Client {
             content_type,
             body: String::from_utf8_lossy(&body).into_owned(),
         })
+    }
+
+    /// The body of what a URL answers with 200, up to so many bytes.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub(crate) async fn fetch(&self, url: &str, max_bytes: usize) -> Result<Bytes, String> {
+        let uri: Uri = url.parse().map_err(|error| format!("is no URL: {error}"))?;
+        let request = Request::get(uri)
+            .header(header::USER_AGENT, "Tepui-Marathon")
+            .body(Empty::new())
+            .map_err(|error| error.to_string())?;
+        let answer = self.0.request(request).await;
+        let answer = answer.map_err(|error| root_cause(&error))?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), max_bytes).collect().await;
+        let body = body.map_err(|error| error.to_string())?.to_bytes();
+        if status != StatusCode::OK {
+            let said = String::from_utf8_lossy(&body)
+                .chars()
+                .take(200)
+                .collect::<String>();
+            return Err(format!("{status}: {said}"));
+        }
+        Ok(body)
     }
 
     async fn get(&self, target: Target<'_>) -> Result<http::Response<Incoming>, String> {

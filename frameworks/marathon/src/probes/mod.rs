@@ -17,6 +17,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+pub(crate) use http::Client as HttpClient;
+
 use crate::engine::EngineHandle;
 
 /// The running probes of one term of leadership. They end when it is dropped.

@@ -14,6 +14,8 @@ pub(crate) struct Info {
     /// `host:port`.
     pub(crate) leader: Option<String>,
     pub(crate) framework_id: Option<String>,
+    /// The leading master, `host:port`.
+    pub(crate) master: Option<String>,
     /// The leading master's UI, with a trailing slash.
     pub(crate) mesos_leader_ui_url: Option<String>,
 }

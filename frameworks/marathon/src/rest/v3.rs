@@ -1,7 +1,7 @@
 //! Routes under `/v3`: what Marathon never had.
 
 use http::Method;
-use tepui_marathon_core::{ApiCall, Response, Trial};
+use tepui_marathon_core::{ApiCall, PolicyAction, PolicyPart, Response, Trial};
 
 use super::route::{Parameters, Parts, Wanted, not_allowed, only, with_body};
 
@@ -16,6 +16,20 @@ pub(super) fn route(parts: &Parts<'_>, rest: &[&str], parameters: &Parameters) -
                 id: format!("/{}", id.join("/")),
             }),
         ),
+        (method, ["apps", id @ .., part @ ("policy" | "autoscaling")]) if !id.is_empty() => {
+            let id = format!("/{}", id.join("/"));
+            let part = match *part {
+                "autoscaling" => PolicyPart::Autoscaling,
+                _ => PolicyPart::All,
+            };
+            let call = |action| ApiCall::Policy { id, part, action };
+            match method {
+                "GET" => Wanted::Call(call(PolicyAction::Show)),
+                "DELETE" => Wanted::Call(call(PolicyAction::Delete)),
+                "PUT" => with_body(parts, |body, _| call(PolicyAction::Put(body))),
+                _ => not_allowed(),
+            }
+        }
         (_, ["apps", id @ .., "instances"]) if !id.is_empty() => only(
             parts.method,
             &[Method::GET],

@@ -182,6 +182,9 @@ impl Marathon {
             ApiCall::Promote { id, force } => Ok(self.promote(&id, force)),
             ApiCall::Deployments => Ok(self.deployments()),
             ApiCall::Deadline { id, seconds } => Ok(self.change_deadline(&id, seconds)),
+            ApiCall::Policy { id, part, action } => {
+                self.policy_call(&PathId::resolve(&id), part, &action)
+            }
             ApiCall::Instances { id } => Ok(self.list_instances(&PathId::resolve(&id))),
             ApiCall::Explain { id } => Ok(self.explain(&PathId::resolve(&id))),
             ApiCall::CreatePod {

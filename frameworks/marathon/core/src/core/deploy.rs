@@ -347,6 +347,7 @@ impl Marathon {
                 for (version, definition) in versions.into_iter().flatten() {
                     self.drop_version(id, version, &definition.app);
                 }
+                self.drop_policy(id);
                 self.outbox
                     .push(Output::Change(Change::AppRemoved(id.clone())));
             }

@@ -57,6 +57,7 @@ impl Marathon {
                 "delayedUntil": delayed_until,
                 "offersSeen": state.offers.processed,
                 "deployment": deployment,
+                "autoscaling": self.scaler_view(id),
                 "reasons": reasons,
                 "lacks": lacks,
                 "agents": agents,
@@ -102,6 +103,7 @@ impl Marathon {
             reasons.extend(state.unmade.clone());
             reasons.extend(told(lacks));
         }
+        reasons.extend(self.reason_of_scaler(&state.app().id));
         reasons.extend(self.reasons_of_ordinals(state));
         reasons.extend(self.reason_of_trial(&state.app().id));
         let kept = state.scheduled.difference(&state.unplaced);

@@ -20,6 +20,7 @@ mod offers;
 mod ordinals;
 mod outbox;
 mod pods;
+mod policies;
 mod preview;
 mod progress;
 mod queue;
@@ -28,6 +29,7 @@ mod records;
 mod recover;
 mod reservations;
 mod results;
+mod scalers;
 mod seats;
 mod trials;
 mod updates;
@@ -51,6 +53,7 @@ use crate::{
     instance::{Instance, Remains},
     output::{CheckId, Output, Record},
     path::PathId,
+    policy::Policy,
     response::Response,
     timestamp::Timestamp,
     view::Change,
@@ -76,6 +79,10 @@ pub struct Marathon {
     deployments: BTreeMap<Arc<str>, Deployment>,
     checks: HashMap<CheckId, (u64, Asked)>,
     next_check: u64,
+    policies: BTreeMap<PathId, Arc<Policy>>,
+    /// What autoscaling measures, by app.
+    scalers: BTreeMap<PathId, scalers::Scaler>,
+    measures: HashMap<CheckId, PathId>,
     timers: BTreeSet<(Time, Timer)>,
     /// Instances whose task is to be killed, with the time of the next attempt once one was made.
     kills: BTreeMap<u64, Option<Time>>,
@@ -200,6 +207,9 @@ impl Marathon {
             deployments: BTreeMap::new(),
             checks: HashMap::new(),
             next_check: 1,
+            policies: BTreeMap::new(),
+            scalers: BTreeMap::new(),
+            measures: HashMap::new(),
             timers: BTreeSet::new(),
             kills: BTreeMap::new(),
             kill_queue: VecDeque::new(),
@@ -246,6 +256,7 @@ impl Marathon {
             Input::Offers(offers) => self.on_offers(offers),
             Input::TaskUpdate(status) => self.on_update(&status),
             Input::HealthResult { check, outcome } => self.on_health_result(check, outcome),
+            Input::Measured { check, result } => self.on_measured(check, &result),
             Input::ReadinessResult { check, answer } => self.on_readiness(check, answer),
             Input::Tick => {}
         }

@@ -10,6 +10,7 @@
 //! | `instance/<instance id>` | an instance |
 //! | `deployment/<id>` | a deployment under way |
 //! | `part/<id>/<number>` | a part of a deployment that is too large for one record |
+//! | `policy/<id>` | what goes on with an app over time |
 //! | `failure/<id>` | the last failed task of an app |
 //! | `group/<id>` | a group, without what lies below it |
 //! | `history/<timestamp>` | what a change of the root group replaced: versions of apps, groups as they were |
@@ -53,6 +54,10 @@ pub(super) fn deployment_key(id: &str) -> String {
 
 pub(super) fn deployment_part_key(id: &str, at: usize) -> String {
     format!("part/{id}/{at:06}")
+}
+
+pub(super) fn policy_key(id: &PathId) -> String {
+    format!("policy/{}", encoded(id))
 }
 
 pub(super) fn failure_key(id: &PathId) -> String {

@@ -25,7 +25,7 @@ impl Marathon {
     pub(super) fn recover(&mut self, stored: Vec<Record>) -> Result<(), RecoverError> {
         let mut versions: BTreeMap<(PathId, Timestamp), Arc<App>> = BTreeMap::new();
         let (mut past, mut history) = (versions.clone(), Vec::new());
-        let mut parts = Vec::new();
+        let (mut parts, mut policies) = (Vec::new(), Vec::new());
         let (mut instances, mut failures): (Vec<InstanceRecord>, Vec<TaskFailure>) =
             (Vec::new(), Vec::new());
         for record in stored {
@@ -62,6 +62,7 @@ impl Marathon {
                     let remains: Remains = records::read(&record)?;
                     self.remains.insert(remains.instance.clone(), remains);
                 }
+                "policy" => policies.push(records::read(&record)?),
                 "failure" => failures.push(records::read(&record)?),
                 _ => {
                     return Err(RecoverError::Record {
@@ -76,6 +77,7 @@ impl Marathon {
         }
         self.recover_parts(parts);
         self.recover_apps(&versions, failures);
+        self.recover_policies(policies);
         past.extend(versions.clone());
         self.recover_groups(&past, history);
         self.recover_instances(&versions, instances);

@@ -77,6 +77,7 @@ pub struct Cluster {
     pub events: Vec<Event>,
     pub replies: BTreeMap<u64, Response>,
     pub probes: BTreeMap<CheckId, std::sync::Arc<tepui_marathon_core::Probe>>,
+    pub measures: BTreeMap<CheckId, std::sync::Arc<tepui_marathon_core::Measure>>,
     /// Probes of tasks whose id contains this text fail.
     pub unhealthy: Option<String>,
     /// What tasks answer whose readiness is asked for.
@@ -151,6 +152,7 @@ impl Cluster {
             events: Vec::new(),
             replies: BTreeMap::new(),
             probes: BTreeMap::new(),
+            measures: BTreeMap::new(),
             unhealthy: None,
             readiness: 200,
             behaviour: BTreeMap::new(),
@@ -186,6 +188,7 @@ impl Cluster {
         self.config.seed += 1;
         self.inputs.clear();
         self.probes.clear();
+        self.measures.clear();
         self.view = View::default();
         let mut out = Vec::new();
         self.core = Marathon::new(self.config.clone(), self.now, records, &mut out).unwrap();
@@ -631,6 +634,12 @@ impl Cluster {
                 }
                 Output::StopHealthCheck(check) => {
                     self.probes.remove(&check);
+                }
+                Output::StartMeasure(measure) => {
+                    self.measures.insert(measure.check, measure);
+                }
+                Output::StopMeasure(check) => {
+                    self.measures.remove(&check);
                 }
                 Output::Event(event) => {
                     let shown = serde_json::from_str(&event.to_json()).unwrap();

@@ -248,6 +248,7 @@ const KILLS: &[Refusal] = &[
 /// Of a change without one.
 const PLAIN: &[Refusal] = &[TOO_MANY, NO_APP, LOCKED, INVALID];
 const PLAIN_GROUP: &[Refusal] = &[TOO_MANY, NO_GROUP, LOCKED, INVALID];
+const POLICIES: &[Refusal] = &[UNREADABLE, NO_APP, TOO_LARGE, MEDIA, INVALID];
 const PLANS: &[Refusal] = &[
     UNREADABLE,
     TOO_MANY,
@@ -823,6 +824,56 @@ pub(super) const TABLE: &[Endpoint] = &[
         &[ok("Explanation")],
         &[NO_APP],
     ),
+    get(
+        "/v3/apps/{id}/policy",
+        "What goes on with an app over time.",
+        &[],
+        &[ok("AppPolicy")],
+        &[NO_APP],
+    ),
+    Endpoint {
+        method: "PUT",
+        path: "/v3/apps/{id}/policy",
+        what: "Sets what goes on with an app over time, as a whole.",
+        parameters: &[],
+        body: Some("Policy"),
+        answers: &[ok("AppPolicy")],
+        refusals: POLICIES,
+    },
+    Endpoint {
+        method: "DELETE",
+        path: "/v3/apps/{id}/policy",
+        what: "Nothing goes on with an app over time any more.",
+        parameters: &[],
+        body: None,
+        answers: &[ok("AppPolicy")],
+        refusals: &[NO_APP],
+    },
+    get(
+        "/v3/apps/{id}/autoscaling",
+        "How an app is scaled by itself, and what the last measurement led to.",
+        &[],
+        &[ok("ScaledApp")],
+        &[NO_APP],
+    ),
+    Endpoint {
+        method: "PUT",
+        path: "/v3/apps/{id}/autoscaling",
+        what: "Scales an app by itself.",
+        parameters: &[],
+        body: Some("Autoscaling"),
+        answers: &[ok("ScaledApp")],
+        refusals: POLICIES,
+    },
+    Endpoint {
+        method: "DELETE",
+        path: "/v3/apps/{id}/autoscaling",
+        what: "Scales an app by itself no more.",
+        parameters: &[],
+        body: None,
+        answers: &[ok("ScaledApp")],
+        refusals: &[NO_APP],
+    },
     get(
         "/v3/apps/{id}/instances",
         "Every instance of an app, or a pod, also those that wait.",

@@ -1,0 +1,110 @@
+//! Policies of apps: `/v3/apps/{id}/policy` and its parts.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::{Marathon, records};
+use crate::{
+    definition::Faults,
+    input::{PolicyAction, PolicyPart},
+    output::Mutation,
+    path::PathId,
+    policy::{Autoscaling, Policy},
+    response::Response,
+};
+
+impl Marathon {
+    /// Shows, sets or takes away the policy of an app, or a part of it.
+    pub(super) fn policy_call(
+        &mut self,
+        id: &PathId,
+        part: PolicyPart,
+        action: &PolicyAction,
+    ) -> Result<Response, Response> {
+        let Some(app) = self.root.get(id).cloned() else {
+            return Err(Response::no_app(id, None));
+        };
+        let old = self.policies.get(id).cloned().unwrap_or_default();
+        let mut policy = Policy::clone(&old);
+        match (part, action) {
+            (_, PolicyAction::Show) => return Ok(self.policy_view(id, part)),
+            (PolicyPart::All, PolicyAction::Put(body)) => policy = self.read_policy(body)?,
+            (PolicyPart::All, PolicyAction::Delete) => policy = Policy::default(),
+            (PolicyPart::Autoscaling, PolicyAction::Put(body)) => {
+                policy.autoscaling = Some(self.read_policy::<Autoscaling>(body)?);
+            }
+            (PolicyPart::Autoscaling, PolicyAction::Delete) => policy.autoscaling = None,
+        }
+        let mut faults = Faults::default();
+        policy.validate(&app, &mut faults);
+        faults.into_result("Object is not valid")?;
+        if policy != *old {
+            self.set_policy(id, policy);
+        }
+        Ok(self.policy_view(id, part))
+    }
+
+    fn read_policy<T: serde::de::DeserializeOwned>(&self, body: &Bytes) -> Result<T, Response> {
+        let value = self.object(body)?;
+        serde_json::from_value(value)
+            .map_err(|error| Response::message(422, format!("The policy cannot be read: {error}")))
+    }
+
+    fn policy_view(&self, id: &PathId, part: PolicyPart) -> Response {
+        let policy = self.policies.get(id).cloned().unwrap_or_default();
+        let status = self.scaler_view(id);
+        Response::json(
+            200,
+            &match part {
+                PolicyPart::All => json!({ "id": id, "policy": *policy }),
+                PolicyPart::Autoscaling => {
+                    json!({ "id": id, "autoscaling": policy.autoscaling, "status": status })
+                }
+            },
+        )
+    }
+
+    /// Puts a policy in force, and writes it.
+    pub(super) fn set_policy(&mut self, id: &PathId, policy: Policy) {
+        let key = records::policy_key(id);
+        if policy.is_empty() {
+            self.outbox.write(Mutation::Delete { key });
+            self.policies.remove(id);
+        } else {
+            let record = PolicyRecord {
+                app: id.clone(),
+                policy,
+            };
+            self.outbox.write(records::put(key, &record));
+            self.policies.insert(id.clone(), Arc::new(record.policy));
+        }
+        self.follow_policy(id);
+    }
+
+    /// Forgets the policy of an app that is no more.
+    pub(super) fn drop_policy(&mut self, id: &PathId) {
+        if self.policies.contains_key(id) {
+            self.set_policy(id, Policy::default());
+        }
+    }
+
+    /// Takes over what is stored; of an app that is gone nothing should be.
+    pub(super) fn recover_policies(&mut self, stored: Vec<PolicyRecord>) {
+        for record in stored {
+            if self.root.get(&record.app).is_some() {
+                let id = record.app.clone();
+                self.policies.insert(record.app, Arc::new(record.policy));
+                self.follow_policy(&id);
+            }
+        }
+    }
+}
+
+/// What is stored of a policy.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(super) struct PolicyRecord {
+    app: PathId,
+    policy: Policy,
+}
