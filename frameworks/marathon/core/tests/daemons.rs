@@ -4,56 +4,13 @@
 
 mod cluster;
 
-use std::collections::BTreeMap;
-
-use cluster::{Agent, Behaviour, Cluster, body};
-use serde_json::{Value, json};
+use cluster::{
+    Behaviour, Cluster, body,
+    daemons::{daemon, explain, join, lose, one_on, places},
+};
+use serde_json::json;
 use tepui_marathon_core::{ApiCall, view::Query};
 use tepui_proto::mesos::TaskState;
-
-/// How many tasks that run of an app each agent has, of those that have one.
-fn places(cluster: &Cluster, id: &str) -> BTreeMap<usize, usize> {
-    let mut places = BTreeMap::new();
-    for task in cluster.running(id) {
-        *places.entry(cluster.tasks[&task].agent).or_default() += 1;
-    }
-    places
-}
-
-fn one_on(agents: &[usize]) -> BTreeMap<usize, usize> {
-    agents.iter().map(|agent| (*agent, 1)).collect()
-}
-
-fn explain(cluster: &mut Cluster, id: &str) -> Value {
-    body(&cluster.call(ApiCall::Explain { id: id.to_owned() }))
-}
-
-fn daemon(more: &Value) -> String {
-    let mut app = json!({ "id": "/d", "cmd": "run 0", "cpus": 1, "mem": 32, "labels": { "TEPUI_DAEMON": "true" } });
-    for (key, value) in more.as_object().unwrap() {
-        app[key] = value.clone();
-    }
-    app.to_string()
-}
-
-/// An agent joins, and is offered.
-fn join(cluster: &mut Cluster) {
-    let at = cluster.agents.len();
-    cluster.agents.push(Agent::new(at));
-    cluster.offer();
-    cluster.run();
-}
-
-/// An agent is lost: its tasks are unreachable.
-fn lose(cluster: &mut Cluster, agent: usize) {
-    cluster.agents[agent].alive = false;
-    let tasks = cluster.tasks.iter();
-    let there = tasks.filter(|(_, task)| task.agent == agent);
-    for id in there.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
-        cluster.report(&id, TaskState::TaskUnreachable);
-    }
-    cluster.run();
-}
 
 #[test]
 fn every_agent_that_matches_has_one_as_agents_come_and_go() {
@@ -118,53 +75,6 @@ fn every_agent_that_matches_has_one_as_agents_come_and_go() {
     cluster.run();
     join(&mut cluster);
     assert_eq!(places(&cluster, "/d"), one_on(&[0, 2, 3, 4]));
-}
-
-#[test]
-fn an_upgrade_goes_agent_by_agent_within_the_strategy() {
-    for (minimum, over, least, most) in [
-        (1.0, 1.0, 4, 8),
-        (0.5, 0.0, 2, 4),
-        (1.0, 0.25, 4, 5),
-        (1.0, 0.0, 4, 5),
-        (0.0, 0.0, 0, 4),
-    ] {
-        let mut cluster = Cluster::new(4);
-        let strategy = json!({ "minimumHealthCapacity": minimum, "maximumOverCapacity": over });
-        cluster.create(&daemon(&json!({ "upgradeStrategy": strategy })));
-        cluster.pass(1);
-        let readiness = json!({ "cmd": "run 1", "upgradeStrategy": strategy });
-        cluster.send(cluster::update("/d", &readiness.to_string(), false));
-        let mut seen = (usize::MAX, 0);
-        for step in 0..10_000 {
-            cluster.run_some(1);
-            if step % 7 == 3 && step < 200 {
-                cluster.offer();
-            }
-            if step == 11 {
-                // Nothing of what it knows of the upgrade may be lost with the leader.
-                cluster.fail_over();
-            }
-            let running = cluster.running("/d").len();
-            seen = (seen.0.min(running), seen.1.max(cluster.tasks.len()));
-            for (agent, count) in places(&cluster, "/d") {
-                assert!(count <= 2, "{count} on {agent}");
-            }
-        }
-        cluster.run();
-        cluster.pass(2);
-        assert_eq!(cluster.deployments(), json!([]), "{minimum} {over}");
-        assert_eq!(places(&cluster, "/d"), one_on(&[0, 1, 2, 3]));
-        let old = cluster
-            .tasks
-            .values()
-            .filter(|task| task.info.command.as_ref().unwrap().value() == "run 0");
-        assert_eq!(old.count(), 0);
-        assert!(
-            seen.0 >= least && seen.1 <= most,
-            "{minimum} {over}: {seen:?}"
-        );
-    }
 }
 
 #[test]

@@ -140,7 +140,8 @@ impl Marathon {
         })
     }
 
-    /// Replaces the instances of a daemon app as far as is possible now; true when all are replaced.
+    /// Replaces the instances of a daemon app as far as is possible now; true when all are replaced. Those of an app that becomes a daemon
+    /// app only now are one for each agent first.
     pub(super) fn replace_daemon(&mut self, id: &PathId) -> bool {
         let Some(state) = self.apps.get(id) else {
             return true;
@@ -148,6 +149,7 @@ impl Marathon {
         let seats = state.seats.as_ref();
         let mut ended: Vec<u64> = state.old_idle.iter().copied().collect();
         ended.extend(seats.into_iter().flat_map(super::seats::Seats::relieved));
+        ended.extend(seats.into_iter().flat_map(super::seats::Seats::surplus));
         for key in ended {
             self.retire(key);
         }

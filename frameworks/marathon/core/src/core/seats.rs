@@ -24,6 +24,8 @@ pub(super) struct Seats {
     covered: usize,
     served: usize,
     relieved: BTreeSet<Arc<str>>,
+    /// Agents with more than one old instance: the app was none of this kind before.
+    crowded: BTreeSet<Arc<str>>,
     /// Instances that have no agent, or one that the app does not want.
     pub(super) astray: BTreeSet<u64>,
     /// Back-off of single agents; at most one for each agent, until it is forgotten.
@@ -39,8 +41,9 @@ struct Seat {
     old: BTreeSet<u64>,
     /// Shall end, and may still run.
     leaving: BTreeSet<u64>,
-    ready_new: usize,
-    ready_old: usize,
+    /// Of the new and the old ones.
+    ready_new: BTreeSet<u64>,
+    ready_old: BTreeSet<u64>,
 }
 
 /// All that the seats depend on, of one instance.
@@ -124,10 +127,6 @@ impl Seats {
         };
         let seat = self.by_agent.entry(agent.clone()).or_default();
         let before = (seat.is_covered(), seat.is_served());
-        let count = |number: &mut usize| {
-            let less = number.saturating_sub(1);
-            *number = if added { *number + 1 } else { less };
-        };
         match sitter.kind {
             Kind::New => put(&mut seat.new),
             Kind::Old => put(&mut seat.old),
@@ -135,15 +134,23 @@ impl Seats {
             Kind::None => {}
         }
         match sitter.kind {
-            Kind::New if sitter.ready => count(&mut seat.ready_new),
-            Kind::Old if sitter.ready => count(&mut seat.ready_old),
+            Kind::New if sitter.ready => put(&mut seat.ready_new),
+            Kind::Old if sitter.ready => put(&mut seat.ready_old),
             _ => {}
         }
         let after = (seat.is_covered(), seat.is_served());
-        if seat.ready_new > 0 && !seat.old.is_empty() {
-            self.relieved.insert(agent.clone());
-        } else {
-            self.relieved.remove(agent);
+        for (agents, holds) in [
+            (
+                &mut self.relieved,
+                !seat.ready_new.is_empty() && !seat.old.is_empty(),
+            ),
+            (&mut self.crowded, seat.old.len() > 1),
+        ] {
+            if holds {
+                agents.insert(agent.clone());
+            } else {
+                agents.remove(agent);
+            }
         }
         if !after.0 && seat.leaving.is_empty() {
             self.by_agent.remove(agent);
@@ -173,6 +180,17 @@ impl Seats {
         seats.flat_map(|seat| seat.old.iter().copied()).collect()
     }
 
+    /// Old instances that stand beside another old one, which stays: one that is ready if there is one.
+    pub(super) fn surplus(&self) -> Vec<u64> {
+        let seats = self.crowded.iter();
+        let seats = seats.filter_map(|agent| self.by_agent.get(agent));
+        let surplus = seats.flat_map(|seat| {
+            let stays = seat.ready_old.first().or_else(|| seat.old.first());
+            seat.old.iter().filter(move |key| stays != Some(key))
+        });
+        surplus.copied().collect()
+    }
+
     pub(super) fn free(&self, agent: &str) -> Free {
         match self.by_agent.get(agent) {
             None => Free::Empty,
@@ -195,8 +213,8 @@ impl Seat {
         !self.new.is_empty() || !self.old.is_empty()
     }
 
-    const fn is_served(&self) -> bool {
-        self.ready_new + self.ready_old > 0
+    fn is_served(&self) -> bool {
+        !self.ready_new.is_empty() || !self.ready_old.is_empty()
     }
 }
 
@@ -211,6 +229,26 @@ mod tests {
             kind,
             ready,
             astray: false,
+        }
+    }
+
+    #[test]
+    fn one_old_instance_stays_that_is_ready() {
+        for (ready, want) in [
+            ([false, false, false], vec![2, 3]),
+            ([false, true, true], vec![1, 3]),
+        ] {
+            let mut seats = Seats::default();
+            for (key, ready) in (1..).zip(ready) {
+                seats.change(&sitter(key, "a", Kind::Old, ready), true);
+            }
+            seats.change(&sitter(4, "b", Kind::Old, false), true);
+            assert_eq!(seats.surplus(), want);
+            for key in want {
+                let ready = ready[usize::try_from(key).expect("small") - 1];
+                seats.change(&sitter(key, "a", Kind::Old, ready), false);
+            }
+            assert_eq!((seats.surplus(), seats.covered()), (vec![], 2));
         }
     }
 
