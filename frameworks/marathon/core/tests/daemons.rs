@@ -8,7 +8,7 @@ use cluster::{
     Behaviour, Cluster, body,
     daemons::{daemon, explain, join, lose, one_on, places},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tepui_marathon_core::{ApiCall, view::Query};
 use tepui_proto::mesos::TaskState;
 
@@ -238,4 +238,83 @@ fn pods_are_daemons_too() {
         ),
         (&json!("STABLE"), 3)
     );
+}
+
+#[test]
+fn it_follows_agents_while_its_deployment_is_busy_with_others() {
+    let mut cluster = Cluster::new(2);
+    let group = |daemon: &Value, other: &Value| {
+        let daemon_app = json!({ "id": "d", "cmd": "run 0", "cpus": 0.1, "mem": 1, "backoffSeconds": 1, "labels": { "TEPUI_DAEMON": "true" } });
+        let other_app = json!({ "id": "other", "cmd": "run", "cpus": 100 });
+        let mut apps = [daemon_app, other_app];
+        for (app, more) in apps.iter_mut().zip([daemon, other]) {
+            for (key, value) in more.as_object().unwrap() {
+                app[key] = value.clone();
+            }
+        }
+        json!({ "id": "/g", "apps": apps }).to_string()
+    };
+    let put = |cluster: &mut Cluster, document: String| {
+        let answer = cluster.call(ApiCall::UpdateGroup {
+            id: "/g".to_owned(),
+            body: document.into(),
+            force: true,
+            dry_run: false,
+        });
+        assert!(answer.status < 300, "{}", body(&answer));
+        cluster.pass(1);
+    };
+    let busy = |cluster: &Cluster| cluster.deployments()[0]["currentStep"].clone();
+    let fail = |cluster: &mut Cluster| {
+        let task = cluster.running("/g/d").remove(0);
+        cluster.report(&task, TaskState::TaskFailed);
+        cluster.pass(3);
+        cluster.offer();
+        cluster.run();
+    };
+    // Its own part waits for what it depends on: nothing begins too early.
+    put(
+        &mut cluster,
+        group(&json!({ "dependencies": ["other"] }), &json!({})),
+    );
+    join(&mut cluster);
+    assert_eq!(
+        (places(&cluster, "/g/d"), busy(&cluster)),
+        (one_on(&[]), json!(2))
+    );
+    // Its own part is done, and the other has no room.
+    put(
+        &mut cluster,
+        group(&json!({}), &json!({ "dependencies": ["d"] })),
+    );
+    assert_eq!(places(&cluster, "/g/d"), one_on(&[0, 1, 2]));
+    join(&mut cluster);
+    assert_eq!(places(&cluster, "/g/d"), one_on(&[0, 1, 2, 3]));
+    fail(&mut cluster);
+    assert_eq!(places(&cluster, "/g/d"), one_on(&[0, 1, 2, 3]));
+    assert_ne!(busy(&cluster), json!(null));
+    // It is there, and to be replaced when the other is done.
+    put(
+        &mut cluster,
+        group(
+            &json!({ "cmd": "run 1", "dependencies": ["other"] }),
+            &json!({}),
+        ),
+    );
+    assert_eq!(busy(&cluster), json!(1));
+    join(&mut cluster);
+    fail(&mut cluster);
+    assert_eq!(places(&cluster, "/g/d"), one_on(&[0, 1, 2, 3, 4]));
+    for agent in &mut cluster.agents {
+        agent.cpus = 200.0;
+    }
+    cluster.offer();
+    cluster.pass(3);
+    assert_eq!(
+        (places(&cluster, "/g/d"), cluster.deployments()),
+        (one_on(&[0, 1, 2, 3, 4]), json!([]))
+    );
+    let commands = cluster.tasks.values();
+    let commands = commands.map(|task| task.info.command.as_ref().unwrap().value());
+    assert!(!commands.into_iter().any(|command| command == "run 0"));
 }

@@ -83,7 +83,14 @@ impl Marathon {
             return (free == Free::Empty).then_some(false);
         };
         let deployment = self.deployments.get(lock)?;
-        let may = match deployment.action(id)? {
+        let Some(action) = deployment.action(id) else {
+            // Other parts of the deployment may take for ever: what was there before stays up, and what is done too.
+            let was_there = deployment.original.get(id).and_then(Option::as_ref);
+            let was_there = was_there.is_some_and(|app| app.instances > 0);
+            let goes_on = was_there || deployment.is_done_with(id);
+            return (free == Free::Empty && goes_on).then_some(false);
+        };
+        let may = match action {
             ActionKind::Scale => free == Free::Empty,
             ActionKind::Restart => {
                 let (tally, bounds, missing) = self.bounds(state, deployment.seats.get(id));
