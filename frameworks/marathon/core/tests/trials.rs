@@ -279,3 +279,29 @@ fn a_plan_tells_what_would_be_tried_and_what_cannot_be() {
         )
     );
 }
+
+#[test]
+fn neither_version_of_what_is_tried_may_be_a_daemon_app_or_a_single_instance() {
+    let daemon = json!({ "TEPUI_DAEMON": "true" });
+    let single = json!({ "MARATHON_SINGLE_INSTANCE_APP": "true" });
+    for (before, after, why) in [
+        (&daemon, json!({}), "is a daemon app"),
+        (&json!({}), daemon.clone(), "is a daemon app"),
+        (&single, json!({}), "may have only one instance"),
+    ] {
+        let mut cluster = Cluster::new(3);
+        let app = json!({ "id": "/web", "cmd": "run 0", "cpus": 0.1, "mem": 1, "labels": before,
+            "upgradeStrategy": { "minimumHealthCapacity": 0, "maximumOverCapacity": 0 } });
+        assert_eq!(cluster.create(&app.to_string()).status, 201);
+        cluster.pass(1);
+        let there = of(&cluster, "run 0");
+        let document = json!({ "id": "/web", "labels": after });
+        let refused = apply(&mut cluster, &document, (Some("1"), None));
+        assert_eq!(refused.status, 422, "{before} to {after}");
+        let error = body(&refused)["details"][0]["errors"][0].take();
+        let want = format!("/web {why}: its new version cannot run beside the old one");
+        assert_eq!(error, want);
+        cluster.pass(1);
+        assert_eq!(of(&cluster, "run 0"), there);
+    }
+}

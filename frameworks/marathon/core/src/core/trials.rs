@@ -40,28 +40,35 @@ impl Deployment {
     }
 }
 
-/// What a trial cannot be made of.
+/// What a trial cannot be made of: neither version may be one that stands alone.
 pub(super) fn validate(deployment: &Deployment, faults: &mut Faults) {
     let actions = deployment.steps.iter().flat_map(|step| &step.actions);
     for action in actions.filter(|action| action.action == ActionKind::Restart) {
-        let Some(Some(app)) = deployment.target.get(&action.app) else {
-            continue;
-        };
-        let single = app.labels.get("MARATHON_SINGLE_INSTANCE_APP");
-        let why = if app.is_daemon() {
-            "is a daemon app"
-        } else if app.is_resident() {
-            "has persistent volumes"
-        } else if single.is_some_and(|value| value == "true") {
-            "may have only one instance"
-        } else {
-            continue;
-        };
-        let message = format!(
-            "{} {why}: its new version cannot run beside the old one",
-            app.id
-        );
-        faults.add("/trial", message);
+        let versions = [&deployment.target, &deployment.original];
+        let mut versions = versions
+            .into_iter()
+            .filter_map(|apps| apps.get(&action.app)?.as_deref());
+        if let Some(why) = versions.find_map(stands_alone) {
+            let message = format!(
+                "{} {why}: its new version cannot run beside the old one",
+                action.app
+            );
+            faults.add("/trial", message);
+        }
+    }
+}
+
+/// Why no other version of an app can be kept up beside it.
+fn stands_alone(app: &App) -> Option<&'static str> {
+    let single = app.labels.get("MARATHON_SINGLE_INSTANCE_APP");
+    if app.is_daemon() {
+        Some("is a daemon app")
+    } else if app.is_resident() {
+        Some("has persistent volumes")
+    } else if single.is_some_and(|value| value == "true") {
+        Some("may have only one instance")
+    } else {
+        None
     }
 }
 
