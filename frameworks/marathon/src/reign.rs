@@ -3,13 +3,14 @@
 //! A term takes over what is stored, runs the core, subscribes to the master, and ends when the leadership is lost, given up, or when the store refuses
 //! a write. Between terms the instance follows: it passes requests on to the leader.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use serde_json::json;
 use tepui_coordination::{
     Candidate, Election, Leadership, Location, Member, SharedStore, ZooKeeper, ZooKeeperOptions,
     ZooKeeperStore, store::EmbeddedStore,
 };
+use tepui_marathon_core::ApiCall;
 use tokio::{
     runtime::Handle,
     sync::{Notify, mpsc, oneshot, watch},
@@ -18,7 +19,7 @@ use tokio::{
 use crate::{
     Error,
     config::Config,
-    engine::{Carriers, Clock, Engine},
+    engine::{Carriers, Clock, Engine, EngineHandle},
     events::EventHub,
     measures::Measurer,
     probes::Prober,
@@ -196,8 +197,6 @@ async fn term(
         abdicate: Arc::clone(&abdicate),
         backups,
     };
-    standing.send_replace(Standing::Leading(Box::new(leading)));
-
     let why = tokio::select! {
         written = storage::run(Arc::clone(&coordination.store), epoch, writes, backup_requests, handle.clone()) => match written {
             Ok(()) => Ok(Over::Lost),
@@ -209,6 +208,7 @@ async fn term(
         },
         refused = scheduler::run(config, framework_id, own, scheduler_commands, handle.clone(), info) => Err(refused),
         () = lost(election) => Ok(Over::Lost),
+        never = announce(&handle, leading, standing) => match never {},
         () = abdicate.notified() => Ok(Over::Abdicated),
     };
     events.close();
@@ -216,6 +216,19 @@ async fn term(
     // The thread ends at its next turn; nobody waits for it with the runtime blocked.
     let _ = tokio::task::spawn_blocking(move || thread.join()).await;
     why
+}
+
+/// Leads before the world once all that was stored can be read: the core's first answer comes after whatever it had to show and to store when
+/// it took over. Until then requests wait, and nobody is told that there are no apps.
+async fn announce(
+    engine: &EngineHandle,
+    leading: Leading,
+    standing: &watch::Sender<Standing>,
+) -> Infallible {
+    let id = "/".to_owned();
+    let _ = engine.request(ApiCall::GroupVersions { id }).await;
+    standing.send_replace(Standing::Leading(Box::new(leading)));
+    std::future::pending().await
 }
 
 /// Waits until another leads for sure. Cut off from ZooKeeper a leader goes on: its store makes it wait, and refuses it if it was replaced.
