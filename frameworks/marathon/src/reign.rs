@@ -112,6 +112,7 @@ pub(crate) async fn run(
     loop {
         match election.leadership() {
             Leadership::Leading { epoch } => {
+                standing.send_replace(Standing::Unknown);
                 let over = term(
                     &config,
                     &coordination,
@@ -129,8 +130,9 @@ pub(crate) async fn run(
                 }
             }
             Leadership::Following { leader } => {
-                standing
-                    .send_replace(address(&leader).map_or(Standing::Unknown, Standing::Following));
+                // Its own address is that of a former life, whose session has not ended yet.
+                let other = address(&leader).filter(|leader| *leader != own);
+                standing.send_replace(other.map_or(Standing::Unknown, Standing::Following));
                 election.changed().await;
             }
             Leadership::Waiting | Leadership::Suspended { .. } => {
