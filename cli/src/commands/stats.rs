@@ -62,10 +62,7 @@ pub(crate) async fn run(context: &Context, args: &StatsArgs) -> Result<(), Comma
             .iter()
             .map(|task| Figures::of(task, &before, &now))
             .collect();
-        // The reader of our output may have gone.
-        if screen.show(&figures, &silent).is_err() {
-            return Ok(());
-        }
+        screen.show(&figures, &silent);
         if args.once {
             return match silent.first() {
                 None => Ok(()),
@@ -277,7 +274,7 @@ impl Screen {
         }
     }
 
-    fn show(&mut self, figures: &[Figures], silent: &[String]) -> std::io::Result<()> {
+    fn show(&mut self, figures: &[Figures], silent: &[String]) {
         let begun = std::mem::replace(&mut self.begun, true);
         // Once, what is wrong is the command's error.
         let problems: String = match self.once {
@@ -287,28 +284,24 @@ impl Screen {
                 .map(|problem| format!("{problem}\n"))
                 .collect(),
         };
-        let mut out = std::io::stdout().lock();
-        if self.json {
-            let all: Vec<Value> = figures.iter().map(Figures::json).collect();
-            let all = Value::Array(all);
+        if self.terminal {
+            let text = format!("{}{problems}", table(figures));
+            print!("{}", repainted(&text, begun));
+        } else if self.json {
             eprint!("{problems}");
+            let all = Value::Array(figures.iter().map(Figures::json).collect());
             match self.once {
-                true => writeln!(out, "{all:#}")?,
+                true => println!("{all:#}"),
                 // One document a line.
-                false => writeln!(out, "{all}")?,
+                false => println!("{all}"),
             }
-        } else if self.terminal {
-            write!(
-                out,
-                "{}",
-                repainted(&format!("{}{problems}", table(figures)), begun)
-            )?;
         } else {
             eprint!("{problems}");
             let gap = if begun { "\n" } else { "" };
-            write!(out, "{gap}{}", table(figures))?;
+            print!("{gap}{}", table(figures));
         }
-        out.flush()
+        // What follows the last line is still on its way to a terminal; a pipe has it all.
+        let _ = std::io::stdout().flush();
     }
 }
 
