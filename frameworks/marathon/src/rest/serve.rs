@@ -338,7 +338,11 @@ impl Face {
                 &serde_json::json!({ "leader": self.own }),
             )),
             Wanted::Abdicate => {
+                // Answered when it has ended, so that what is asked next waits for the next leader.
+                let mut standing = self.standing.clone();
+                standing.mark_unchanged();
                 leading.abdicate.notify_one();
+                let _ = tokio::time::timeout(LEADER_PATIENCE, standing.changed()).await;
                 plain(Response::message(200, "Leadership abdicated"))
             }
             Wanted::Info => plain(Response::json(
