@@ -305,3 +305,44 @@ fn neither_version_of_what_is_tried_may_be_a_daemon_app_or_a_single_instance() {
         assert_eq!(of(&cluster, "run 0"), there);
     }
 }
+
+#[test]
+fn what_is_tried_in_a_later_step_stays_old_until_then() {
+    let mut cluster = Cluster::new(3);
+    let app = |id: &str, cmd: &str, depends: &[&str]| {
+        json!({ "id": id, "cmd": cmd, "cpus": 0.1, "mem": 1, "instances": 2, "dependencies": depends,
+            "backoffSeconds": 20, "maxLaunchDelaySeconds": 20 })
+    };
+    for app in [app("/a", "a 0", &[]), app("/b", "b 0", &["/a"])] {
+        assert_eq!(cluster.create(&app.to_string()).status, 201);
+    }
+    cluster.pass(2);
+    let both = json!([{ "id": "/a", "cmd": "a 1" }, { "id": "/b", "cmd": "b 1" }]);
+    let answer = apply(&mut cluster, &both, (Some("1"), None));
+    let id = body(&answer)["deploymentId"].as_str().unwrap().to_owned();
+    cluster.pass(2);
+    let there =
+        |cluster: &Cluster| ["a 0", "a 1", "b 0", "b 1"].map(|text| of(cluster, text).len());
+    assert_eq!(there(&cluster), [2, 1, 2, 0]);
+    for fail_over in [false, true] {
+        let lost = of(&cluster, "b 0").first().unwrap().clone();
+        cluster.report(&lost, TaskState::TaskFailed);
+        cluster.run();
+        if fail_over {
+            cluster.fail_over();
+            cluster.run();
+        } else {
+            assert_eq!(there(&cluster), [2, 1, 1, 0], "it waits after a failure");
+        }
+        cluster.pass(22);
+        assert_eq!(there(&cluster), [2, 1, 2, 0]);
+    }
+    assert_eq!(promote(&mut cluster, &id, false).status, 200);
+    cluster.pass(3);
+    assert_eq!(there(&cluster), [0, 2, 2, 1]);
+    let canary = of(&cluster, "b 1").first().unwrap().clone();
+    cluster.report(&canary, TaskState::TaskFailed);
+    cluster.pass(3);
+    assert_eq!(there(&cluster), [2, 0, 2, 0], "all is rolled back");
+    assert_eq!(cluster.deployments(), json!([]));
+}

@@ -32,6 +32,14 @@ impl Deployment {
         Some((trial, trial.count(instances)))
     }
 
+    /// Whether an app is replaced in a step to come, after a trial of its own.
+    fn tries_later(&self, id: &PathId) -> bool {
+        let to_come = self.steps.get(self.current..).unwrap_or_default();
+        let mut actions = to_come.iter().flat_map(|step| &step.actions);
+        self.trial.is_some()
+            && actions.any(|one| one.app == *id && one.action == ActionKind::Restart)
+    }
+
     /// Apps of the current step that are on trial.
     fn tried(&self) -> Vec<(PathId, usize)> {
         let apps = self.open.keys();
@@ -85,10 +93,12 @@ impl Marathon {
         self.trial(id).is_some()
     }
 
-    /// The definition by which the old instances of an app on trial are launched.
+    /// The definition by which the old instances of an app are launched that is on trial, or will be in a step to come.
     pub(super) fn old_definition(&self, id: &PathId) -> Option<Arc<App>> {
-        let (deployment, ..) = self.trial(id)?;
-        deployment.original.get(id)?.clone()
+        let lock = self.apps.get(id)?.lock.as_ref()?;
+        let deployment = self.deployments.get(lock)?;
+        let kept = deployment.trial_of(id).is_some() || deployment.tries_later(id);
+        deployment.original.get(id).filter(|_| kept)?.clone()
     }
 
     /// Whether the deployment that holds an app ends all its old instances at once now.
@@ -266,7 +276,7 @@ impl Marathon {
         old.into_iter().chain(new).collect()
     }
 
-    /// By which definition an instance of the old version of an app on trial is launched, and where others of its kind are.
+    /// By which definition an instance of the old version is launched, if that is kept up, and where others of its kind are.
     pub(super) fn old_placed(&self, id: &PathId, key: u64) -> Option<(Arc<App>, Placed)> {
         let (state, instance) = (self.apps.get(id)?, self.instance(key)?);
         if state.fits(&instance.spec) {

@@ -366,11 +366,11 @@ impl Marathon {
         let (Some(spec), now) = (self.app_of(key), self.now) else {
             return;
         };
-        let on_trial = self.is_on_trial(&spec.id);
+        let old_goes_on = self.old_definition(&spec.id).is_some();
         let Some(state) = self.apps.get_mut(&spec.id) else {
             return;
         };
-        if !state.fits(&spec) && !on_trial {
+        if !state.fits(&spec) && !old_goes_on {
             return;
         }
         let ended = matches!(
