@@ -5,10 +5,51 @@
 mod cluster;
 
 use cluster::{
-    Cluster,
-    daemons::{daemon, one_on, places},
+    Behaviour, Cluster,
+    daemons::{daemon, explain, one_on, places},
 };
-use serde_json::json;
+use serde_json::{Value, json};
+use tepui_proto::mesos::{TaskState, task_status::Reason};
+
+/// Tasks that run this, with their agents.
+fn of(cluster: &Cluster, command: &str) -> Vec<(String, usize)> {
+    let tasks = cluster.tasks.iter();
+    let tasks = tasks.filter(|(_, task)| task.info.command.as_ref().unwrap().value() == command);
+    tasks.map(|(id, task)| (id.clone(), task.agent)).collect()
+}
+
+/// A daemon app on so many agents whose upgrade has begun; its new instances start and do not run.
+fn half_way(agents: usize, strategy: &Value, more: &Value) -> Cluster {
+    let mut cluster = Cluster::new(agents);
+    let mut app = json!({ "upgradeStrategy": strategy });
+    for (key, value) in more.as_object().unwrap() {
+        app[key] = value.clone();
+    }
+    cluster.create(&daemon(&app));
+    cluster.pass(1);
+    let hangs = Behaviour::Hangs;
+    cluster.behaviour.insert("run 1".to_owned(), hangs);
+    cluster.update("/d", r#"{"cmd":"run 1"}"#);
+    cluster.pass(1);
+    cluster
+}
+
+/// The new instances run after all.
+fn let_run(cluster: &mut Cluster) {
+    cluster.behaviour.clear();
+    for (task, _) in of(cluster, "run 1") {
+        cluster.report(&task, TaskState::TaskRunning);
+    }
+    cluster.run();
+}
+
+/// So many seconds, with what is free offered every minute.
+fn pass_with_offers(cluster: &mut Cluster, seconds: u64) {
+    for _ in 0..seconds / 60 {
+        cluster.offer();
+        cluster.pass(60);
+    }
+}
 
 #[test]
 fn an_upgrade_goes_agent_by_agent_within_the_strategy() {
@@ -80,4 +121,114 @@ fn however_many_an_app_had_it_becomes_a_daemon_app() {
             "{instances} on {agents}"
         );
     }
+}
+
+#[test]
+fn an_upgrade_does_not_wait_for_agents_that_are_drained_or_unknown() {
+    for (state, reason) in [
+        (TaskState::TaskKilled, Some(Reason::AgentDraining)),
+        (TaskState::TaskGoneByOperator, Some(Reason::AgentDraining)),
+        (TaskState::TaskUnknown, None),
+    ] {
+        for (agents, minimum, over) in [(3, 0.5, 0.0), (2, 0.5, 0.0), (3, 1.0, 0.25)] {
+            let strategy = json!({ "minimumHealthCapacity": minimum, "maximumOverCapacity": over });
+            let port = json!({ "requirePorts": agents == 3 && over == 0.0, "portDefinitions": [{ "port": 31500 }] });
+            let mut cluster = half_way(agents, &strategy, &port);
+            let new = of(&cluster, "run 1");
+            let agent = new[0].1;
+            cluster.agents[agent].alive = false;
+            let there = cluster.tasks.iter();
+            let there: Vec<String> = there
+                .filter(|(_, task)| task.agent == agent)
+                .map(|(id, _)| id.clone())
+                .collect();
+            for task in there {
+                cluster.report_because(&task, state, reason);
+            }
+            let_run(&mut cluster);
+            cluster.pass(3);
+            let others: Vec<usize> = (0..agents).filter(|one| *one != agent).collect();
+            assert_eq!(
+                (places(&cluster, "/d"), cluster.deployments()),
+                (one_on(&others), json!([])),
+                "{state:?} {agents} {minimum} {over}"
+            );
+            assert_eq!(of(&cluster, "run 0"), []);
+        }
+    }
+}
+
+#[test]
+fn an_agent_that_is_offered_no_more_holds_up_no_others_and_is_told_of() {
+    let strategy = json!({ "minimumHealthCapacity": 0.5, "maximumOverCapacity": 0 });
+    let mut cluster = half_way(3, &strategy, &json!({}));
+    let (task, agent) = of(&cluster, "run 1").remove(0);
+    // Nobody tells why.
+    cluster.agents[agent].alive = false;
+    cluster.report(&task, TaskState::TaskKilled);
+    let_run(&mut cluster);
+    pass_with_offers(&mut cluster, 120);
+    assert_eq!(of(&cluster, "run 0").len(), 2, "it may be offered yet");
+    let reasons = explain(&mut cluster, "/d")["reasons"].clone();
+    assert_eq!(
+        reasons,
+        json!(["1 agent that had an instance when this step began has none and is waited for"])
+    );
+    pass_with_offers(&mut cluster, 240);
+    assert_eq!(
+        (of(&cluster, "run 0").len(), cluster.running("/d").len()),
+        (0, 2)
+    );
+    assert_eq!(cluster.deployments(), json!([]));
+}
+
+#[test]
+fn an_agent_is_waited_for_while_the_new_version_fails_there() {
+    let strategy = json!({ "minimumHealthCapacity": 0.5, "maximumOverCapacity": 0 });
+    let mut cluster = half_way(4, &strategy, &json!({ "maxLaunchDelaySeconds": 60 }));
+    for _ in 0..20 {
+        for (task, _) in of(&cluster, "run 1") {
+            cluster.report(&task, TaskState::TaskFailed);
+        }
+        cluster.run();
+        pass_with_offers(&mut cluster, 60);
+        let old = of(&cluster, "run 0").len();
+        assert_eq!(old, 2, "no more than the strategy lets go");
+    }
+    assert!(cluster.launched.len() > 20);
+}
+
+#[test]
+fn an_agent_that_is_lost_with_both_versions_is_lost_once() {
+    let strategy = json!({ "minimumHealthCapacity": 0.5, "maximumOverCapacity": 0.25 });
+    let mut cluster = half_way(4, &strategy, &json!({}));
+    let (old, new) = (of(&cluster, "run 0"), of(&cluster, "run 1"));
+    assert_eq!((old.len(), new.len()), (2, 3));
+    let beside = |agent: &usize| old.iter().any(|(_, one)| one == agent);
+    let (_, both) = new.iter().find(|(_, agent)| beside(agent)).unwrap();
+    let mut alone = new.iter().filter(|(_, agent)| !beside(agent));
+    let (fails, runs) = (alone.next().unwrap(), alone.next().unwrap());
+    for (task, _) in old.iter().chain(&new).filter(|(_, agent)| agent == both) {
+        cluster.report(task, TaskState::TaskGone);
+    }
+    cluster.agents[*both].alive = false;
+    cluster.run();
+    cluster.report(&runs.0, TaskState::TaskRunning);
+    cluster.agents[fails.1].alive = false;
+    cluster.report(&fails.0, TaskState::TaskFailed);
+    cluster.run();
+    // Three agents are left, and two of them have to be served.
+    assert_eq!(
+        (of(&cluster, "run 0").len(), cluster.running("/d").len()),
+        (1, 2)
+    );
+    cluster.pass(1);
+    cluster.agents[fails.1].alive = true;
+    let_run(&mut cluster);
+    pass_with_offers(&mut cluster, 120);
+    assert_eq!(
+        (of(&cluster, "run 0").len(), cluster.running("/d").len()),
+        (0, 3)
+    );
+    assert_eq!(cluster.deployments(), json!([]));
 }

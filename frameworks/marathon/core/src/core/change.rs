@@ -110,6 +110,13 @@ impl Marathon {
 
     /// Forgets an instance.
     pub(super) fn expunge(&mut self, key: u64) {
+        let lost = (self.instance(key))
+            .is_some_and(|instance| super::daemons::tells_of_loss(instance.condition));
+        self.forget(key, lost);
+    }
+
+    /// The same; `lost`: its agent is no more to be counted on.
+    pub(super) fn forget(&mut self, key: u64, lost: bool) {
         self.stop_checks(key);
         self.stop_readiness(key, true);
         self.end_kill(key);
@@ -117,15 +124,15 @@ impl Marathon {
             return;
         };
         let id = instance.spec.id.clone();
-        if super::daemons::tells_of_loss(instance.condition) {
-            self.seat_lost(&id);
-        }
         self.leave(&instance);
         self.by_instance_id.remove(&instance.id);
         if let Some(state) = self.apps.get_mut(&id) {
             let class = state.class(&instance);
             state.remove(&class);
             state.instances.remove(&key);
+        }
+        if lost {
+            self.seat_lost(&instance);
         }
         self.outbox.write(Mutation::Delete {
             key: records::instance_key(&instance.id),

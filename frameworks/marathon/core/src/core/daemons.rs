@@ -7,13 +7,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tepui_proto::mesos::Offer;
+use tepui_proto::mesos::{Offer, TaskState, TaskStatus, task_status::Reason};
 
 use super::{AppState, Marathon, Timer, app_state::is_delayed, offers::Using, seats::Free};
 use crate::{
     definition::{App, KillSelection},
     deployment::{ActionKind, Capacity, capacity},
-    instance::{Condition, Goal},
+    instance::{Condition, Goal, Instance},
     launch::Delay,
     matching::Reasons,
     path::PathId,
@@ -98,8 +98,10 @@ impl Marathon {
                 let room = bounds.max_running.saturating_sub(running);
                 match free {
                     Free::Empty => room > 0,
-                    // First those that have none.
-                    _ => room > missing,
+                    // First those that have none, unless they are not offered any more.
+                    _ => {
+                        room > missing || (room > 0 && seats.rest_since(self.now - self.patience()))
+                    }
                 }
             }
             ActionKind::Start | ActionKind::Stop => false,
@@ -119,6 +121,15 @@ impl Marathon {
         let strategy = state.app().upgrade_strategy;
         let bounds = capacity(target, served, state.tally.wanted, strategy, false);
         (state.tally, bounds, target - covered)
+    }
+
+    /// How many agents the replacement of a daemon app waits for, if it does.
+    fn missing(&self, state: &AppState) -> Option<usize> {
+        let deployment = self.deployments.get(state.lock.as_ref()?)?;
+        let id = &state.app().id;
+        let replaced = deployment.action(id) == Some(ActionKind::Restart);
+        let (.., missing) = self.bounds(state, deployment.seats.get(id));
+        Some(missing).filter(|missing| replaced && *missing > 0)
     }
 
     /// Brings a daemon app to what it should be; true when no more is to be done with what is known of agents.
@@ -150,6 +161,11 @@ impl Marathon {
     /// Replaces the instances of a daemon app as far as is possible now; true when all are replaced. Those of an app that becomes a daemon
     /// app only now are one for each agent first.
     pub(super) fn replace_daemon(&mut self, id: &PathId) -> bool {
+        let now = self.now;
+        let state = self.apps.get_mut(id);
+        if let Some(seats) = state.and_then(|state| state.seats.as_mut()) {
+            seats.note(now);
+        }
         let Some(state) = self.apps.get(id) else {
             return true;
         };
@@ -217,9 +233,15 @@ impl Marathon {
         }
     }
 
-    /// An agent was lost while its instance was being replaced: it is no longer waited for.
-    pub(super) fn seat_lost(&mut self, id: &PathId) {
-        let lock = self.apps.get(id).and_then(|state| state.lock.clone());
+    /// An agent was lost with the last instance that it had: a step that replaces the app waits for it no longer.
+    pub(super) fn seat_lost(&mut self, instance: &Instance) {
+        let (id, agent) = (&instance.spec.id, instance.agent.as_ref());
+        let state = self.apps.get(id);
+        let seats = state.and_then(|state| state.seats.as_ref());
+        let gone = seats
+            .zip(agent)
+            .is_some_and(|(seats, agent)| seats.free(&agent.id) == Free::Empty);
+        let lock = state.and_then(|state| state.lock.clone()).filter(|_| gone);
         let Some(deployment) = lock.as_ref().and_then(|id| self.deployments.get_mut(id)) else {
             return;
         };
@@ -228,6 +250,11 @@ impl Marathon {
             let lock = deployment.id.clone();
             self.store_deployment(&lock);
         }
+    }
+
+    /// Within this time each agent that is there is offered again, since by then a decline has run out.
+    const fn patience(&self) -> Duration {
+        Duration::from_millis(self.config.decline_offer_ms.saturating_mul(2))
     }
 
     /// Lets an agent wait on which an instance failed. True if the others need not.
@@ -288,8 +315,7 @@ impl Marathon {
             return Vec::new();
         };
         let nowhere = state.tally.wanted == 0;
-        // Each agent that is there is offered again when a decline has run out.
-        let fresh = Duration::from_millis(self.config.decline_offer_ms.saturating_mul(2));
+        let fresh = self.patience();
         let chosen = state.offers.unused_offers.iter().filter(|(agent, one)| {
             let (_, reasons, at): &(Arc<Offer>, Reasons, Timestamp) = one;
             let seen = tepui_model::Time::from_millis(at.millis()) + fresh;
@@ -319,6 +345,15 @@ impl Marathon {
                 "back-off on {count} {agents} until {until} after a failure{why}"
             ));
         }
+        if let Some(missing) = self.missing(state) {
+            let (agents, have, are) = match missing {
+                1 => ("agent", "has", "is"),
+                _ => ("agents", "have", "are"),
+            };
+            reasons.push(format!(
+                "{missing} {agents} that had an instance when this step began {have} none and {are} waited for"
+            ));
+        }
         if state.follows_agents() && state.tally.wanted == 0 && state.offers.processed == 0 {
             reasons.push("no offer has come since it waits".to_owned());
         }
@@ -330,6 +365,18 @@ impl Marathon {
 pub(super) const fn tells_of_loss(condition: Condition) -> bool {
     matches!(
         condition,
-        Condition::Unreachable | Condition::UnreachableInactive | Condition::Gone
+        Condition::Unreachable
+            | Condition::UnreachableInactive
+            | Condition::Gone
+            | Condition::Unknown
     )
+}
+
+/// Whether a status tells that an operator has its agent emptied.
+pub(super) fn tells_of_draining(status: &TaskStatus) -> bool {
+    let ended = matches!(
+        status.state(),
+        TaskState::TaskKilled | TaskState::TaskGoneByOperator
+    );
+    ended && status.reason == Some(Reason::AgentDraining as i32)
 }

@@ -28,6 +28,8 @@ pub(super) struct Seats {
     crowded: BTreeSet<Arc<str>>,
     /// Instances that have no agent, or one that the app does not want.
     pub(super) astray: BTreeSet<u64>,
+    /// How many were covered when this was looked at last, and since when so many are.
+    noted: Option<(usize, Time)>,
     /// Back-off of single agents; at most one for each agent, until it is forgotten.
     pub(super) delays: BTreeMap<Arc<str>, Delay>,
 }
@@ -166,6 +168,22 @@ impl Seats {
     /// How many agents have an instance that shall go on.
     pub(super) const fn covered(&self) -> usize {
         self.covered
+    }
+
+    /// Takes note of how many agents have an instance now.
+    pub(super) fn note(&mut self, now: Time) {
+        if self
+            .noted
+            .is_none_or(|(covered, _)| covered != self.covered)
+        {
+            self.noted = Some((self.covered, now));
+        }
+    }
+
+    /// Whether no agent has got an instance or lost it since then, as far as was noted.
+    pub(super) fn rest_since(&self, then: Time) -> bool {
+        self.noted
+            .is_some_and(|(covered, since)| covered == self.covered && since <= then)
     }
 
     /// How many agents have an instance that is ready.

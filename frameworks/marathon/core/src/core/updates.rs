@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use tepui_proto::mesos::{TaskState, TaskStatus, task_status::Reason};
 
-use super::{Marathon, Timer, records};
+use super::{
+    Marathon, Timer,
+    daemons::{tells_of_draining, tells_of_loss},
+    records,
+};
 use crate::{
     definition::{UnreachableStrategy, check},
     event::EventKind,
@@ -292,7 +296,7 @@ impl Marathon {
         if self.instance(key).is_some_and(|instance| {
             instance.goal == Goal::Decommissioned || self.seats_of(instance)
         }) {
-            self.expunge(key);
+            self.forget(key, tells_of_loss(condition) || tells_of_draining(status));
         }
     }
 
@@ -373,15 +377,7 @@ impl Marathon {
         if !state.fits(&spec) && !old_goes_on {
             return;
         }
-        let ended = matches!(
-            status.state(),
-            TaskState::TaskKilled | TaskState::TaskGoneByOperator
-        );
-        if ended
-            && status
-                .reason
-                .is_some_and(|reason| reason == Reason::AgentDraining as i32)
-        {
+        if tells_of_draining(status) {
             state.delay = None;
         } else if condition.delays_launch() {
             if self.delay_agent(key, &spec.id) {
