@@ -6,7 +6,7 @@ mod cluster;
 
 use cluster::{
     Behaviour, Cluster,
-    daemons::{daemon, explain, one_on, places},
+    daemons::{daemon, explain, lose, one_on, places},
 };
 use serde_json::{Value, json};
 use tepui_proto::mesos::{TaskState, task_status::Reason};
@@ -196,6 +196,31 @@ fn an_agent_is_waited_for_while_the_new_version_fails_there() {
         assert_eq!(old, 2, "no more than the strategy lets go");
     }
     assert!(cluster.launched.len() > 20);
+}
+
+#[test]
+fn an_old_instance_that_was_away_during_an_upgrade_is_not_kept() {
+    let mut cluster = Cluster::new(3);
+    let unreachable = json!({ "inactiveAfterSeconds": 5, "expungeAfterSeconds": 1000 });
+    cluster.create(&daemon(&json!({ "unreachableStrategy": unreachable })));
+    cluster.pass(1);
+    lose(&mut cluster, 1);
+    cluster.pass(10);
+    cluster.update("/d", r#"{"cmd":"run 1"}"#);
+    cluster.pass(3);
+    assert_eq!(
+        (cluster.running("/d").len(), cluster.deployments()),
+        (2, json!([]))
+    );
+    cluster.agents[1].alive = true;
+    for (task, _) in of(&cluster, "run 0") {
+        cluster.report(&task, TaskState::TaskRunning);
+    }
+    cluster.run();
+    cluster.offer();
+    cluster.pass(2);
+    assert_eq!(places(&cluster, "/d"), one_on(&[0, 1, 2]));
+    assert_eq!(of(&cluster, "run 0"), []);
 }
 
 #[test]

@@ -171,6 +171,12 @@ impl Marathon {
         };
         let seats = state.seats.as_ref();
         let mut ended: Vec<u64> = state.old_idle.iter().copied().collect();
+        // One that comes back would go on as it is, since nothing is left then that replaces it.
+        ended.extend(
+            seats
+                .into_iter()
+                .flat_map(|seats| seats.given_up.iter().copied()),
+        );
         ended.extend(seats.into_iter().flat_map(super::seats::Seats::relieved));
         ended.extend(seats.into_iter().flat_map(super::seats::Seats::surplus));
         for key in ended {

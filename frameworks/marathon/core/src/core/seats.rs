@@ -28,6 +28,8 @@ pub(super) struct Seats {
     crowded: BTreeSet<Arc<str>>,
     /// Instances that have no agent, or one that the app does not want.
     pub(super) astray: BTreeSet<u64>,
+    /// Old instances that were unreachable for so long that nobody waits for them.
+    pub(super) given_up: BTreeSet<u64>,
     /// How many were covered when this was looked at last, and since when so many are.
     noted: Option<(usize, Time)>,
     /// Back-off of single agents; at most one for each agent, until it is forgotten.
@@ -56,6 +58,7 @@ pub(super) struct Sitter {
     kind: Kind,
     ready: bool,
     astray: bool,
+    given_up: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +110,7 @@ impl Sitter {
             agent: agent.map(|agent| agent.id.clone()),
             kind,
             ready: wanted && instance.is_ready() && instance.condition != Condition::Unreachable,
+            given_up: wanted && !new && instance.condition == Condition::UnreachableInactive,
             astray: wanted && agent.is_none_or(|agent| !admitted(agent)),
         }
     }
@@ -123,6 +127,9 @@ impl Seats {
         };
         if sitter.astray {
             put(&mut self.astray);
+        }
+        if sitter.given_up {
+            put(&mut self.given_up);
         }
         let Some(agent) = &sitter.agent else {
             return;
@@ -247,6 +254,7 @@ mod tests {
             kind,
             ready,
             astray: false,
+            given_up: false,
         }
     }
 
