@@ -5,10 +5,11 @@
 mod cluster;
 
 use cluster::{
-    Behaviour, Cluster,
+    Behaviour, Cluster, body,
     daemons::{daemon, explain, lose, one_on, places},
 };
 use serde_json::{Value, json};
+use tepui_marathon_core::ApiCall;
 use tepui_proto::mesos::{TaskState, task_status::Reason};
 
 /// Tasks that run this, with their agents.
@@ -256,4 +257,30 @@ fn an_agent_that_is_lost_with_both_versions_is_lost_once() {
         (0, 3)
     );
     assert_eq!(cluster.deployments(), json!([]));
+}
+
+#[test]
+fn a_plan_counts_agents() {
+    for daemon_before in [true, false] {
+        let mut cluster = Cluster::new(3);
+        let mut labels = json!({});
+        if daemon_before {
+            labels = json!({ "TEPUI_DAEMON": "true" });
+        }
+        let app = json!({ "id": "/d", "cmd": "run 0", "cpus": 0.1, "mem": 1, "instances": 7, "labels": labels });
+        cluster.create(&app.to_string());
+        cluster.pass(1);
+        let document = json!({ "id": "/d", "cmd": "run 1", "labels": { "TEPUI_DAEMON": "true" } });
+        let plan = body(&cluster.call(ApiCall::Plan {
+            body: document.to_string().into(),
+            partial: true,
+            trial: None,
+        }));
+        let planned = &plan["apps"][0];
+        assert_eq!(
+            (&planned["minimumHealthy"], &planned["maximumRunning"]),
+            (&json!(3), &json!(6)),
+            "{planned}"
+        );
+    }
 }

@@ -5,7 +5,7 @@
 //! nothing and one that returns has its instance back; an upgrade goes agent by agent within the upgrade strategy, counted in agents. A
 //! failure delays the agent that it happened on, and the whole app only while nothing of it is ready.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tepui_proto::mesos::{Offer, TaskState, TaskStatus, task_status::Reason};
 
@@ -220,6 +220,22 @@ impl Marathon {
             let there = tally.wanted_new > 0;
             there && tally.wanted == tally.wanted_new && tally.awaited == 0 && tally.active_old == 0
         })
+    }
+
+    /// How many agents have an instance of an app that shall go on, and how many one that is ready.
+    pub(super) fn agents_of(&self, state: &AppState) -> (usize, usize) {
+        if let Some(seats) = &state.seats {
+            return (seats.covered(), seats.served());
+        }
+        let mut agents: BTreeMap<&Arc<str>, bool> = BTreeMap::new();
+        let instances = state.instances.iter().filter_map(|key| self.instance(*key));
+        for instance in instances.filter(|one| one.goal == Goal::Running && !one.is_scheduled()) {
+            if let Some(agent) = &instance.agent {
+                *agents.entry(&agent.id).or_default() |= instance.is_ready();
+            }
+        }
+        let served = agents.values().filter(|ready| **ready).count();
+        (agents.len(), served)
     }
 
     /// How many agents have an instance of each daemon app that a step replaces: so many have to be served while it goes on.

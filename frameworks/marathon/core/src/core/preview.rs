@@ -182,13 +182,14 @@ impl Marathon {
                     Some(ActionKind::Restart) => {
                         let tally = state.map(|state| state.tally).unwrap_or_default();
                         let seats = state.and_then(|state| state.seats.as_ref());
-                        let target = match seats {
-                            Some(seats) if new.is_daemon() => seats.covered(),
-                            _ => new.instances as usize,
+                        // Those of a daemon app are counted in agents.
+                        let (target, ready) = match state {
+                            Some(state) if new.is_daemon() => self.agents_of(state),
+                            _ => (new.instances as usize, tally.ready),
                         };
                         let bounds = capacity(
                             target,
-                            tally.ready,
+                            ready,
                             tally.wanted,
                             new.upgrade_strategy,
                             new.is_resident(),
