@@ -318,3 +318,49 @@ fn it_follows_agents_while_its_deployment_is_busy_with_others() {
     let commands = commands.map(|task| task.info.command.as_ref().unwrap().value());
     assert!(!commands.into_iter().any(|command| command == "run 0"));
 }
+
+#[test]
+fn a_launch_that_cannot_be_made_leaves_nothing_behind() {
+    let mut cluster = Cluster::new(2);
+    let pod = |command: &str| {
+        let container = json!({ "name": "a", "resources": { "cpus": 0.5, "mem": 1 }, "exec": { "command": { "shell": command } } });
+        json!({ "id": "/p", "labels": { "TEPUI_DAEMON": "true" }, "containers": [container] })
+            .to_string()
+    };
+    cluster.call(ApiCall::CreatePod {
+        body: pod("run 0").into(),
+        force: false,
+        origin: tepui_marathon_core::Origin::default(),
+    });
+    cluster.pass(1);
+    assert_eq!(places(&cluster, "/p"), one_on(&[0, 1]));
+    cluster.send(ApiCall::UpdatePod {
+        id: "/p".to_owned(),
+        body: pod("run 1").into(),
+        force: false,
+        origin: tepui_marathon_core::Origin::default(),
+    });
+    cluster.run_some(2);
+    assert_ne!(cluster.deployments(), json!([]));
+    // A store whose sum is less than its parts, as a former release wrote it.
+    for (key, value) in &mut cluster.store {
+        if key.starts_with("app/") || key.starts_with("version/") {
+            let mut record: Value = serde_json::from_slice(value).unwrap();
+            record["data"]["cpus"] = json!(0.1);
+            *value = record.to_string().into();
+        }
+    }
+    cluster.fail_over();
+    for _ in 0..3 {
+        cluster.offer();
+        cluster.pass(1);
+    }
+    let instances = body(&cluster.call(ApiCall::Instances {
+        id: "/p".to_owned(),
+    }));
+    let conditions = instances["instances"].as_array().unwrap().iter();
+    let conditions: Vec<&Value> = conditions.map(|one| &one["condition"]).collect();
+    assert_eq!(conditions, ["Running", "Running"], "{instances}");
+    let reasons = explain(&mut cluster, "/p")["reasons"].to_string();
+    assert!(reasons.contains("was not launched on host"), "{reasons}");
+}

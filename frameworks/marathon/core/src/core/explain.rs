@@ -88,6 +88,7 @@ impl Marathon {
                 reasons.push("Marathon is not registered with a master".to_owned());
             }
             reasons.extend(self.reasons_of_daemon(state));
+            reasons.extend(state.unmade.clone());
             reasons.extend(told(lacks));
         } else if waiting > 0 {
             if !self.registered {
