@@ -364,3 +364,20 @@ fn a_launch_that_cannot_be_made_leaves_nothing_behind() {
     let reasons = explain(&mut cluster, "/p")["reasons"].to_string();
     assert!(reasons.contains("was not launched on host"), "{reasons}");
 }
+
+#[test]
+fn the_end_of_the_longest_back_off_asks_for_offers_however_late_it_is_seen() {
+    let mut cluster = Cluster::new(2);
+    cluster.create(&daemon(
+        &json!({ "backoffSeconds": 60, "maxLaunchDelaySeconds": 60 }),
+    ));
+    cluster.pass(1);
+    let task = cluster.running("/d").remove(0);
+    cluster.report(&task, TaskState::TaskFailed);
+    cluster.run();
+    assert_eq!(places(&cluster, "/d").len(), 1);
+    cluster.now = cluster.now + std::time::Duration::from_millis(60_003);
+    cluster.push(tepui_marathon_core::Input::Tick);
+    cluster.run();
+    assert_eq!(places(&cluster, "/d"), one_on(&[0, 1]));
+}

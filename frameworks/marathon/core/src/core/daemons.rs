@@ -316,6 +316,9 @@ impl Marathon {
         let forgotten = delay.forgotten_at(&app);
         if now >= forgotten {
             seats.delays.remove(agent);
+            // After the longest delay both are over at once.
+            let waits = seats.free(agent) != Free::No;
+            self.touch(id, waits);
             return;
         }
         let next = if now < delay.deadline() {
