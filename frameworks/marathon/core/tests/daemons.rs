@@ -9,7 +9,7 @@ use cluster::{
     daemons::{daemon, explain, join, lose, one_on, places},
 };
 use serde_json::{Value, json};
-use tepui_marathon_core::{ApiCall, view::Query};
+use tepui_marathon_core::{ApiCall, event::EventKind, view::Query};
 use tepui_proto::mesos::TaskState;
 
 #[test]
@@ -380,4 +380,46 @@ fn the_end_of_the_longest_back_off_asks_for_offers_however_late_it_is_seen() {
     cluster.push(tepui_marathon_core::Input::Tick);
     cluster.run();
     assert_eq!(places(&cluster, "/d"), one_on(&[0, 1]));
+}
+
+#[test]
+fn a_group_that_is_scaled_leaves_its_daemon_apps_as_they_are_or_switches_them_off() {
+    let mut cluster = Cluster::new(3);
+    let group = json!({ "id": "/g", "apps": [
+        { "id": "d", "cmd": "run", "cpus": 0.1, "mem": 1, "labels": { "TEPUI_DAEMON": "true" } },
+        { "id": "web", "cmd": "run", "cpus": 0.1, "mem": 1, "instances": 2 }] });
+    let put = |cluster: &mut Cluster, document: &Value| {
+        let answer = cluster.call(ApiCall::UpdateGroup {
+            id: "/g".to_owned(),
+            body: document.to_string().into(),
+            force: false,
+            dry_run: false,
+        });
+        assert!(answer.status < 300, "{}", body(&answer));
+        cluster.pass(2);
+    };
+    put(&mut cluster, &group);
+    for (factor, web, daemons) in [(2.5, 5, 3), (0.1, 1, 3), (0.0, 0, 0)] {
+        let before = cluster.events.len();
+        put(&mut cluster, &json!({ "scaleBy": factor }));
+        let count = |id: &str| cluster.running(id).len();
+        assert_eq!((count("/g/web"), count("/g/d")), (web, daemons), "{factor}");
+        let affected = cluster.events[before..].iter().find_map(|event| {
+            let EventKind::DeploymentSuccess { plan, .. } = &event.kind else {
+                return None;
+            };
+            let actions = plan.steps.iter().flat_map(|step| &step.actions);
+            Some(
+                actions
+                    .map(|action| action.app.to_string())
+                    .collect::<Vec<_>>(),
+            )
+        });
+        let want: &[&str] = if factor > 0.0 {
+            &["/g/web"]
+        } else {
+            &["/g/d", "/g/web"]
+        };
+        assert_eq!(affected.unwrap(), want, "{factor}");
+    }
 }

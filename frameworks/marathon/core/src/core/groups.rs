@@ -200,7 +200,11 @@ impl Marathon {
 
     fn scale_by(&self, id: &PathId, factor: f64, updated: &mut Updated) -> Result<(), Response> {
         for app in self.root.apps_below(id).filter(|app| app.pod.is_none()) {
-            let instances = (f64::from(app.instances) * factor).ceil();
+            let mut instances = (f64::from(app.instances) * factor).ceil();
+            if app.is_daemon() {
+                // As many as agents, or none.
+                instances = instances.min(1.0);
+            }
             if instances > f64::from(i32::MAX) {
                 let message = format!("{} would have {instances} instances", app.id);
                 return Err(Response::message(422, message));
