@@ -376,7 +376,7 @@ fn the_end_of_the_longest_back_off_asks_for_offers_however_late_it_is_seen() {
     cluster.report(&task, TaskState::TaskFailed);
     cluster.run();
     assert_eq!(places(&cluster, "/d").len(), 1);
-    cluster.now = cluster.now + std::time::Duration::from_millis(60_003);
+    cluster.now += std::time::Duration::from_millis(60_003);
     cluster.push(tepui_marathon_core::Input::Tick);
     cluster.run();
     assert_eq!(places(&cluster, "/d"), one_on(&[0, 1]));
