@@ -197,6 +197,20 @@ fn an_agent_is_waited_for_while_the_new_version_fails_there() {
         assert_eq!(old, 2, "no more than the strategy lets go");
     }
     assert!(cluster.launched.len() > 20);
+    // Also while it waits for longer than others need to be offered.
+    let long = json!({ "backoffSeconds": 300, "maxLaunchDelaySeconds": 300 });
+    let mut cluster = half_way(3, &strategy, &long);
+    let (task, _) = of(&cluster, "run 1").remove(0);
+    cluster.report(&task, TaskState::TaskFailed);
+    pass_with_offers(&mut cluster, 240);
+    cluster.offer();
+    cluster.pass(50);
+    assert_eq!(
+        (of(&cluster, "run 0").len(), of(&cluster, "run 1").len()),
+        (2, 0)
+    );
+    cluster.pass(20);
+    assert_eq!(of(&cluster, "run 1").len(), 1);
 }
 
 #[test]

@@ -100,7 +100,9 @@ impl Marathon {
                     Free::Empty => room > 0,
                     // First those that have none, unless they are not offered any more.
                     _ => {
-                        room > missing || (room > 0 && seats.rest_since(self.now - self.patience()))
+                        let failing = !seats.delays.is_empty();
+                        let forgone = !failing && seats.rest_since(self.now - self.patience());
+                        room > missing || (room > 0 && forgone)
                     }
                 }
             }
