@@ -197,6 +197,13 @@ fn an_agent_is_waited_for_while_the_new_version_fails_there() {
         assert_eq!(old, 2, "no more than the strategy lets go");
     }
     assert!(cluster.launched.len() > 20);
+    // Also where a launch was lost: the master knows the agent, and no such task.
+    let mut cluster = half_way(3, &strategy, &json!({}));
+    let (task, _) = of(&cluster, "run 1").remove(0);
+    let unknown = Some(Reason::Reconciliation);
+    cluster.report_because(&task, TaskState::TaskGone, unknown);
+    cluster.run();
+    assert_eq!(of(&cluster, "run 0").len(), 2);
     // Also while it waits for longer than others need to be offered.
     let long = json!({ "backoffSeconds": 300, "maxLaunchDelaySeconds": 300 });
     let mut cluster = half_way(3, &strategy, &long);

@@ -399,6 +399,14 @@ pub(super) const fn tells_of_loss(condition: Condition) -> bool {
     )
 }
 
+/// The same of a status that ended an instance.
+pub(super) fn status_tells_of_loss(condition: Condition, status: &TaskStatus) -> bool {
+    // The master knows the agent, and no such task there.
+    let is_there = status.state() == TaskState::TaskGone
+        && status.reason == Some(Reason::Reconciliation as i32);
+    (tells_of_loss(condition) && !is_there) || tells_of_draining(status)
+}
+
 /// Whether a status tells that an operator has its agent emptied.
 pub(super) fn tells_of_draining(status: &TaskStatus) -> bool {
     let ended = matches!(

@@ -6,7 +6,7 @@ use tepui_proto::mesos::{TaskState, TaskStatus, task_status::Reason};
 
 use super::{
     Marathon, Timer,
-    daemons::{tells_of_draining, tells_of_loss},
+    daemons::{status_tells_of_loss, tells_of_draining},
     records,
 };
 use crate::{
@@ -296,7 +296,7 @@ impl Marathon {
         if self.instance(key).is_some_and(|instance| {
             instance.goal == Goal::Decommissioned || self.seats_of(instance)
         }) {
-            self.forget(key, tells_of_loss(condition) || tells_of_draining(status));
+            self.forget(key, status_tells_of_loss(condition, status));
         }
     }
 
