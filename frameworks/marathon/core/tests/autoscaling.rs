@@ -7,7 +7,8 @@ mod cluster;
 use cluster::{Cluster, body};
 use serde_json::{Value, json};
 use tepui_marathon_core::{
-    ApiCall, Input, Measured, Metric, PolicyAction, PolicyPart, Response, Usage, view::Query,
+    ApiCall, Config, Input, Measured, Metric, PolicyAction, PolicyPart, Response, Usage,
+    view::Query,
 };
 
 fn policy(cluster: &mut Cluster, part: PolicyPart, action: PolicyAction) -> Response {
@@ -248,4 +249,113 @@ fn a_policy_is_shown_kept_taken_away_and_refused() {
     );
     assert_eq!(put(&mut cluster, &defaults).status, 404);
     assert_eq!(cluster.get(&Query::Deployments).1, json!([]));
+}
+
+/// An app of which an agent has room for two instances, scaled to `wants` by what a metric says.
+fn want(cluster: &mut Cluster, wants: u32) {
+    cluster.pass(61);
+    measure(cluster, Ok(Measured::Value(f64::from(wants) * 100.0)));
+}
+
+fn metric() -> Value {
+    let mut metric = settings();
+    metric["metric"] =
+        json!({ "type": "prometheus", "url": "http://prometheus:9090/api/v1/query?query=q" });
+    metric["target"] = json!(100);
+    metric
+}
+
+#[test]
+fn the_autoscalers_own_deployment_stands_in_nobodys_way() {
+    for fails_over in [false, true] {
+        let mut cluster = Cluster::new(1);
+        cluster.create(r#"{"id":"/web","cmd":"run","cpus":3,"mem":100,"instances":2}"#);
+        cluster.pass(1);
+        put(&mut cluster, &metric());
+        want(&mut cluster, 6);
+        assert_eq!(cluster.app("/web")["instances"], 6);
+        assert_eq!(cluster.running("/web").len(), 2, "there is no room");
+        let first = cluster.deployments()[0]["id"].clone();
+        if fails_over {
+            cluster.fail_over();
+            cluster.run();
+            assert_eq!(cluster.deployments()[0]["id"], first);
+        }
+        // It goes down again, though what it asked for never came.
+        want(&mut cluster, 4);
+        assert_eq!(cluster.app("/web")["instances"], 4);
+        assert_ne!(cluster.deployments()[0]["id"], first);
+        // An operator needs no force, and is told of no conflict.
+        let document = json!({ "id": "/web", "cmd": "run 1" });
+        let plan = cluster.call(ApiCall::Plan {
+            body: document.to_string().into(),
+            partial: true,
+            trial: None,
+        });
+        assert_eq!(body(&plan)["conflicts"], json!([]));
+        let changed = cluster::update("/web", &document.to_string(), false);
+        assert_eq!(cluster.call(changed).status, 200);
+        // That deployment is not the autoscaler's.
+        let again = cluster::update("/web", r#"{"cmd":"run 2"}"#, false);
+        assert_eq!(cluster.call(again).status, 409);
+        want(&mut cluster, 2);
+        assert_eq!(cluster.app("/web")["instances"], 4);
+        let reasons = explain(&mut cluster)["reasons"].to_string();
+        assert!(reasons.contains("holds the app"), "{reasons}");
+    }
+}
+
+#[test]
+fn scaling_drives_nothing_else_out_of_the_history() {
+    let config = Config {
+        max_versions: 6,
+        min_revive_offers_interval_ms: 0,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::with(1, config);
+    for id in ["/other", "/web"] {
+        let app = json!({ "id": id, "cmd": "run", "cpus": 0.1, "mem": 1, "instances": 2 });
+        cluster.create(&app.to_string());
+        cluster.pass(1);
+    }
+    let first = cluster.app("/web")["version"].clone();
+    cluster.update("/web", r#"{"cmd":"run 1"}"#);
+    cluster.pass(60);
+    put(&mut cluster, &metric());
+    let records = |cluster: &Cluster| {
+        let keys = cluster.store.keys();
+        keys.filter(|key| key.starts_with("history/")).count()
+    };
+    let before = records(&cluster);
+    for turn in 0..12 {
+        want(&mut cluster, 3 + turn % 2);
+        assert_eq!(cluster.running("/web").len(), 3 + turn as usize % 2);
+        if turn == 6 {
+            cluster.fail_over();
+            cluster.run();
+        }
+    }
+    assert_eq!(records(&cluster), before + 1, "one entry for all steps");
+    for fails_over in [false, true] {
+        if fails_over {
+            cluster.fail_over();
+            cluster.run();
+        }
+        let (_, versions) = cluster.get(&Query::Versions {
+            id: "/web".to_owned(),
+        });
+        let versions = versions["versions"].as_array().unwrap();
+        assert!(
+            versions.len() <= 6 && versions.contains(&first),
+            "{versions:?}"
+        );
+        // The state of the root group in which the app was as it was first, and the one after it.
+        let all = body(&cluster.call(ApiCall::GroupVersions { id: "/".to_owned() }));
+        assert!(all.as_array().unwrap().contains(&first), "{all}");
+    }
+    let back = cluster::update("/web", &json!({ "version": first }).to_string(), false);
+    assert_eq!(cluster.call(back).status, 200);
+    cluster.pass(60);
+    let app = cluster.app("/web");
+    assert_eq!((&app["cmd"], &app["instances"]), (&json!("run"), &json!(2)));
 }

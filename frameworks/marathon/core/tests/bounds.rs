@@ -96,3 +96,41 @@ fn an_app_whose_part_of_a_deployment_is_done_keeps_its_instances_while_the_rest_
     );
     assert_eq!(cluster.deployments().as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn what_a_deployment_is_rolled_back_to_is_not_refused_for_a_bound() {
+    let config = Config {
+        max_instances: 10,
+        min_revive_offers_interval_ms: 0,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::with(1, config);
+    for (id, instances) in [("/a", 6), ("/b", 4)] {
+        let app =
+            json!({ "id": id, "cmd": "serve", "cpus": 0.1, "mem": 1, "instances": instances });
+        assert_eq!(cluster.create(&app.to_string()).status, 201);
+        cluster.pass(1);
+    }
+    let smaller = json!({ "id": "/a", "cmd": "hang", "instances": 3 });
+    cluster
+        .behaviour
+        .insert("hang".to_owned(), cluster::Behaviour::Hangs);
+    let answer = cluster.call(ApiCall::Apply {
+        body: smaller.to_string().into(),
+        partial: true,
+        force: false,
+        deadline_seconds: Some(60),
+        trial: None,
+    });
+    assert_eq!(answer.status, 200);
+    cluster.pass(1);
+    // Others take what was let go of.
+    assert_eq!(cluster.update("/b", r#"{"instances":7}"#).status, 200);
+    cluster.pass(90);
+    let app = cluster.app("/a");
+    assert_eq!(
+        (&app["cmd"], &app["instances"]),
+        (&json!("serve"), &json!(6))
+    );
+    assert_eq!(cluster.running("/a").len(), 6);
+}

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Marathon,
-    deploy::{Order, Versioning},
+    deploy::{By, Order, Versioning},
 };
 use crate::{
     definition::{App, AppUpdate, Faults, Setting, build, build_into},
@@ -273,6 +273,7 @@ impl Marathon {
             group: id.parent(),
             origin: Some(origin),
             trial: None,
+            by: By::Operator,
         };
         let accepted = self.deploy(order)?;
         shown.version = accepted.version;
@@ -412,6 +413,7 @@ impl Marathon {
             group: id.parent(),
             origin,
             trial: None,
+            by: By::Operator,
         })?;
         Ok(Response::deployment(200, accepted.version, &accepted.id))
     }

@@ -17,7 +17,7 @@ use crate::{
     path::PathId,
     response::Response,
     timestamp::Timestamp,
-    view::Change,
+    view::{Change, Definition},
 };
 
 /// How a new definition gets its version.
@@ -29,6 +29,16 @@ pub(super) enum Versioning {
     Restart,
     /// It keeps what it has: a definition that was there before.
     Keep,
+}
+
+/// On whose behalf something is deployed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    Operator,
+    /// May be overridden without force, by anybody.
+    Autoscaler,
+    /// A deployment that is undone: what was there before is not refused for a bound.
+    Undo,
 }
 
 /// A change to be deployed.
@@ -43,6 +53,7 @@ pub(super) struct Order {
     pub(super) origin: Option<Origin>,
     /// How the new version is tried.
     pub(super) trial: Option<Trial>,
+    pub(super) by: By,
 }
 
 /// What an order really changes.
@@ -100,7 +111,7 @@ impl Marathon {
                 app_definition,
             });
         }
-        self.remember(&changes, &groups, version);
+        self.remember(&changes, &groups, version, order.by);
         let changed: BTreeSet<PathId> = changes.keys().chain(groups.keys()).cloned().collect();
         for (id, group) in groups {
             self.set_group(&id, group);
@@ -166,7 +177,8 @@ impl Marathon {
             .iter()
             .filter(|(id, app)| app.is_some() && self.root.get(id).is_none())
             .count();
-        if let Some(max) = self.config.max_apps
+        if order.by != By::Undo
+            && let Some(max) = self.config.max_apps
             && added > 0
             && self.root.len() + added > max
         {
@@ -175,7 +187,9 @@ impl Marathon {
                 format!("Max number ({max}) of apps is achieved."),
             ));
         }
-        self.judge_instances(&changes)?;
+        if order.by != By::Undo {
+            self.judge_instances(&changes)?;
+        }
         let mut faults_of_trial = Faults::default();
         let original = changes
             .keys()
@@ -197,6 +211,7 @@ impl Marathon {
             deadline: None,
             seats: BTreeMap::new(),
             trial: order.trial,
+            autoscaled: order.by == By::Autoscaler,
             parts: 0,
             ready_since: None,
             ending: None,
@@ -211,8 +226,9 @@ impl Marathon {
             .iter()
             .filter_map(|id| self.apps.get(id)?.lock.clone())
             .collect();
-        if !locks.is_empty() && !order.force {
-            return Err(Response::locked(locks.iter().map(|id| &**id)));
+        let mut firm = locks.iter().filter(|id| !self.is_autoscaled(id)).peekable();
+        if firm.peek().is_some() && !order.force {
+            return Err(Response::locked(firm.map(|id| &**id)));
         }
         let max = self.config.max_running_deployments;
         if self.deployments.len() - locks.len() >= max {
@@ -252,6 +268,12 @@ impl Marathon {
         Ok(())
     }
 
+    /// Whether a deployment is the autoscaler's. Such a one stands in nobody's way: it may last for as long as the cluster has too little room.
+    pub(super) fn is_autoscaled(&self, deployment: &str) -> bool {
+        let deployment = self.deployments.get(deployment);
+        deployment.is_some_and(|deployment| deployment.autoscaled)
+    }
+
     /// The steps that an order would take; nothing is changed.
     pub(super) fn rehearse(&mut self, order: &Order) -> Result<Vec<StepView>, Response> {
         let version = self.next_version();
@@ -259,11 +281,11 @@ impl Marathon {
     }
 
     /// Keeps what is about to be replaced, so that the state before can be made again.
-    fn remember(&mut self, changes: &Changes, groups: &GroupChanges, version: Timestamp) {
+    fn remember(&mut self, changes: &Changes, groups: &GroupChanges, version: Timestamp, by: By) {
         if changes.is_empty() && groups.is_empty() {
             return;
         }
-        let before = Before {
+        let mut before = Before {
             apps: changes
                 .keys()
                 .map(|id| (id.clone(), self.root.get(id).cloned()))
@@ -272,7 +294,18 @@ impl Marathon {
                 .keys()
                 .map(|id| (id.clone(), self.root.group(id).cloned()))
                 .collect(),
+            autoscaled: by == By::Autoscaler,
         };
+        if before.autoscaled
+            && let Some((version, last)) = self.history.take_autoscaled()
+        {
+            self.outbox.write(Mutation::Delete {
+                key: records::history_key(version),
+            });
+            // What was there before both.
+            before.apps.extend(last.apps);
+            before.groups.extend(last.groups);
+        }
         self.outbox.write(records::history(version, &before));
         let forgotten = self.history.add(version, before, self.config.max_versions);
         for (version, before) in forgotten {
@@ -379,14 +412,26 @@ impl Marathon {
         }
     }
 
-    /// Keeps the history of an app within its bound; the current definition stays.
+    /// Keeps the history of an app within its bound; the current definition stays. Of versions that differ in the number of instances only, the
+    /// last is kept the longest: scaling drives no other configuration out.
     fn drop_old_versions(&mut self, id: &PathId) {
         let Some(state) = self.apps.get_mut(id) else {
             return;
         };
         let current = state.app().version;
         while state.versions.len() > self.config.max_versions.max(1) {
-            let oldest = state.versions.keys().find(|version| **version != current);
+            let config = |definition: &Definition| {
+                let info = definition.app.version_info;
+                info.map(|info| info.last_config_change_at)
+            };
+            let following = state.versions.values().skip(1);
+            let mut pairs = state.versions.iter().zip(following);
+            let scaled = pairs.find(|((version, one), next)| {
+                **version != current && config(one).is_some() && config(one) == config(next)
+            });
+            let oldest = scaled
+                .map(|((version, _), _)| version)
+                .or_else(|| state.versions.keys().find(|version| **version != current));
             let Some((oldest, definition)) = oldest
                 .copied()
                 .and_then(|oldest| state.versions.remove_entry(&oldest))
@@ -542,6 +587,7 @@ impl Marathon {
             group: PathId::root(),
             origin: None,
             trial: None,
+            by: By::Undo,
         };
         if let Some(deployment) = self.deployments.get_mut(&id) {
             deployment.ending = Some(reason.into());

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{
     Marathon,
-    deploy::{Order, Versioning},
+    deploy::{By, Order, Versioning},
     records::{self, HistoryRecord},
 };
 use crate::{
@@ -97,6 +97,7 @@ impl Marathon {
             group: id.parent(),
             origin: None,
             trial: None,
+            by: By::Operator,
         })?;
         Ok(Response::empty(200))
     }
@@ -403,6 +404,7 @@ impl Marathon {
             let before = Before {
                 apps,
                 groups: groups.collect(),
+                autoscaled: record.autoscaled,
             };
             self.history
                 .add(record.version, before, self.config.max_versions);
@@ -437,6 +439,7 @@ fn order(id: &PathId, updated: Updated, force: bool) -> Order {
         group: id.parent(),
         origin: None,
         trial: None,
+        by: By::Operator,
     }
 }
 

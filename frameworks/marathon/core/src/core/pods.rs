@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Marathon,
-    deploy::{Order, Versioning},
+    deploy::{By, Order, Versioning},
 };
 use crate::{
     definition::{
@@ -177,5 +177,6 @@ fn pod_order(id: &PathId, app: Option<Arc<App>>, force: bool) -> Order {
         group: id.parent(),
         origin: None,
         trial: None,
+        by: By::Operator,
     }
 }

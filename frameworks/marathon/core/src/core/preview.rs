@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Marathon,
     calls::Mode,
-    deploy::{Judged, Order, Versioning},
+    deploy::{By, Judged, Order, Versioning},
 };
 use crate::{
     definition::{
@@ -48,6 +48,9 @@ impl Marathon {
             .into_iter()
             .filter_map(|app| {
                 let lock = self.apps.get(&app)?.lock.clone()?;
+                if self.is_autoscaled(&lock) {
+                    return None;
+                }
                 Some(json!({ "app": app, "deployment": lock }))
             })
             .collect();
@@ -146,6 +149,7 @@ impl Marathon {
             group: PathId::root(),
             origin: None,
             trial: None,
+            by: By::Operator,
         })
     }
 

@@ -86,6 +86,9 @@ pub(super) struct HistoryRecord {
     pub(super) version: Timestamp,
     pub(super) apps: BTreeMap<PathId, Option<Timestamp>>,
     pub(super) groups: BTreeMap<PathId, Option<Group>>,
+    /// It was a change of the autoscaler.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) autoscaled: bool,
 }
 
 pub(super) fn history(version: Timestamp, before: &Before) -> Mutation {
@@ -99,6 +102,7 @@ pub(super) fn history(version: Timestamp, before: &Before) -> Mutation {
         groups: groups
             .map(|(id, group)| (id.clone(), group.as_deref().cloned()))
             .collect(),
+        autoscaled: before.autoscaled,
     };
     put(history_key(version), &record)
 }

@@ -1,6 +1,7 @@
 //! Autoscaling of apps: what is measured for which, and what is done about it.
 //!
-//! The decision itself is `policy::decide`. A change is a deployment like any other that scales, made only while nothing else holds the app.
+//! The decision itself is `policy::decide`. A change is a deployment like any other that scales, made only while no other deployment than the autoscaler's own
+//! holds the app.
 //! When the last change was is read from the definition, so it is known to every leader; it counts whoever made it.
 
 use std::{collections::HashMap, sync::Arc};
@@ -10,7 +11,7 @@ use tepui_model::Time;
 
 use super::{
     Marathon,
-    deploy::{Order, Versioning},
+    deploy::{By, Order, Versioning},
 };
 use crate::{
     definition::App,
@@ -108,7 +109,7 @@ impl Marathon {
             return Some("a daemon app has as many instances as agents that match".to_owned());
         }
         let lock = self.apps.get(id).and_then(|state| state.lock.clone());
-        if let Some(lock) = lock {
+        if let Some(lock) = lock.filter(|lock| !self.is_autoscaled(lock)) {
             return Some(format!("deployment {lock} holds the app"));
         }
         let mut scaled = App::clone(app);
@@ -121,6 +122,7 @@ impl Marathon {
             group: id.parent(),
             origin: None,
             trial: None,
+            by: By::Autoscaler,
         };
         let refusal = self.deploy(order).err()?;
         let reason = String::from_utf8_lossy(&refusal.body).into_owned();

@@ -48,6 +48,9 @@ pub(crate) struct Deployment {
     /// How the new version is tried before it goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) trial: Option<Trial>,
+    /// The autoscaler made it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) autoscaled: bool,
     /// In how many records beside its own it is stored, because it is large.
     #[serde(default)]
     pub(crate) parts: usize,
@@ -76,6 +79,7 @@ impl Deployment {
             deadline: self.deadline,
             seats: self.seats.clone(),
             trial: self.trial,
+            autoscaled: self.autoscaled,
             parts: self.parts,
             ready_since: None,
             ending: None,

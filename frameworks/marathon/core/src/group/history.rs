@@ -16,6 +16,8 @@ use crate::{definition::App, group::Group, path::PathId, timestamp::Timestamp};
 pub(crate) struct Before {
     pub(crate) apps: Changes,
     pub(crate) groups: GroupChanges,
+    /// It was a change of the autoscaler.
+    pub(crate) autoscaled: bool,
 }
 
 /// The last changes of the root group by the version that each made, oldest first.
@@ -27,6 +29,9 @@ pub(crate) struct History {
     /// How often a definition is held by them.
     held: HashMap<(PathId, Timestamp), usize>,
 }
+
+/// So many apps may be in one entry of the autoscaler's.
+const MAX_AUTOSCALED: usize = 200;
 
 impl History {
     /// A history that begins with this version.
@@ -55,18 +60,34 @@ impl History {
                 break;
             };
             self.base = version;
-            for app in before.apps.values().flatten() {
-                let key = (app.id.clone(), app.version);
-                if let Some(count) = self.held.get_mut(&key) {
-                    *count -= 1;
-                    if *count == 0 {
-                        self.held.remove(&key);
-                    }
-                }
-            }
+            self.let_go(&before);
             forgotten.push((version, before));
         }
         forgotten
+    }
+
+    /// Takes the last change out again if it was the autoscaler's, so that another one of it takes its place: however often it scales, it
+    /// drives out nothing that somebody did.
+    pub(crate) fn take_autoscaled(&mut self) -> Option<(Timestamp, Before)> {
+        let (_, last) = self.changes.back()?;
+        if !last.autoscaled || last.apps.len() >= MAX_AUTOSCALED {
+            return None;
+        }
+        let (version, before) = self.changes.pop_back()?;
+        self.let_go(&before);
+        Some((version, before))
+    }
+
+    fn let_go(&mut self, before: &Before) {
+        for app in before.apps.values().flatten() {
+            let key = (app.id.clone(), app.version);
+            if let Some(count) = self.held.get_mut(&key) {
+                *count -= 1;
+                if *count == 0 {
+                    self.held.remove(&key);
+                }
+            }
+        }
     }
 
     /// Whether some state of the past needs this definition.
