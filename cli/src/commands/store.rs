@@ -11,6 +11,10 @@ use serde_json::json;
 use super::{CommandError, Context, print_json};
 use crate::daemon;
 
+/// What a restore costs, while there is still time.
+const WARNING: &str = "Before you start Marathon: tasks launched since the backup are killed, and persistent volumes made since the backup are DESTROYED \
+    as soon as their agents offer them. Copy what is in them first.";
+
 /// Commands on what Marathon has stored.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum StoreCommand {
@@ -22,6 +26,7 @@ pub(crate) enum StoreCommand {
         place: Place,
     },
     /// Put a backup into the store of a Marathon that is stopped. The file is checked first; a store that holds something is left alone.
+    #[command(group(clap::ArgGroup::new("where").required(true).args(["zk", "work_dir"])))]
     Restore {
         /// A file that `backup` wrote.
         file: PathBuf,
@@ -45,6 +50,10 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    fn is_named(&self) -> bool {
+        self.zk.is_some() || self.work_dir.is_some()
+    }
+
     fn config(&self) -> tepui_marathon::Config {
         let work_dir = self.work_dir.clone();
         let mut config = tepui_marathon::Config::new(
@@ -61,7 +70,7 @@ pub(crate) async fn run(context: &Context, command: StoreCommand) -> Result<(), 
     let failed = |error: tepui_marathon::Error| CommandError::Failed(error.to_string());
     match command {
         StoreCommand::Backup { file, place } => {
-            let backup = if place.zk.is_some() || place.work_dir.is_some() {
+            let backup = if place.is_named() {
                 tepui_marathon::backup_stopped(&place.config())
                     .await
                     .map_err(failed)?
@@ -90,6 +99,7 @@ pub(crate) async fn run(context: &Context, command: StoreCommand) -> Result<(), 
                 restored => restored.map_err(failed)?,
             };
             told(context, "restored from", &file, records);
+            eprintln!("{WARNING}");
             Ok(())
         }
     }
@@ -120,4 +130,28 @@ fn save(file: &Path, content: &[u8]) -> std::io::Result<()> {
         let _ = std::fs::remove_file(file);
     }
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(subcommand)]
+        _command: StoreCommand,
+    }
+
+    #[test]
+    fn a_restore_is_told_where() {
+        let line = |args: &[&str]| Line::try_parse_from([&["store"], args].concat());
+        assert!(line(&["backup", "f"]).is_ok());
+        let nowhere = line(&["restore", "f"]).expect_err("no place");
+        assert!(nowhere.to_string().contains("--zk"), "{nowhere}");
+        assert!(line(&["restore", "f", "--zk", "zk://a:1/b"]).is_ok());
+        assert!(line(&["restore", "f", "--work-dir", "/x"]).is_ok());
+        assert!(line(&["restore", "f", "--zk", "zk://a:1/b", "--work-dir", "/x"]).is_err());
+    }
 }

@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use tepui_coordination::{Leadership, SharedStore, StoreError, Transaction};
-use tepui_marathon_core::{Mutation, Record};
+use tepui_marathon_core::{Mutation, Record, RecoverError};
 use tokio::sync::oneshot;
 
 use crate::{
     Error,
     config::Config,
-    reign::{Coordination, address},
+    engine::{Clock, Engine},
+    reign::{Coordination, address, embedded},
     storage,
 };
 
@@ -27,6 +28,8 @@ pub(crate) type Request = oneshot::Sender<Result<Bytes, StoreError>>;
 const FORMAT: &str = "tepui-marathon-backup";
 /// The version of the form. One that is higher is refused.
 const VERSION: u32 = 1;
+/// The record that every Marathon writes first, and that none is without.
+const FRAMEWORK: &str = "framework";
 /// Whoever leads is heard of within this time.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -65,6 +68,14 @@ pub enum BackupError {
     /// It was cut off, or changed.
     #[error("it is damaged: {0}; use another copy")]
     Damaged(String),
+    /// It is not of a Marathon that ever ran.
+    #[error(
+        "it holds {0} records and no framework id, so it is not of a Marathon that was ever registered with a master"
+    )]
+    Nothing(usize),
+    /// Marathon would not start on it.
+    #[error("this release could not start with it: {0}")]
+    Recover(Box<RecoverError>),
 }
 
 /// Writes the records down.
@@ -146,7 +157,14 @@ fn read(file: &[u8]) -> Result<Vec<Record>, BackupError> {
     if records.len() != footer.records {
         return Err(damaged("a record is missing"));
     }
+    if !has_framework(&records) {
+        return Err(BackupError::Nothing(records.len()));
+    }
     Ok(records)
+}
+
+fn has_framework(records: &[Record]) -> bool {
+    records.iter().any(|record| record.key == FRAMEWORK)
 }
 
 /// A backup of what is stored now. Only for the one who writes, between two writes; refused if another has taken over meanwhile.
@@ -162,26 +180,61 @@ pub(crate) async fn take(store: &SharedStore, epoch: u64) -> Result<Bytes, Store
 /// Makes a backup of a store on which no Marathon runs.
 ///
 /// # Errors
-/// The store cannot be used, or a Marathon leads on it.
+/// There is no store, it holds nothing, it cannot be used, or a Marathon leads on it.
 pub async fn backup_stopped(config: &Config) -> Result<Bytes, Error> {
+    must_be_there(config)?;
     let coordination = Coordination::open(config).await?;
     let (election, epoch) = alone(&coordination).await?;
-    storage::load(coordination.store(), epoch).await?;
-    let file = take(coordination.store(), epoch).await?;
+    let there = storage::load(coordination.store(), epoch).await?;
     election.resign().await;
-    Ok(file)
+    if !has_framework(&there) {
+        return Err(nothing(config));
+    }
+    write(&there).map_err(|error| unreadable(&error).into())
+}
+
+fn unreadable(error: &serde_json::Error) -> StoreError {
+    StoreError::Format {
+        place: "a record".to_owned(),
+        why: error.to_string(),
+    }
+}
+
+/// An embedded store is made where there is none; who looks for one must not be given an empty one.
+fn must_be_there(config: &Config) -> Result<(), Error> {
+    if config.zk.is_none() && !embedded(config).exists() {
+        return Err(nothing(config));
+    }
+    Ok(())
+}
+
+fn nothing(config: &Config) -> Error {
+    let place = config.zk.clone();
+    Error::NothingStored {
+        place: place.unwrap_or_else(|| embedded(config).display().to_string()),
+    }
 }
 
 /// Puts a backup into a store on which no Marathon runs; tells how many records it holds. A store that holds something is only taken with
 /// `replace`, and then holds nothing else afterwards.
 ///
 /// # Errors
-/// The file is no good backup, the store is not empty, cannot be used, or a Marathon leads on it: nothing is changed.
+/// The file is no good backup or this release could not start with it, there is nothing to replace, the store is not empty, cannot be used, or a Marathon leads on it: nothing is changed.
 pub async fn restore(config: &Config, file: &[u8], replace: bool) -> Result<usize, Error> {
     let records = read(file)?;
+    // What a Marathon would refuse to start with must not take the place of what it can.
+    Engine::recover(config.core.clone(), records.clone(), Clock::start())
+        .map_err(|error| BackupError::Recover(Box::new(error)))?;
+    if replace {
+        must_be_there(config)?;
+    }
     let coordination = Coordination::open(config).await?;
     let (election, epoch) = alone(&coordination).await?;
     let there = storage::load(coordination.store(), epoch).await?;
+    if there.is_empty() && replace {
+        election.resign().await;
+        return Err(nothing(config));
+    }
     if !there.is_empty() && !replace {
         election.resign().await;
         return Err(Error::NotEmpty {
@@ -249,14 +302,22 @@ mod tests {
     }
 
     fn many() -> Vec<Record> {
-        let apps = (0..3000).map(|at| {
+        let left = (0..3000).map(|at| {
+            let data = format!(
+                r#"{{"instance":"i{at:04}","agent":"a","role":"*","left_at":"2026-11-29T10:00:00.000Z"}}"#
+            );
             record(
-                &format!("app/%2Fa{at:04}"),
-                &format!("{{\"v\":1,\"data\":{at}}}"),
+                &format!("remains/i{at:04}"),
+                &format!(r#"{{"v":1,"data":{data}}}"#),
             )
         });
-        apps.chain([record("framework", "{\"v\":1,\"data\":\"f-1\"}")])
+        left.chain([record("framework", r#"{"v":1,"data":"f-1"}"#)])
             .collect()
+    }
+
+    fn small(more: &[Record]) -> Bytes {
+        let framework = [record("framework", r#"{"v":1,"data":"f-2"}"#)];
+        write(&[more, &framework].concat()).expect("written")
     }
 
     #[test]
@@ -287,11 +348,7 @@ mod tests {
         let again = backup_stopped(&one).await.expect("a backup");
         assert_eq!(again, file, "the same records make the same file");
 
-        let small = write(&[
-            record("app/%2Fother", "{\"v\":1}"),
-            record("framework", "\"f-2\""),
-        ])
-        .expect("written");
+        let small = small(&many()[..1]);
         restore(&other, &small, false).await.expect("restored");
         let refused = restore(&other, &file, false).await.expect_err("not empty");
         assert!(
@@ -307,5 +364,45 @@ mod tests {
         );
         restore(&other, &file, true).await.expect("replaced");
         assert_eq!(backup_stopped(&other).await.expect("a backup"), file);
+    }
+
+    #[tokio::test]
+    async fn what_this_release_could_not_start_with_changes_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = config(folder.path());
+        let file = small(&[]);
+        restore(&config, &file, false).await.expect("restored");
+        for wrong in [
+            record("constellation/x", r#"{"v":1,"data":1}"#),
+            record("app/%2Fx", r#"{"v":2,"data":{}}"#),
+            record("app/%2Fx", r#"{"v":1,"data":{"id":7}}"#),
+        ] {
+            let refused = restore(&config, &small(&[wrong]), true).await;
+            assert!(
+                matches!(refused, Err(Error::Backup(BackupError::Recover(_)))),
+                "{refused:?}"
+            );
+        }
+        assert_eq!(backup_stopped(&config).await.expect("a backup"), file);
+    }
+
+    #[tokio::test]
+    async fn where_nothing_is_stored_nothing_is_backed_up_or_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let elsewhere = config(&folder.path().join("marathn"));
+        let nothing = |error: Error| matches!(error, Error::NothingStored { .. });
+        assert!(nothing(backup_stopped(&elsewhere).await.expect_err("none")));
+        let refused = restore(&elsewhere, &small(&[]), true).await;
+        assert!(nothing(refused.expect_err("nothing to replace")));
+        assert!(!elsewhere.work_dir.exists(), "none was made");
+
+        let empty = write(&[]).expect("written");
+        assert!(matches!(read(&empty), Err(BackupError::Nothing(0))));
+        let here = config(folder.path());
+        drop(Coordination::open(&here).await.expect("made"));
+        assert!(nothing(backup_stopped(&here).await.expect_err("empty")));
+        let refused = restore(&here, &small(&[]), true).await;
+        assert!(nothing(refused.expect_err("nothing to replace")));
+        restore(&here, &small(&[]), false).await.expect("restored");
     }
 }

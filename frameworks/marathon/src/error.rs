@@ -51,6 +51,14 @@ pub enum Error {
         /// How many.
         records: usize,
     },
+    /// Where a store is looked for nothing is stored.
+    #[error(
+        "no Marathon has stored anything at {place}; is it the right place? A backup goes into an empty store without --replace"
+    )]
+    NothingStored {
+        /// Where.
+        place: String,
+    },
     /// A Marathon leads on the store.
     #[error("a Marathon leads at {leader}: stop all instances first, or take the backup from it")]
     Runs {

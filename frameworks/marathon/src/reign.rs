@@ -65,7 +65,7 @@ impl Coordination {
         tokio::fs::create_dir_all(&config.work_dir)
             .await
             .map_err(unusable)?;
-        let store = EmbeddedStore::open(config.work_dir.join("marathon.redb"))?;
+        let store = EmbeddedStore::open(embedded(config))?;
         Ok(Self {
             store: Arc::new(store),
             zookeeper: None,
@@ -90,6 +90,11 @@ impl Coordination {
             }
         }
     }
+}
+
+/// Where the embedded store is.
+pub(crate) fn embedded(config: &Config) -> std::path::PathBuf {
+    config.work_dir.join("marathon.redb")
 }
 
 /// `host:port` of an elected member.
