@@ -228,7 +228,6 @@ impl Agent {
             return;
         };
         self.fail_launch(&key, reason, out);
-        self.networks.swap_remove(container);
         self.nested_over(&key, container, out);
     }
 
@@ -250,6 +249,7 @@ impl Agent {
     }
 
     fn nested_over(&mut self, key: &TaskKey, container: &ContainerId, out: &mut Vec<Output>) {
+        self.networks.swap_remove(container);
         out.push(Output::Forget {
             container: container.clone(),
         });

@@ -87,14 +87,22 @@ impl Networks {
             Arc::clone(&group.turn)
         };
         let _turn = turn.lock();
-        let others = {
-            let groups = self.0.groups.lock();
+        // One that another has removed meanwhile is that one's to take down; what has the name since then is another group.
+        let empty = |groups: &HashMap<String, Group>| {
             groups
                 .get(group)
-                .is_some_and(|group| !group.members.is_empty())
+                .is_some_and(|group| group.members.is_empty() && Arc::ptr_eq(&group.turn, &turn))
         };
-        if !others && self.0.records.lock().contains_key(group) {
+        if !empty(&self.0.groups.lock()) {
+            return;
+        }
+        if self.0.records.lock().contains_key(group) {
             self.take_down(group);
+        }
+        let mut groups = self.0.groups.lock();
+        // Whoever came meanwhile waits for the turn.
+        if empty(&groups) {
+            groups.remove(group);
         }
     }
 
@@ -121,5 +129,36 @@ mod tests {
             (groups["e"].members.len(), groups["f"].members.len()),
             (2, 1)
         );
+    }
+
+    #[test]
+    fn a_group_that_all_have_left_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = crate::networks::NetworksConfig::default();
+        let networks = Networks::start(&config, folder.path(), folder.path(), &HashSet::new());
+        let names = ["e.a", "e.b"].map(str::to_owned);
+        *networks.0.groups.lock() = alive(&names.into_iter().collect());
+        networks.leave("e.a");
+        assert!(networks.is_member("e.b"));
+        networks.leave("e.b");
+        assert!(networks.0.groups.lock().is_empty());
+        networks.leave("e.b");
+        // One that comes while the last goes finds the group as it was, or another.
+        std::thread::scope(|scope| {
+            for member in ["e.a", "e.b", "e.c"] {
+                let networks = &networks;
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        let mut groups = networks.0.groups.lock();
+                        let group = groups.entry("e".to_owned()).or_default();
+                        group.members.insert(member.to_owned());
+                        drop(groups);
+                        assert!(networks.is_member(member));
+                        networks.leave(member);
+                    }
+                });
+            }
+        });
+        assert!(networks.0.groups.lock().is_empty());
     }
 }

@@ -408,3 +408,26 @@ fn a_group_is_on_the_networks_of_its_executor() {
     world.exited(1, Some(0));
     assert!(world.agent.networks.is_empty());
 }
+
+#[test]
+fn networks_of_its_own_of_a_task_in_a_group_are_forgotten_with_it() {
+    let mut world = World::new();
+    world.master(FromMaster::RunTaskGroup(Box::new(RunTaskGroup {
+        framework_id: framework_id("f"),
+        executor: executor(ExecutorType::Default, "e"),
+        group: TaskGroupInfo {
+            tasks: vec![command("a"), command("b")],
+        },
+        launch_executor: None,
+    })));
+    let container = world.containers[0].clone();
+    world.step(Input::Networked {
+        container,
+        networks: vec![mesos::NetworkInfo::default()],
+    });
+    world.launched(0);
+    world.launched(1);
+    assert_eq!(world.agent.networks.len(), 1);
+    world.exited(0, Some(0));
+    assert!(world.agent.networks.is_empty());
+}
