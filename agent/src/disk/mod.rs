@@ -16,12 +16,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use nix::errno::Errno;
 use parking_lot::RwLock;
 use tepui_agent_core::view::{ExecutorView, View};
 use tepui_agent_core::{Input, Limitation};
 use tepui_model::ContainerId;
 use tepui_proto::mesos::v1::resource::disk_info::source;
-use tepui_proto::mesos::v1::{Resource, value};
+use tepui_proto::mesos::v1::{DiskStatistics, Resource, value};
 use tokio::sync::mpsc;
 
 use crate::config::{ConfigError, parse_duration};
@@ -103,12 +104,19 @@ impl DiskConfig {
     }
 }
 
-/// What an executor's container uses, volumes included.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What an executor's container uses.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Used {
-    pub(crate) used_bytes: u64,
-    /// What was asked for; `None`: nothing was, and there is no limit.
-    pub(crate) limit_bytes: Option<u64>,
+    /// Of the sandbox first, then of each volume. Without a limit if nothing was asked for.
+    pub(crate) all: Vec<DiskStatistics>,
+    /// Why it may be more than that.
+    problem: Option<walk::Unmeasured>,
+}
+
+impl Used {
+    pub(crate) fn sandbox(&self) -> DiskStatistics {
+        self.all.first().cloned().unwrap_or_default()
+    }
 }
 
 /// What was found at the last look, by container. As many as executors were there.
@@ -117,7 +125,7 @@ pub(crate) struct Disks(Arc<RwLock<HashMap<ContainerId, Used>>>);
 
 impl Disks {
     pub(crate) fn of(&self, container: &ContainerId) -> Option<Used> {
-        self.0.read().get(container).copied()
+        self.0.read().get(container).cloned()
     }
 }
 
@@ -194,31 +202,30 @@ fn places(sandbox: PathBuf, resources: &[&Resource], volumes: &VolumesRoom) -> V
 }
 
 /// Measures them all, and says which is fuller than it may be.
-fn measure(places: &[Place]) -> (Used, Option<Limitation>) {
+fn measure(places: &[Place], bounds: walk::Bounds) -> (Used, Option<Limitation>) {
     let mut all = Used::default();
     let mut limitation = None;
     for place in places {
         let quota = place.quota.as_ref().map(bytes_of);
-        let (used, message) = match walk::used_bytes(&place.path) {
-            Ok(used) => {
-                let quota = quota.filter(|quota| used > *quota);
-                let message = quota.map(|quota| {
-                    format!(
-                        "Disk usage ({}) exceeds quota ({})",
-                        Bytes(used),
-                        Bytes(quota)
-                    )
-                });
-                (used, message)
+        let walk::Measured { bytes, problem } = walk::used_bytes(&place.path, bounds);
+        // It may have gone meanwhile.
+        let problem = problem.filter(|problem| *problem != Errno::ENOENT.into());
+        let message = quota.and_then(|quota| {
+            if bytes > quota {
+                let (used, quota) = (Bytes(bytes), Bytes(quota));
+                return Some(format!("Disk usage ({used}) exceeds quota ({quota})"));
             }
-            // It may have gone meanwhile.
-            Err(walk::Unmeasured::System(_)) => (0, None),
-            Err(too_deep) => (0, quota.map(|_| too_deep.to_string())),
-        };
-        all.used_bytes = all.used_bytes.saturating_add(used);
-        if let Some(quota) = quota {
-            all.limit_bytes = Some(all.limit_bytes.unwrap_or(0).saturating_add(quota));
-        }
+            let hides = problem.as_ref().filter(|problem| problem.is_the_owners());
+            hides.map(ToString::to_string)
+        });
+        let disk = place.quota.as_ref().and_then(|quota| quota.disk.as_ref());
+        all.all.push(DiskStatistics {
+            source: disk.and_then(|disk| disk.source.clone()),
+            persistence: disk.and_then(|disk| disk.persistence.clone()),
+            limit_bytes: quota,
+            used_bytes: Some(bytes),
+        });
+        all.problem = all.problem.take().or(problem);
         if let (Some(message), None) = (message, &limitation) {
             limitation = Some(Limitation::Disk {
                 message,
@@ -279,7 +286,16 @@ impl Room {
         let mut found = HashMap::with_capacity(executors.len());
         let mut ends = Vec::new();
         for (container, places) in executors {
-            let (used, limitation) = measure(&places);
+            let (used, limitation) = measure(&places, walk::Bounds::default());
+            // Said once, not at every look.
+            if let Some(problem) = &used.problem
+                && self
+                    .disks
+                    .of(&container)
+                    .is_none_or(|last| last.problem.is_none())
+            {
+                tracing::warn!("container {container}: {problem}");
+            }
             found.insert(container.clone(), used);
             if let Some(limitation) = limitation.filter(|_| self.config.enforce) {
                 ends.push((container, limitation));
@@ -312,6 +328,8 @@ impl Room {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tepui_proto::mesos::v1::resource::DiskInfo;
+    use tepui_proto::mesos::v1::resource::disk_info::Persistence;
 
     fn disk(mib: f64) -> Resource {
         Resource {
@@ -345,16 +363,21 @@ mod tests {
         let check = |resources: &[Resource]| {
             let resources: Vec<&Resource> = resources.iter().collect();
             let sandbox = folder.path().to_owned();
-            measure(&places(sandbox, &resources, &volumes))
+            measure(
+                &places(sandbox, &resources, &volumes),
+                walk::Bounds::default(),
+            )
         };
         let (used, limitation) = check(&[]);
-        assert!(
-            used.used_bytes >= 2 << 20 && used.limit_bytes.is_none(),
-            "{used:?}"
-        );
+        let sandbox = used.sandbox();
+        assert!(sandbox.used_bytes >= Some(2 << 20), "{used:?}");
+        assert_eq!(sandbox.limit_bytes, None);
         assert_eq!(limitation, None);
         let (used, limitation) = check(&[disk(2.0), disk(2.0)]);
-        assert_eq!((used.limit_bytes, limitation), (Some(4 << 20), None));
+        assert_eq!(
+            (used.sandbox().limit_bytes, limitation),
+            (Some(4 << 20), None)
+        );
         let (_, limitation) = check(&[disk(1.0)]);
         let Some(Limitation::Disk { message, resources }) = limitation else {
             panic!("{limitation:?}");
@@ -362,6 +385,67 @@ mod tests {
         assert!(message.starts_with("Disk usage (2"), "{message}");
         assert!(message.ends_with(" exceeds quota (1MB)"), "{message}");
         assert_eq!(resources[0].scalar.unwrap().value, 1.0);
+    }
+
+    #[test]
+    fn the_sandbox_and_each_volume_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let volume = Resource {
+            disk: Some(Box::new(DiskInfo {
+                persistence: Some(Persistence {
+                    id: "data".to_owned(),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            })),
+            ..disk(64.0)
+        };
+        let place = |name: &str, bytes, quota| {
+            let path = folder.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            std::fs::write(path.join("file"), vec![1; bytes]).unwrap();
+            let quota = Some(quota);
+            Place { path, quota }
+        };
+        let places = [
+            place("sandbox", 1 << 20, disk(4.0)),
+            place("volume", 8 << 20, volume.clone()),
+        ];
+        let (used, limitation) = measure(&places, walk::Bounds::default());
+        assert_eq!((&used.problem, limitation), (&None, None));
+        let sandbox = used.sandbox();
+        assert_eq!(sandbox.limit_bytes, Some(4 << 20));
+        assert!((1 << 20..2 << 20).contains(&sandbox.used_bytes()));
+        assert_eq!(sandbox.persistence, None);
+        let [_, other] = used.all.as_slice() else {
+            panic!("{used:?}");
+        };
+        assert_eq!(other.limit_bytes, Some(64 << 20));
+        assert!((8 << 20..9 << 20).contains(&other.used_bytes()));
+        assert_eq!(other.persistence, volume.disk.unwrap().persistence);
+    }
+
+    #[test]
+    fn who_cannot_be_measured_ends_only_for_what_it_has_done_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), "some").unwrap();
+        let check = |quota: Option<Resource>, entries, seconds| {
+            let path = folder.path().to_owned();
+            let bounds = walk::Bounds {
+                entries,
+                time: Duration::from_secs(seconds),
+            };
+            let (used, limitation) = measure(&[Place { path, quota }], bounds);
+            assert!(used.problem.is_some());
+            limitation
+        };
+        let Some(Limitation::Disk { message, .. }) = check(Some(disk(1.0)), 0, 60) else {
+            panic!("it hides behind many files");
+        };
+        let expected = "Disk usage cannot be measured: there are more than 0 files";
+        assert_eq!(message, expected);
+        assert_eq!(check(None, 0, 60), None);
+        assert_eq!(check(Some(disk(1.0)), 9, 0), None);
     }
 
     #[test]

@@ -12,7 +12,6 @@ use tepui_proto::mesos::v1::{ContainerStatus, NetworkInfo, ResourceStatistics, n
 use super::Face;
 use super::asked::{Asked, Response, text};
 use crate::containerizer::ContainerId;
-use crate::disk::Used;
 use crate::networks::traffic;
 
 /// A container as operators see it.
@@ -198,7 +197,7 @@ fn used_by(face: &Face, shown: &Shown) -> Option<ResourceStatistics> {
     let small =
         |number: Option<u64>| number.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
     let disk = face.disks.of(&shown.container).unwrap_or_default();
-    let measured = disk != Used::default();
+    let sandbox = disk.sandbox();
     let mut statistics = ResourceStatistics {
         timestamp: face.clock.now().as_secs_f64(),
         processes: small(usage.processes),
@@ -216,8 +215,9 @@ fn used_by(face: &Face, shown: &Shown) -> Option<ResourceStatistics> {
         mem_file_bytes: usage.memory_cache_bytes,
         mem_mapped_file_bytes: usage.memory_mapped_file_bytes,
         mem_limit_bytes: usage.memory_limit_bytes,
-        disk_used_bytes: measured.then_some(disk.used_bytes),
-        disk_limit_bytes: disk.limit_bytes,
+        disk_used_bytes: sandbox.used_bytes,
+        disk_limit_bytes: sandbox.limit_bytes,
+        disk_statistics: disk.all,
         ..Default::default()
     };
     if let Some(pid) = shown.status.executor_pid
