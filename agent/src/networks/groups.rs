@@ -106,12 +106,26 @@ impl Networks {
         }
     }
 
-    /// The executor is gone, and all its tasks with it.
+    /// The executor is gone, and all its tasks with it: the networks that it had for them go.
     pub(super) fn disband(&self, group: &str) {
-        let disbanded = self.0.groups.lock().remove(group);
-        if let Some(group) = disbanded {
-            // Whoever is at it has a turn first.
-            drop(group.turn.lock());
+        let turn = {
+            let groups = self.0.groups.lock();
+            groups.get(group).map(|group| Arc::clone(&group.turn))
+        };
+        let Some(turn) = turn else {
+            return;
+        };
+        // Whoever is at it has a turn first; whoever comes now waits until they are gone.
+        let _turn = turn.lock();
+        if self.0.records.lock().contains_key(group) {
+            self.take_down(group);
+        }
+        let mut groups = self.0.groups.lock();
+        if groups
+            .get(group)
+            .is_some_and(|group| Arc::ptr_eq(&group.turn, &turn))
+        {
+            groups.remove(group);
         }
     }
 }
