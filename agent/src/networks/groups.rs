@@ -77,31 +77,38 @@ impl Networks {
             return;
         };
         let turn = {
-            let mut groups = self.0.groups.lock();
-            let Some(group) = groups.get_mut(group) else {
+            let groups = self.0.groups.lock();
+            let Some(group) = groups.get(group) else {
                 return;
             };
-            if !group.members.remove(member) {
+            if !group.members.contains(member) {
                 return;
             }
             Arc::clone(&group.turn)
         };
         let _turn = turn.lock();
-        // One that another has removed meanwhile is that one's to take down; what has the name since then is another group.
-        let empty = |groups: &HashMap<String, Group>| {
-            groups
+        // It is a member until all is done: who hears of its end a second time waits as well.
+        let last = {
+            let groups = self.0.groups.lock();
+            // One that another has removed meanwhile is down; what has the name since then is another group.
+            let Some(group) = groups
                 .get(group)
-                .is_some_and(|group| group.members.is_empty() && Arc::ptr_eq(&group.turn, &turn))
+                .filter(|group| Arc::ptr_eq(&group.turn, &turn))
+            else {
+                return;
+            };
+            group.members.iter().all(|other| other == member)
         };
-        if !empty(&self.0.groups.lock()) {
-            return;
-        }
-        if self.0.records.lock().contains_key(group) {
+        if last && self.0.records.lock().contains_key(group) {
             self.take_down(group);
         }
         let mut groups = self.0.groups.lock();
+        let Some(left) = groups.get_mut(group) else {
+            return;
+        };
+        left.members.remove(member);
         // Whoever came meanwhile waits for the turn.
-        if empty(&groups) {
+        if left.members.is_empty() {
             groups.remove(group);
         }
     }
