@@ -17,10 +17,12 @@ use tokio::{
 
 use crate::{engine::EngineHandle, probes::HttpClient, rest::Info};
 
-/// Measurements under way at once, and requests to agents of each.
-const MAX_CONCURRENT: usize = 16;
-/// A measurement that takes longer has failed.
-const LIMIT: Duration = Duration::from_secs(20);
+/// Measurements of tasks under way at once.
+const MAX_USAGES: usize = 16;
+/// Requests for numbers of Prometheus under way at once. They have a bound of their own: URLs that lead nowhere hold nobody else up.
+const MAX_NUMBERS: usize = 32;
+/// A request for a number that takes longer has failed.
+const LIMIT: Duration = Duration::from_secs(10);
 /// Of a page of metrics, or an answer of Prometheus, so much is read, in bytes.
 const MAX_PAGE: usize = 8 << 20;
 
@@ -29,7 +31,9 @@ const MAX_PAGE: usize = 8 << 20;
 pub(crate) struct Measurer {
     engine: EngineHandle,
     runtime: Handle,
-    permits: Arc<Semaphore>,
+    usages: Arc<Semaphore>,
+    numbers: Arc<Semaphore>,
+    addresses: Arc<usage::Addresses>,
     client: HttpClient,
     master: watch::Receiver<Info>,
     running: HashMap<CheckId, AbortHandle>,
@@ -45,7 +49,9 @@ impl Measurer {
         Self {
             engine,
             runtime,
-            permits: Arc::new(Semaphore::new(MAX_CONCURRENT)),
+            usages: Arc::new(Semaphore::new(MAX_USAGES)),
+            numbers: Arc::new(Semaphore::new(MAX_NUMBERS)),
+            addresses: Arc::default(),
             client: HttpClient::new(),
             master,
             running: HashMap::new(),
@@ -54,22 +60,21 @@ impl Measurer {
 
     /// Begins to measure. The core never uses an id twice.
     pub(crate) fn start(&mut self, measure: Arc<Measure>) {
-        let (check, engine, permits) = (
-            measure.check,
-            self.engine.clone(),
-            Arc::clone(&self.permits),
-        );
+        let (check, engine) = (measure.check, self.engine.clone());
+        let permits = Arc::clone(match measure.metric {
+            Metric::Prometheus { .. } => &self.numbers,
+            Metric::Cpu | Metric::Memory => &self.usages,
+        });
+        let addresses = Arc::clone(&self.addresses);
         let (client, master) = (self.client.clone(), self.master.clone());
         let task = self.runtime.spawn(async move {
-            let mut meter = usage::Meter::new(client.clone());
+            let mut meter = usage::Meter::new(client.clone(), addresses);
             loop {
                 let result = {
                     let Ok(_permit) = permits.acquire().await else {
                         return;
                     };
-                    let measured = measured(&measure, &client, &mut meter, &engine, &master);
-                    let late = |_| Err(format!("nothing came within {} s", LIMIT.as_secs()));
-                    timeout(LIMIT, measured).await.unwrap_or_else(late)
+                    measured(&measure, &client, &mut meter, &engine, &master).await
                 };
                 engine.input(Input::Measured { check, result }).await;
                 sleep(Duration::from_millis(measure.interval_ms)).await;
@@ -103,7 +108,9 @@ async fn measured(
 ) -> Result<Measured, String> {
     match &measure.metric {
         Metric::Prometheus { url, sample } => {
-            let page = client.fetch(url, MAX_PAGE).await?;
+            let late = |_| Err(format!("nothing came within {} s", LIMIT.as_secs()));
+            let page = timeout(LIMIT, client.fetch(url, MAX_PAGE)).await;
+            let page = page.unwrap_or_else(late)?;
             let page = String::from_utf8_lossy(&page);
             prometheus::total(&page, sample.as_deref())
                 .map(Measured::Value)

@@ -4,40 +4,108 @@
 //! second time on. An agent that does not answer costs the measurement of its tasks, no more.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    time::{Duration, Instant},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
 };
 
 use futures::{StreamExt as _, stream};
+use serde::Deserialize;
 use serde_json::Value;
 use tepui_marathon_core::Usage;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout, timeout_at},
+};
 
 use crate::probes::HttpClient;
 
 /// Answers of masters and agents are read up to so many bytes.
 const MAX_ANSWER: usize = 64 << 20;
-/// An agent that does not answer in time is left out.
-const AGENT_LIMIT: Duration = Duration::from_secs(5);
-/// Addresses are asked for anew after this, and when an agent is not known.
+/// Requests to agents under way at once, of one measurement.
+const MAX_ASKED: usize = 16;
+/// A master or an agent that does not answer in time is left out.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// A measurement ends after this with what came until then.
+const LIMIT: Duration = Duration::from_secs(20);
+/// Addresses are asked for anew after this.
 const ADDRESSES_LIVE: Duration = Duration::from_secs(60);
+/// When an agent is not known, or the master did not tell, already after this.
+const ADDRESSES_MISSED: Duration = Duration::from_secs(5);
 const MIB: f64 = 1_048_576.0;
+
+type Known = Arc<HashMap<String, Vec<String>>>;
+
+/// Where agents are, for all apps together: the master is asked once for them.
+#[derive(Debug, Default)]
+pub(super) struct Addresses(Mutex<Option<Told>>);
+
+/// What a master told.
+#[derive(Debug)]
+struct Told {
+    master: String,
+    at: Instant,
+    known: Result<Known, String>,
+}
+
+impl Addresses {
+    async fn find(
+        &self,
+        client: &HttpClient,
+        master: &str,
+        agents: &BTreeMap<&str, BTreeSet<&str>>,
+    ) -> Result<Known, String> {
+        let mut told = self.0.lock().await;
+        if let Some(told) = told.as_ref().filter(|told| told.master == master) {
+            let all = |known: &Known| agents.keys().all(|id| known.contains_key(*id));
+            let live = if told.known.as_ref().is_ok_and(all) {
+                ADDRESSES_LIVE
+            } else {
+                ADDRESSES_MISSED
+            };
+            if told.at.elapsed() < live {
+                return told.known.clone();
+            }
+        }
+        let known = ask(client, master).await;
+        *told = Some(Told {
+            master: master.to_owned(),
+            at: Instant::now(),
+            known: known.clone(),
+        });
+        known
+    }
+}
+
+async fn ask(client: &HttpClient, master: &str) -> Result<Known, String> {
+    let url = format!("http://{master}/slaves");
+    let answer = timeout(ANSWER_LIMIT, client.fetch(&url, MAX_ANSWER)).await;
+    let answer = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+    let answer = answer.map_err(|reason| format!("{url}: {reason}"))?;
+    let answer: Value =
+        serde_json::from_slice(&answer).map_err(|error| format!("{url}: is not JSON: {error}"))?;
+    Ok(Arc::new(addresses(&answer)))
+}
 
 /// Measures the tasks of one app, again and again.
 #[derive(Debug)]
 pub(super) struct Meter {
     client: HttpClient,
-    addresses: HashMap<String, Vec<String>>,
-    asked_at: Option<Instant>,
+    addresses: Arc<Addresses>,
+    limit: Duration,
+    /// Agents that did not answer last time; they are asked after all others.
+    silent: HashSet<String>,
     /// Of each task, when it was measured last and its CPU time then, both in seconds.
     before: HashMap<String, (f64, f64)>,
 }
 
 impl Meter {
-    pub(super) fn new(client: HttpClient) -> Self {
+    pub(super) fn new(client: HttpClient, addresses: Arc<Addresses>) -> Self {
         Self {
             client,
-            addresses: HashMap::new(),
-            asked_at: None,
+            addresses,
+            limit: LIMIT,
+            silent: HashSet::new(),
             before: HashMap::new(),
         }
     }
@@ -55,41 +123,50 @@ impl Meter {
         for (task, agent) in tasks {
             by_agent.entry(agent).or_default().insert(task);
         }
-        let fresh = self
-            .asked_at
-            .is_some_and(|at| at.elapsed() < ADDRESSES_LIVE);
-        if !fresh || !by_agent.keys().all(|id| self.addresses.contains_key(*id)) {
-            let url = format!("http://{master}/slaves");
-            let answer = self.client.fetch(&url, MAX_ANSWER).await;
-            let answer = answer.map_err(|reason| format!("{url}: {reason}"))?;
-            let answer: Value = serde_json::from_slice(&answer)
-                .map_err(|error| format!("{url}: is not JSON: {error}"))?;
-            self.addresses = addresses(&answer);
-            self.asked_at = Some(Instant::now());
-        }
-        let client = &self.client;
-        let asking = by_agent.keys().filter_map(|id| {
-            let addresses = self.addresses.get(*id)?;
-            Some(statistics(client, addresses))
+        let addresses = self.addresses.find(&self.client, master, &by_agent);
+        let known = addresses.await?;
+        let until = Instant::now() + self.limit;
+        let wanted: HashSet<String> = tasks.iter().map(|(task, _)| task.clone()).collect();
+        let mut agents: Vec<&str> = by_agent.into_keys().collect();
+        agents.retain(|id| known.contains_key(*id));
+        agents.sort_by_key(|id| self.silent.contains(*id));
+        let asking = agents.iter().filter_map(|id| {
+            let addresses = known.get(*id)?;
+            Some(statistics(&self.client, id, addresses, &wanted))
         });
-        let answers: Vec<_> = stream::iter(asking.collect::<Vec<_>>())
-            .buffer_unordered(super::MAX_CONCURRENT)
-            .collect()
-            .await;
-        let wanted: BTreeSet<&str> = by_agent.values().flatten().copied().collect();
+        let mut answers = stream::iter(asking.collect::<Vec<_>>()).buffer_unordered(MAX_ASKED);
         let mut found = HashMap::new();
-        let mut silent = None;
-        for answer in answers {
-            match answer {
-                Ok(answer) => found.extend(measurements(&answer, &wanted)),
-                Err(reason) => silent = Some(reason),
+        let (mut heard, mut done, mut why) = (HashSet::new(), 0, None);
+        loop {
+            match timeout_at(until, answers.next()).await {
+                Ok(None) => break,
+                Ok(Some((id, answer))) => {
+                    done += 1;
+                    match answer {
+                        Ok(told) => {
+                            found.extend(told);
+                            heard.insert(id);
+                        }
+                        Err(reason) => why = Some(reason),
+                    }
+                }
+                Err(_) => {
+                    let late = || format!("nothing came within {} s", self.limit.as_secs());
+                    why.get_or_insert_with(late);
+                    break;
+                }
             }
         }
+        drop(answers);
+        let asked = agents.iter().take(done + MAX_ASKED);
+        let silent = asked.filter(|id| !heard.contains(**id));
+        self.silent = silent.map(|id| (*id).to_owned()).collect();
         if found.is_empty()
-            && let Some(reason) = silent
+            && let Some(reason) = why
         {
             return Err(reason);
         }
+        self.before.retain(|task, _| wanted.contains(task));
         Ok(self.since_before(found))
     }
 
@@ -111,7 +188,7 @@ impl Meter {
         let times = found
             .into_iter()
             .map(|(task, now)| (task, (now.at, now.cpu)));
-        self.before = times.collect();
+        self.before.extend(times);
         used
     }
 }
@@ -139,49 +216,71 @@ fn addresses(answer: &Value) -> HashMap<String, Vec<String>> {
     known.collect()
 }
 
-/// What an agent tells, at the first of its addresses that answers; or why the first does not.
-async fn statistics(client: &HttpClient, addresses: &[String]) -> Result<Value, String> {
+/// Of an agent's answer what is read.
+#[derive(Debug, Deserialize)]
+struct Statistics {
+    executor_id: Option<String>,
+    statistics: Option<Numbers>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Numbers {
+    timestamp: Option<f64>,
+    cpus_user_time_secs: Option<f64>,
+    cpus_system_time_secs: Option<f64>,
+    mem_rss_bytes: Option<f64>,
+    mem_total_bytes: Option<f64>,
+}
+
+type Measurements = Vec<(String, Measurement)>;
+
+/// What an agent tells of the tasks that are wanted, at the first of its addresses that answers; or why the first does not. Nothing else of its
+/// answer is kept.
+async fn statistics(
+    client: &HttpClient,
+    id: &str,
+    addresses: &[String],
+    wanted: &HashSet<String>,
+) -> (String, Result<Measurements, String>) {
     let mut why = None;
     for address in addresses {
         let url = format!("http://{address}/monitor/statistics");
-        let answer = tokio::time::timeout(AGENT_LIMIT, client.fetch(&url, MAX_ANSWER)).await;
+        let answer = timeout(ANSWER_LIMIT, client.fetch(&url, MAX_ANSWER)).await;
         let answer = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
-        let read = answer.and_then(|answer| {
-            serde_json::from_slice::<Value>(&answer).map_err(|error| error.to_string())
-        });
+        let read = answer.and_then(|answer| measurements(&answer, wanted));
         match read {
-            Ok(answer) => return Ok(answer),
+            Ok(told) => return (id.to_owned(), Ok(told)),
             Err(reason) => why = why.or(Some(format!("{url}: {reason}"))),
         }
     }
-    Err(why.unwrap_or_else(|| "it has no address".to_owned()))
+    let why = why.unwrap_or_else(|| "it has no address".to_owned());
+    (id.to_owned(), Err(why))
 }
 
 /// Of the tasks that are wanted. A task without an executor of its own has one of its name.
-fn measurements<'a>(
-    answer: &'a Value,
-    wanted: &'a BTreeSet<&str>,
-) -> impl Iterator<Item = (String, Measurement)> {
-    let all = answer.as_array().into_iter().flatten();
-    all.filter_map(|one| {
-        let id = one["executor_id"]
-            .as_str()
-            .filter(|id| wanted.contains(id))?;
-        let told = &one["statistics"];
-        let number = |key: &str| told[key].as_f64();
-        let memory = number("mem_rss_bytes").or_else(|| number("mem_total_bytes"))?;
+fn measurements(answer: &[u8], wanted: &HashSet<String>) -> Result<Measurements, String> {
+    let all: Vec<Statistics> = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
+    let measured = all.into_iter().filter_map(|one| {
+        let id = one.executor_id.filter(|id| wanted.contains(id))?;
+        let told = one.statistics?;
+        let memory = told.mem_rss_bytes.or(told.mem_total_bytes)?;
         let measurement = Measurement {
-            at: number("timestamp")?,
-            cpu: number("cpus_user_time_secs")? + number("cpus_system_time_secs")?,
+            at: told.timestamp?,
+            cpu: told.cpus_user_time_secs? + told.cpus_system_time_secs?,
             mem_mib: memory / MIB,
         };
-        Some((id.to_owned(), measurement))
-    })
+        Some((id, measurement))
+    });
+    Ok(measured.collect())
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
 
     use super::*;
 
@@ -194,10 +293,16 @@ mod tests {
                 { "executor_id": "other", "statistics": { "timestamp": at, "cpus_user_time_secs": 5.0, "cpus_system_time_secs": 1.0,
                     "mem_rss_bytes": 1 } },
                 { "executor_id": "t2", "statistics": { "timestamp": at } },
+                { "executor_id": "t2", "statistics": null },
+                { "executor_id": "t2" },
             ])
         };
-        let wanted: BTreeSet<&str> = ["t1", "t2"].into();
-        let mut meter = Meter::new(HttpClient::new());
+        let wanted: HashSet<String> = ["t1".to_owned(), "t2".to_owned()].into();
+        let measurements = |answer: &Value, wanted: &HashSet<String>| {
+            let told = measurements(answer.to_string().as_bytes(), wanted).expect("JSON");
+            told.into_iter()
+        };
+        let mut meter = Meter::new(HttpClient::new(), Arc::default());
         let first = measurements(&told(100.0, 3.0), &wanted).collect();
         assert_eq!(meter.since_before(first), []);
         let second = measurements(&told(110.0, 8.0), &wanted).collect();
@@ -225,5 +330,65 @@ mod tests {
             (&addresses["b"][..], addresses.len()),
             (&["h:7".to_owned()][..], 2)
         );
+    }
+
+    /// Answers each request with the same, as a master with these agents and as an agent; counts those for `/slaves`.
+    async fn serve(listener: TcpListener, slaves: String, asked: Arc<Mutex<usize>>) {
+        let mut turn = 0.0;
+        while let Ok((mut peer, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let read = peer.read(&mut request).await.unwrap_or_default();
+            let body = if String::from_utf8_lossy(&request[..read]).contains("/slaves") {
+                *asked.lock().await += 1;
+                slaves.clone()
+            } else {
+                turn += 1.0;
+                json!([{ "executor_id": "t", "statistics": { "timestamp": turn, "cpus_user_time_secs": turn / 2.0,
+                    "cpus_system_time_secs": 0.0, "mem_rss_bytes": 1_048_576 } }]).to_string()
+            };
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            peer.write_all(answer.as_bytes()).await.ok();
+        }
+    }
+
+    #[tokio::test]
+    async fn agents_that_do_not_answer_cost_their_tasks_only() {
+        let answers = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        // It takes connections and never answers.
+        let silent = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let port = |listener: &TcpListener| listener.local_addr().expect("address").port();
+        let mut agents: Vec<Value> = (0..20)
+            .map(|at| json!({ "id": format!("a{at:02}"), "hostname": "127.0.0.1", "port": port(&silent) }))
+            .collect();
+        agents.push(json!({ "id": "z", "hostname": "127.0.0.1", "port": port(&answers) }));
+        let mut tasks: Vec<(String, String)> = (0..20)
+            .map(|at| (format!("t{at}"), format!("a{at:02}")))
+            .collect();
+        tasks.push(("t".to_owned(), "z".to_owned()));
+        let master = format!("127.0.0.1:{}", port(&answers));
+        let asked = Arc::new(Mutex::new(0));
+        let slaves = json!({ "slaves": agents }).to_string();
+        let server = tokio::spawn(serve(answers, slaves, Arc::clone(&asked)));
+        let addresses: Arc<Addresses> = Arc::default();
+        let mut meter = Meter::new(HttpClient::new(), Arc::clone(&addresses));
+        meter.limit = Duration::from_secs(1);
+        // So many are silent that it is not asked the first time; then it is before all that were silent.
+        assert!(meter.measure(&master, &tasks).await.is_err());
+        assert_eq!(meter.measure(&master, &tasks).await, Ok(Vec::new()));
+        let usage = Usage {
+            task_id: "t".to_owned(),
+            cpus: 0.5,
+            mem_mib: 1.0,
+        };
+        assert_eq!(meter.measure(&master, &tasks).await, Ok(vec![usage]));
+        // Another app's meter knows where agents are.
+        let mut other = Meter::new(HttpClient::new(), addresses);
+        let one = tasks.last().cloned().into_iter().collect::<Vec<_>>();
+        assert_eq!(other.measure(&master, &one).await, Ok(Vec::new()));
+        assert_eq!(*asked.lock().await, 1);
+        server.abort();
     }
 }
