@@ -251,7 +251,7 @@ fn a_policy_is_shown_kept_taken_away_and_refused() {
     assert_eq!(cluster.get(&Query::Deployments).1, json!([]));
 }
 
-/// An app of which an agent has room for two instances, scaled to `wants` by what a metric says.
+/// A metric says, after the cool-down, that so many instances are needed.
 fn want(cluster: &mut Cluster, wants: u32) {
     cluster.pass(61);
     measure(cluster, Ok(Measured::Value(f64::from(wants) * 100.0)));
