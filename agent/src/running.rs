@@ -254,7 +254,12 @@ impl Agent {
             Some(_) => Detector::fixed(&tepui_coordination::HostPort::new("127.0.0.1", 0)),
         };
         let until_stop = |stop: CancellationToken| async move { stop.cancelled().await };
-        tokio::spawn(relay(events, networks, nested, inputs.clone()));
+        let relaying = relay(events, networks, nested, inputs.clone());
+        let stopped = until_stop(stop.clone());
+        // What happens to containers from then on is the next agent's, with all that is to be taken down.
+        tokio::spawn(async move {
+            tokio::select! { biased; () = stopped => {}, () = relaying => {} }
+        });
         let link = crate::link::run(Arc::clone(&config), detector, inputs.clone(), outbox);
         let stopped = until_stop(stop.clone());
         tokio::spawn(async move {
