@@ -139,6 +139,32 @@ impl Client {
         }
     }
 
+    /// What may be of any size: it is read for as long as it comes.
+    pub(crate) async fn get_large(&self, url: &str) -> Result<Bytes, ClientError> {
+        let (url, answer) = self
+            .open(Method::GET, url, Bytes::new(), "application/json")
+            .await?;
+        let (mut body, mut read) = (answer.into_body(), bytes::BytesMut::new());
+        loop {
+            let broken = |reason| ClientError::Unreachable {
+                url: url.clone(),
+                reason,
+            };
+            match tokio::time::timeout(ANSWER_TIMEOUT, body.frame()).await {
+                Ok(Some(Ok(frame))) => {
+                    if let Some(data) = frame.data_ref() {
+                        read.extend_from_slice(data);
+                    }
+                }
+                Ok(Some(Err(error))) => {
+                    return Err(broken(format!("the answer broke off ({error})")));
+                }
+                Ok(None) => return Ok(read.freeze()),
+                Err(_) => return Err(broken("the answer stopped for a minute".into())),
+            }
+        }
+    }
+
     /// Sends a request, follows redirects to the leader, and hands out a good answer as it arrives.
     pub(super) async fn open(
         &self,

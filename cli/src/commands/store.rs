@@ -76,7 +76,7 @@ pub(crate) async fn run(context: &Context, command: StoreCommand) -> Result<(), 
                     .map_err(failed)?
             } else {
                 let url = format!("{}/v3/backup", context.cluster.marathon);
-                context.cluster.client().get(&url).await?.body
+                context.cluster.client().get_large(&url).await?
             };
             let damaged = |error| CommandError::Failed(format!("what came is not whole: {error}"));
             let records = tepui_marathon::check_backup(&backup).map_err(damaged)?;

@@ -22,8 +22,8 @@ use crate::{
     storage,
 };
 
-/// Asks the one who writes for a backup.
-pub(crate) type Request = oneshot::Sender<Result<Bytes, StoreError>>;
+/// Asks the one who writes for what is stored.
+pub(crate) type Request = oneshot::Sender<Result<Vec<Record>, StoreError>>;
 
 const FORMAT: &str = "tepui-marathon-backup";
 /// The version of the form. One that is higher is refused.
@@ -167,14 +167,21 @@ fn has_framework(records: &[Record]) -> bool {
     records.iter().any(|record| record.key == FRAMEWORK)
 }
 
-/// A backup of what is stored now. Only for the one who writes, between two writes; refused if another has taken over meanwhile.
-pub(crate) async fn take(store: &SharedStore, epoch: u64) -> Result<Bytes, StoreError> {
+/// What is stored now. Only for the one who writes, between two writes; refused if another has taken over meanwhile.
+pub(crate) async fn take(store: &SharedStore, epoch: u64) -> Result<Vec<Record>, StoreError> {
     let records = storage::records(store).await?;
     store.commit(Transaction::new(epoch)).await?;
-    write(&records).map_err(|error| StoreError::Format {
-        place: "a record".to_owned(),
-        why: error.to_string(),
-    })
+    Ok(records)
+}
+
+/// The file of what was taken. A large one takes seconds: nobody else waits for it.
+pub(crate) async fn file(records: Vec<Record>) -> Result<Bytes, Error> {
+    if !has_framework(&records) {
+        return Err(BackupError::Nothing(records.len()).into());
+    }
+    let written = tokio::task::spawn_blocking(move || write(&records)).await;
+    let written = written.map_err(|panic| Error::Thread(std::io::Error::other(panic)))?;
+    written.map_err(|error| unreadable(&error).into())
 }
 
 /// Makes a backup of a store on which no Marathon runs.

@@ -25,7 +25,7 @@ use tepui_http::Refusal;
 use tepui_marathon_core::Response;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
     task::JoinSet,
 };
 use warp::{Filter as _, Reply as _, reply::Response as Answer};
@@ -45,6 +45,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_CONNECTIONS: usize = 10_000;
 /// While the leader is not known, a request waits for it this long.
 const LEADER_PATIENCE: Duration = Duration::from_millis(2_500);
+
+/// A backup that is not read by then stands in the way of the next one no longer.
+const BACKUP_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Whether this instance leads.
 #[derive(Clone, Debug, Default)]
@@ -90,6 +93,8 @@ pub(crate) struct Face {
     proxy: Proxy,
     stats: HttpStats,
     started: Instant,
+    /// Whoever makes a backup has it: each is as large as all that is stored.
+    backing_up: Arc<Semaphore>,
 }
 
 impl Face {
@@ -106,6 +111,7 @@ impl Face {
             proxy,
             stats: HttpStats::default(),
             started: Instant::now(),
+            backing_up: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -369,7 +375,7 @@ impl Face {
                 body: openapi::document(),
                 ..Response::empty(200)
             }),
-            Wanted::Backup => backup(leading).await,
+            Wanted::Backup => backup(leading, &self.backing_up).await,
             Wanted::Home => match self.config.webui_url.as_deref().or(leading
                 .info
                 .borrow()
@@ -461,27 +467,50 @@ where
 }
 
 /// `/v3/backup`
-async fn backup(leading: &Leading) -> Answer {
-    let (asked, file) = tokio::sync::oneshot::channel();
-    let gone = || {
-        let message = "The leadership ended before the backup was made; ask again.";
-        plain(Response::message(503, message))
+async fn backup(leading: &Leading, one: &Arc<Semaphore>) -> Answer {
+    let refused = |message: String| plain(Response::message(503, message));
+    let gone = || refused("The leadership ended before the backup was made; ask again.".into());
+    let Ok(permit) = Arc::clone(one).try_acquire_owned() else {
+        return refused("Another backup is being made or read; ask again later.".into());
     };
+    let (asked, records) = oneshot::channel();
     if leading.backups.send(asked).await.is_err() {
         return gone();
     }
-    match file.await {
-        Ok(Ok(file)) => {
-            let mut answer = file.to_vec().into_response();
+    let Ok(records) = records.await else {
+        return gone();
+    };
+    let file = match records {
+        Ok(records) => crate::backup::file(records).await,
+        Err(error) => Err(error.into()),
+    };
+    match file {
+        Ok(file) => {
+            let mut answer = Answer::new(held(file, permit, BACKUP_PATIENCE).into());
             insert(answer.headers_mut(), "content-type", "application/x-ndjson");
             answer
         }
-        Ok(Err(error)) => plain(Response::message(
-            503,
-            format!("The backup cannot be made: {error}"),
-        )),
-        Err(_) => gone(),
+        Err(error) => refused(format!("The backup cannot be made: {error}")),
     }
+}
+
+/// The same bytes; the permit is given back when they have been read, or were not for too long.
+fn held(file: Bytes, permit: OwnedSemaphorePermit, patience: Duration) -> Bytes {
+    struct Held(
+        Bytes,
+        #[expect(dead_code, reason = "its end is what counts")] oneshot::Sender<()>,
+    );
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    let (reading, read) = oneshot::channel();
+    tokio::spawn(async move {
+        let _ = tokio::time::timeout(patience, read).await;
+        drop(permit);
+    });
+    Bytes::from_owner(Held(file, reading))
 }
 
 fn ping(headers: &HeaderMap) -> Answer {
@@ -592,5 +621,28 @@ mod tests {
         let answer = ask("GET", "/ping").await;
         assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
         server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_backup_stands_in_the_way_of_the_next_until_it_is_read_or_too_old() {
+        let one = Arc::new(Semaphore::new(1));
+        let take = || Arc::clone(&one).try_acquire_owned();
+        let file = held(
+            Bytes::from_static(b"all"),
+            take().expect("nobody has it"),
+            Duration::from_secs(600),
+        );
+        let part = file.slice(1..);
+        drop(file);
+        tokio::task::yield_now().await;
+        assert!(take().is_err(), "a part is still to be read");
+        drop(part);
+        let patience = Duration::from_millis(50);
+        let permit = Arc::clone(&one).acquire_owned().await.expect("open");
+        let unread = held(Bytes::from_static(b"all"), permit, patience);
+        let since = Instant::now();
+        let _permit = one.acquire().await.expect("open");
+        assert!(since.elapsed() >= patience, "{:?}", since.elapsed());
+        assert_eq!(unread, "all");
     }
 }

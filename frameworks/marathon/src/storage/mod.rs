@@ -88,6 +88,9 @@ async fn next_write(
         tokio::select! {
             Some(asked) = backups.recv() => {
                 // Who has gone away does not want it any more.
+                if asked.is_closed() {
+                    continue;
+                }
                 let _ = asked.send(backup::take(store, epoch).await);
             }
             write = writes.recv() => return write,
