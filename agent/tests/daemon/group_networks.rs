@@ -1,6 +1,6 @@
 //! Networks of task groups, for real: each test is in a network namespace of its own (see [`networks`](crate::networks)).
 
-use tepui_agent::{Agent, Config, NetworksConfig};
+use tepui_agent::{Agent, Config};
 use tepui_proto::mesos::v1 as mesos;
 use tepui_proto::mesos::v1::TaskState::{TaskFailed, TaskKilled, TaskRunning, TaskStarting};
 
@@ -8,7 +8,7 @@ use crate::groups::run_in;
 use crate::images::{image_in, in_image};
 use crate::master::Master;
 use crate::networks::{
-    SERVER, address, alone_as, healthy, left, namespaces, on_network, plugins, said, served,
+    SERVER, address, alone_as, healthy, left, namespaces, office, on_network, said, served,
 };
 use crate::{config, http, shell, sweep, until};
 
@@ -167,23 +167,10 @@ async fn a_group_is_on_networks_of_plugins() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let configs = folder.path().join("cni");
-    std::fs::create_dir(&configs).unwrap();
-    let network = serde_json::json!({
-        "name": "office", "cniVersion": "0.4.0", "type": "bridge", "bridge": "office0", "isGateway": true, "ipMasq": true,
-        "ipam": {"type": "host-local", "subnet": "10.78.0.0/24", "routes": [{"dst": "0.0.0.0/0"}], "dataDir": folder.path().join("leases")},
-        "dns": {"nameservers": ["10.78.0.1"], "search": ["office.example"]},
-    });
-    std::fs::write(configs.join("office.conf"), network.to_string()).unwrap();
     let mut master = Master::start().await;
     let config = Config {
         ephemeral: true,
-        networks: NetworksConfig {
-            plugins_dir: plugins()
-                .expect("Debian: containernetworking-plugins")
-                .to_owned(),
-            config_dir: Some(configs),
-        },
+        networks: office(folder.path(), "10.78.0"),
         ..config(&master, folder.path())
     };
     let agent = Agent::start(config.clone()).await.unwrap();

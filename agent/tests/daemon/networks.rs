@@ -263,11 +263,29 @@ async fn networks_outlive_the_agent_and_go_with_containers_that_ended_meanwhile(
     sweep(&config, agent).await;
 }
 
-pub(crate) fn plugins() -> Option<&'static Path> {
+fn plugins() -> Option<&'static Path> {
     ["/usr/lib/cni", "/opt/cni/bin"]
         .map(Path::new)
         .into_iter()
         .find(|directory| directory.join("bridge").exists())
+}
+
+/// A network `office` of CNI plugins, whose addresses begin with `net` (three numbers of four).
+pub(crate) fn office(folder: &Path, net: &str) -> NetworksConfig {
+    let configs = folder.join("cni");
+    std::fs::create_dir(&configs).unwrap();
+    let network = serde_json::json!({
+        "name": "office", "cniVersion": "0.4.0", "type": "bridge", "bridge": "office0", "isGateway": true, "ipMasq": true,
+        "ipam": {"type": "host-local", "subnet": format!("{net}.0/24"), "routes": [{"dst": "0.0.0.0/0"}], "dataDir": folder.join("leases")},
+        "dns": {"nameservers": [format!("{net}.1")], "search": ["office.example"]},
+    });
+    std::fs::write(configs.join("office.conf"), network.to_string()).unwrap();
+    NetworksConfig {
+        plugins_dir: plugins()
+            .expect("Debian: containernetworking-plugins")
+            .to_owned(),
+        config_dir: Some(configs),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -276,27 +294,15 @@ async fn cni_plugins_attach_and_detach() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let configs = folder.path().join("cni");
-    std::fs::create_dir(&configs).unwrap();
-    let leases = folder.path().join("leases");
-    let network = serde_json::json!({
-        "name": "office", "cniVersion": "0.4.0", "type": "bridge", "bridge": "office0", "isGateway": true, "ipMasq": true,
-        "ipam": {"type": "host-local", "subnet": "10.77.0.0/24", "routes": [{"dst": "0.0.0.0/0"}], "dataDir": leases},
-        "dns": {"nameservers": ["10.77.0.1"], "search": ["office.example"]},
-    });
-    std::fs::write(configs.join("office.conf"), network.to_string()).unwrap();
+    let networks = office(folder.path(), "10.77.0");
+    let configs = networks.config_dir.clone().unwrap();
     let broken =
         serde_json::json!({"name": "broken", "cniVersion": "0.4.0", "type": "no-such-plugin"});
     std::fs::write(configs.join("broken.conf"), broken.to_string()).unwrap();
     let mut master = Master::start().await;
     let config = Config {
         ephemeral: true,
-        networks: NetworksConfig {
-            plugins_dir: plugins()
-                .expect("Debian: containernetworking-plugins")
-                .to_owned(),
-            config_dir: Some(configs),
-        },
+        networks,
         ..config(&master, folder.path())
     };
     let agent = Agent::start(config.clone()).await.unwrap();
@@ -309,6 +315,7 @@ async fn cni_plugins_attach_and_detach() {
     assert!(ip.starts_with("10.77.0."), "{ip}");
     assert!(served(&ip, 8080).await.starts_with(&ip));
     assert!(served("127.0.0.1", 31_000).await.starts_with(&ip));
+    let leases = folder.path().join("leases");
     assert!(leases.join("office").join(&ip).exists());
     master.kill("one").await;
     master.until("one", TaskKilled).await;
