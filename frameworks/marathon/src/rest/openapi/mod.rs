@@ -1,5 +1,6 @@
 //! The API as an OpenAPI document, made from [`TABLE`] and the schemas of the core, and the page of the documentation.
 
+mod endpoint;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -8,7 +9,8 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
-use table::{ALWAYS, Answer, Carries, Endpoint, TABLE, Takes};
+use endpoint::{Answer, Carries, Endpoint, Takes};
+use table::{ALWAYS, TABLE};
 
 static DOCUMENT: LazyLock<bytes::Bytes> = LazyLock::new(|| {
     // A Value always has a text.
