@@ -27,7 +27,22 @@ fn every_agent_that_matches_has_one_as_agents_come_and_go() {
     assert_eq!(places(&cluster, "/d"), one_on(&[0, 2]));
     assert_eq!(cluster.deployments(), json!([]));
     assert_eq!(cluster.app("/d")["instances"], 2, "it follows the agents");
-    assert_eq!(explain(&mut cluster, "/d")["reasons"], json!([]));
+    let answer = explain(&mut cluster, "/d");
+    assert_eq!(answer["reasons"], json!([]));
+    assert_eq!(answer["agents"], json!([]));
+    assert_eq!(
+        (
+            &answer["leftOut"][0]["host"],
+            &answer["leftOut"][0]["lacks"],
+            &answer["leftOut"][1]
+        ),
+        (
+            &json!("host1"),
+            &json!([{ "what": "constraint os:UNLIKE:windows", "missing": null }]),
+            &json!(null)
+        ),
+        "the constraints leave it out"
+    );
     join(&mut cluster);
     assert_eq!(places(&cluster, "/d"), one_on(&[0, 2, 3]));
     assert_eq!(cluster.app("/d")["instances"], 3);
@@ -96,8 +111,13 @@ fn one_bad_agent_waits_alone_and_a_bad_app_as_a_whole() {
     cluster.offer();
     cluster.run();
     assert_eq!(places(&cluster, "/d"), one_on(&[0, 2]));
-    let reason = explain(&mut cluster, "/d")["reasons"][0].to_string();
+    let answer = explain(&mut cluster, "/d");
+    let reason = answer["reasons"][0].to_string();
     assert!(reason.contains("back-off on 1 agent until"), "{reason}");
+    let delayed = answer["delayedAgents"].as_array().unwrap();
+    assert_eq!(delayed.len(), 1);
+    let until = delayed[0]["until"].as_str().unwrap();
+    assert!(reason.contains(until), "{reason}");
     join(&mut cluster);
     assert_eq!(
         places(&cluster, "/d"),

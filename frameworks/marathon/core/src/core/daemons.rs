@@ -21,6 +21,9 @@ use crate::{
     view::Definition,
 };
 
+/// The last offer of an agent that was not used, and when it came.
+pub(super) type LastOffer<'a> = (&'a Arc<str>, &'a Arc<Offer>, Timestamp);
+
 impl AppState {
     /// A daemon app that wants to be everywhere.
     pub(super) fn follows_agents(&self) -> bool {
@@ -334,37 +337,56 @@ impl Marathon {
     }
 
     /// Offers of agents that would have an instance of a daemon app if they had what it needs; all, while it is nowhere.
-    pub(super) fn wanting<'a>(
+    pub(super) fn wanting<'a>(&self, state: &'a AppState) -> Vec<LastOffer<'a>> {
+        let nowhere = state.tally.wanted == 0;
+        self.without_instance(state, |admitted| admitted || nowhere)
+    }
+
+    /// Offers of agents that a daemon app, which runs elsewhere, does not want: its constraints leave them out.
+    pub(super) fn left_out<'a>(&self, state: &'a AppState) -> Vec<LastOffer<'a>> {
+        let somewhere = state.tally.wanted > 0;
+        self.without_instance(state, |admitted| !admitted && somewhere)
+    }
+
+    /// Fresh offers of agents without an instance of a daemon app, chosen by whether its constraints admit them.
+    fn without_instance<'a>(
         &self,
         state: &'a AppState,
-    ) -> Vec<(&'a Arc<str>, &'a Arc<Offer>, Timestamp)> {
+        chosen: impl Fn(bool) -> bool,
+    ) -> Vec<LastOffer<'a>> {
         let Some(seats) = &state.seats else {
             return Vec::new();
         };
-        let nowhere = state.tally.wanted == 0;
         let fresh = self.patience();
         let chosen = state.offers.unused_offers.iter().filter(|(agent, one)| {
             let (_, reasons, at): &(Arc<Offer>, Reasons, Timestamp) = one;
             let seen = tepui_model::Time::from_millis(at.millis()) + fresh;
             let admitted = !reasons.has(crate::matching::Reason::UnfulfilledConstraint);
-            seats.free(agent) != Free::No && seen >= self.now && (admitted || nowhere)
+            seats.free(agent) != Free::No && seen >= self.now && chosen(admitted)
         });
         chosen
             .map(|(agent, (offer, _, at))| (agent, offer, *at))
             .collect()
     }
 
+    /// Agents that wait after a failure there, and until when.
+    pub(super) fn delayed_agents<'a>(&self, state: &'a AppState) -> Vec<(&'a Arc<str>, Timestamp)> {
+        let delays = state.seats.iter().flat_map(|seats| &seats.delays);
+        let delayed = delays.filter(|(_, delay)| is_delayed(Some(**delay), self.now));
+        delayed
+            .map(|(agent, delay)| (agent, Timestamp::from_time(delay.deadline())))
+            .collect()
+    }
+
     /// Why agents that match have no instance, apart from what they lack.
     pub(super) fn reasons_of_daemon(&self, state: &AppState) -> Vec<String> {
-        let Some(seats) = &state.seats else {
+        if state.seats.is_none() {
             return Vec::new();
-        };
+        }
         let mut reasons = Vec::new();
-        let delayed = seats.delays.values();
-        let delayed = delayed.filter(|delay| is_delayed(Some(**delay), self.now));
-        if let Some(last) = delayed.clone().map(|delay| delay.deadline()).max() {
-            let until = Timestamp::from_time(last);
-            let count = delayed.count();
+        let delayed = self.delayed_agents(state);
+        if let Some(until) = delayed.iter().map(|(_, until)| *until).max() {
+            let count = delayed.len();
             let agents = if count == 1 { "agent" } else { "agents" };
             let why = state.last_failure.as_ref();
             let why = why.map_or_else(String::new, |failure| format!(": {}", failure.message));

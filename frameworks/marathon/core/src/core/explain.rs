@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use tepui_proto::mesos::Offer;
 
-use super::{AppState, Marathon, app_state::is_delayed};
+use super::{AppState, Marathon, app_state::is_delayed, daemons::LastOffer};
 use crate::{
     instance::{Condition, Instance},
-    matching::OfferState,
+    matching::{Lack, OfferState},
     path::PathId,
     response::Response,
     timestamp::Timestamp,
@@ -43,6 +44,16 @@ impl Marathon {
             .into_iter()
             .map(|(what, (agents, least))| json!({ "what": what, "agents": agents, "leastMissing": least }))
             .collect();
+        let left_out: Vec<Value> = self
+            .left_out(state)
+            .iter()
+            .map(|last| looked_at(last, &self.lacks_of(state, last)))
+            .collect();
+        let delayed: Vec<Value> = self
+            .delayed_agents(state)
+            .iter()
+            .map(|(agent, until)| json!({ "agentId": agent, "until": until }))
+            .collect();
         Response::json(
             200,
             &json!({
@@ -61,6 +72,8 @@ impl Marathon {
                 "reasons": reasons,
                 "lacks": lacks,
                 "agents": agents,
+                "leftOut": left_out,
+                "delayedAgents": delayed,
             }),
         )
     }
@@ -156,9 +169,8 @@ impl Marathon {
                 .map(|(agent, (offer, _, at))| (agent, offer, *at))
                 .collect()
         };
-        for (agent, offer, at) in looked {
-            let looked_at = OfferState::new((**offer).clone(), &self.config, self.now);
-            let found = looked_at.lacks(state.app(), &state.placed, &self.config);
+        for last in looked {
+            let found = self.lacks_of(state, &last);
             for lack in &found {
                 let entry = lacks.entry(lack.what.clone()).or_insert((0, lack.missing));
                 entry.0 += 1;
@@ -167,15 +179,15 @@ impl Marathon {
                     (least, missing) => least.or(missing),
                 };
             }
-            let found: Vec<Value> = found
-                .iter()
-                .map(|lack| json!({ "what": lack.what, "missing": lack.missing }))
-                .collect();
-            agents.push(
-                json!({ "agentId": agent, "host": offer.hostname, "at": at, "lacks": found }),
-            );
+            agents.push(looked_at(&last, &found));
         }
         (lacks, agents)
+    }
+
+    /// What an offer lacks for an app.
+    fn lacks_of(&self, state: &AppState, (_, offer, _): &LastOffer<'_>) -> Vec<Lack> {
+        let looked_at = OfferState::new(Offer::clone(offer), &self.config, self.now);
+        looked_at.lacks(state.app(), &state.placed, &self.config)
     }
 
     /// How many running instances of an app are so.
@@ -188,6 +200,15 @@ impl Marathon {
             .filter(|one| one.condition == Condition::Running && chosen(one))
             .count()
     }
+}
+
+/// An offer and what it lacks, as it is printed.
+fn looked_at((agent, offer, at): &LastOffer<'_>, lacks: &[Lack]) -> Value {
+    let lacks: Vec<Value> = lacks
+        .iter()
+        .map(|lack| json!({ "what": lack.what, "missing": lack.missing }))
+        .collect();
+    json!({ "agentId": agent, "host": offer.hostname, "at": at, "lacks": lacks })
 }
 
 /// What offers lack, a line for each thing.

@@ -16,6 +16,7 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub(crate) use constraint::{Placed, accepts, field_value};
+pub(crate) use lacks::Lack;
 pub(crate) use pool::Pool;
 pub(crate) use reasons::{Reason, Reasons, Summary};
 use tepui_model::{Time, resources::Scalar};
