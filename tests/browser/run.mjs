@@ -1,6 +1,7 @@
 // Drives the web UI of a running cluster in a real browser: `node run.mjs http://127.0.0.1:5050`.
 //
-// Wants a master with Marathon, and room for a few small tasks. It makes one app, `/browser-test`, and destroys it again through the UI.
+// Wants a master with Marathon, at least two agents, and room for a few small tasks. It makes apps and pods whose names begin with `browser-`, and
+// destroys them again.
 // CHROMIUM names the browser (/usr/bin/chromium). Exit code 0: everything held; 1: something did not, and what is printed.
 
 import assert from "node:assert/strict";
@@ -13,7 +14,10 @@ if (!/^https?:\/\//.test(BASE)) {
   process.exit(2);
 }
 const APP = "/browser-test";
+const POD = "/browser-pod";
+const TRIED = "/browser-tried";
 const MARATHON = `${BASE}/service/marathon/v2`;
+const MORE = `${BASE}/service/marathon/v3`;
 const PATIENCE_MS = 30_000;
 const COMMAND = 'i=0; while true; do i=$((i+1)); echo "line $i of the log"; sleep 0.2; done';
 
@@ -45,6 +49,18 @@ const until = async (what, check) => {
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 };
+/** What other cases than the first make; destroyed at the end. */
+const made = [];
+const create = async (kind, definition) => {
+  await fetch(`${MARATHON}/${kind}${definition.id}?force=true`, { method: "DELETE" });
+  await until(`the ${definition.id} of an earlier run is gone`, async () => (await fetch(`${MARATHON}/${kind}${definition.id}`)).status === 404);
+  made.push(`${MARATHON}/${kind}${definition.id}?force=true`);
+  const answer = await fetch(`${MARATHON}/${kind}`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(definition) });
+  assert.equal(answer.status, 201, await answer.text());
+};
+const settled = (id) => until(`${id} is deployed`, async () => !(await json(`${MARATHON}/deployments`)).some((one) => [...one.affectedApps, ...one.affectedPods].includes(id)));
+const SLEEPS = { cmd: "exec sleep 100000", cpus: 0.01, mem: 16 };
+
 const destroyed = () => fetch(`${MARATHON}/apps${APP}?force=true`, { method: "DELETE" });
 
 const cases = {
@@ -121,6 +137,147 @@ const cases = {
     await page.context().close();
   },
 
+  "a pod's page has its instances and their containers, and leads to their logs": async () => {
+    const evil = '<img src=x onerror="window.broken = 1">';
+    const shell = (text) => ({ command: { shell: text } });
+    const pod = {
+      id: POD,
+      labels: { note: evil },
+      containers: [
+        { name: "ticker", resources: { cpus: 0.01, mem: 16 }, exec: shell(`echo '${evil}'; echo kept > note; while true; do echo tick; sleep 0.2; done`) },
+        { name: "web", resources: { cpus: 0.01, mem: 16 }, endpoints: [{ name: "http", hostPort: 0, protocol: ["tcp"] }], exec: shell("exec sleep 100000") },
+      ],
+      scaling: { kind: "fixed", instances: 1 },
+    };
+    await create("pods", pod);
+    const page = await open({}, `${BASE}/#/pods`);
+    await page.getByRole("link", { name: POD }).click();
+    const table = page.getByRole("table", { name: /^Containers of browser-pod/ });
+    await until("both containers run", async () => (await table.getByText("Running", { exact: true }).count()) === 2);
+    const { instances } = await json(`${MARATHON}/pods${POD}::status`);
+    const { allocatedHostPort: port } = instances[0].containers[1].endpoints[0];
+    await table.getByRole("link", { name: `${instances[0].agentHostname}:${port}` }).waitFor();
+    await page.getByText(`note=${evil}`).waitFor();
+    await table.getByRole("row", { name: /ticker/ }).getByRole("link", { name: "Logs" }).click();
+    await until("its own log is there, not that of its executor", async () => /tick\ntick/.test(await page.locator(".log pre").textContent()));
+    assert.ok((await page.locator(".log pre").textContent()).includes(evil));
+    await page.getByRole("tab", { name: "Files" }).click();
+    await page.getByRole("table", { name: "Files" }).getByRole("button", { name: "note" }).click();
+    await page.locator(".log pre", { hasText: "kept" }).waitFor();
+    await page.getByRole("link", { name: POD }).click();
+    await page.getByRole("heading", { level: 1, name: POD }).waitFor();
+    assert.equal(await page.evaluate(() => window.broken), undefined, "what comes from outside is text");
+    // A container that fails tells how it ended, and the pod why it waits.
+    pod.containers[1].exec = shell("exit 3");
+    await fetch(`${MARATHON}/pods${POD}`, { method: "PUT", headers: { "content-type": "application/json" }, body: JSON.stringify(pod) });
+    await page.locator(".card.failed", { hasText: "Command exited with status 3" }).waitFor();
+    await table.getByRole("row", { name: /web/ }).getByText("Failed").first().waitFor();
+    await page.getByRole("region", { name: "Why it waits" }).waitFor();
+    await page.context().close();
+  },
+
+  "a canary is started, told and promoted; a blue/green is abandoned": async () => {
+    await create("apps", { id: TRIED, ...SLEEPS, instances: 2, env: { RELEASE: "1" } });
+    await settled(TRIED);
+    const page = await open({}, `${BASE}/#/apps${TRIED}`);
+    const panel = page.getByRole("region", { name: "Trial" });
+    const dialog = page.getByRole("dialog");
+    const release = async () => (await json(`${MARATHON}/apps${TRIED}`)).app.env.RELEASE;
+    const tryOut = async (value, kind) => {
+      await page.getByRole("button", { name: "Edit", exact: true }).click();
+      const editor = page.getByRole("textbox", { name: "The app as JSON" });
+      await editor.fill((await editor.inputValue()).replace(/"RELEASE": "\d"/, `"RELEASE": "${value}"`));
+      await dialog.getByRole("combobox", { name: "Roll out" }).selectOption(kind);
+      if (kind === "canary") await dialog.getByRole("textbox", { name: "of" }).fill("1");
+      await dialog.getByRole("button", { name: "Try the change" }).click();
+    };
+    await tryOut("2", "canary");
+    await panel.getByText("1 of 1 ready").waitFor();
+    assert.match(await panel.textContent(), /1 instance of the new version beside 2 of the old/);
+    const changed = panel.getByRole("list", { name: "What is tried" });
+    assert.equal(await changed.textContent(), "/env/RELEASE12");
+    assert.equal(await page.getByText("new, tried", { exact: true }).count(), 1);
+    await panel.getByRole("button", { name: "Promote" }).click();
+    await dialog.getByRole("button", { name: "Promote", exact: true }).click();
+    await panel.waitFor({ state: "detached" });
+    await settled(TRIED);
+    const { instances } = await json(`${MORE}/apps${TRIED}/instances`);
+    assert.deepEqual(instances.map((one) => one.current), [true, true]);
+    assert.equal(await release(), "2");
+    await tryOut("3", "blueGreen");
+    await panel.getByText("2 of 2 ready").waitFor();
+    await panel.getByRole("button", { name: "Abandon" }).click();
+    await dialog.getByRole("button", { name: "Abandon", exact: true }).click();
+    await panel.waitFor({ state: "detached" });
+    await settled(TRIED);
+    assert.equal(await release(), "2");
+    await page.context().close();
+  },
+
+  "instances have their ordinals, agents of a daemon app their reasons": async () => {
+    await create("apps", { id: "/browser-numbered", ...SLEEPS, instances: 2, labels: { TEPUI_ORDINALS: "true" } });
+    const { slaves } = await json(`${BASE}/slaves`);
+    const [left, ...others] = slaves.map((agent) => agent.hostname);
+    await create("apps", { id: "/browser-daemon", ...SLEEPS, labels: { TEPUI_DAEMON: "true" }, constraints: [["hostname", "UNLIKE", left]] });
+    await settled("/browser-numbered");
+    await settled("/browser-daemon");
+    const page = await open({}, `${BASE}/#/apps/browser-numbered`);
+    const rows = page.getByRole("table", { name: "Instances" }).locator("tbody tr");
+    await until("both are numbered, in order", async () => (await rows.locator("td:first-child").allTextContents()).join() === "0,1");
+    await visit(page, "#/apps/browser-daemon");
+    const agents = page.getByRole("table", { name: "Agents" });
+    await agents.getByRole("row", { name: new RegExp(left) }).getByText("Left out", { exact: true }).waitFor();
+    await agents.getByText(`constraint hostname:UNLIKE:${left}`).waitFor();
+    await until("the others have it", async () => (await agents.getByText("Running", { exact: true }).count()) === others.length);
+    await page.getByText(`${others.length} of ${slaves.length} agents have one`).waitFor();
+    await page.context().close();
+  },
+
+  "autoscaling is set up, told, changed and turned off": async () => {
+    const page = await open({}, `${BASE}/#/apps${APP}`);
+    const dialog = page.getByRole("dialog");
+    const card = page.getByRole("region", { name: "Autoscaling" });
+    const settings = async () => (await json(`${MORE}/apps${APP}/autoscaling`)).autoscaling;
+    const { app } = await json(`${MARATHON}/apps${APP}`);
+    await page.getByRole("button", { name: "Autoscale", exact: true }).click();
+    await dialog.getByRole("spinbutton", { name: "At least" }).fill(String(app.instances));
+    await dialog.getByRole("spinbutton", { name: "At most" }).fill("1");
+    await dialog.getByRole("spinbutton", { name: "Measured every" }).fill("1");
+    await dialog.getByRole("spinbutton", { name: /^Target/ }).fill("90");
+    await dialog.getByRole("combobox", { name: "Metric" }).selectOption("memory");
+    await dialog.getByRole("button", { name: "Save" }).click();
+    await dialog.getByRole("alert").filter({ hasText: "maxInstances" }).waitFor();
+    await dialog.getByRole("spinbutton", { name: "At most" }).fill(String(app.instances));
+    await dialog.getByRole("button", { name: "Save" }).click();
+    await dialog.waitFor({ state: "detached" });
+    await card.getByText(/memory [\d.]+ % of 90 %/).waitFor();
+    await card.getByText(`${app.instances} instances, as there are`).waitFor();
+    const { metric, target, minInstances, maxInstances } = await settings();
+    assert.deepEqual({ metric, target, minInstances, maxInstances }, { metric: { type: "memory" }, target: 90, minInstances: app.instances, maxInstances: app.instances });
+    await card.getByRole("button", { name: "Change" }).click();
+    await dialog.getByRole("spinbutton", { name: /^Target/ }).fill("80");
+    await dialog.getByRole("button", { name: "Save" }).click();
+    await card.getByText("memory at 80 % of what an instance asks for").waitFor();
+    await card.getByRole("button", { name: "Turn off" }).click();
+    await dialog.getByRole("button", { name: "Turn off" }).click();
+    await card.waitFor({ state: "detached" });
+    assert.equal(await settings(), null);
+    await page.context().close();
+  },
+
+  "what an app waits for is told, agent by agent": async () => {
+    await create("apps", { id: "/browser-waits", ...SLEEPS, cpus: 4000 });
+    const page = await open({}, `${BASE}/#/apps/browser-waits`);
+    const card = page.getByRole("region", { name: "Why it waits" });
+    await card.getByText(/^cpus short by [\d.]+ at least on \d+ agents?$/).waitFor();
+    await card.getByText("What each agent's last offer lacked").click();
+    const { slaves } = await json(`${BASE}/slaves`);
+    const rows = card.getByRole("table", { name: "What offers lacked" }).locator("tbody tr");
+    await until("every agent is named", async () => (await rows.count()) === slaves.length);
+    await page.getByRole("table", { name: "Instances" }).getByText("Waiting", { exact: true }).waitFor();
+    await page.context().close();
+  },
+
   "search and keys lead everywhere": async () => {
     const page = await open();
     await page.keyboard.press("/");
@@ -128,7 +285,7 @@ const cases = {
     await page.getByRole("option").first().waitFor();
     await page.keyboard.press("Enter");
     await page.getByRole("heading", { level: 1, name: APP }).waitFor();
-    for (const [key, heading] of [["a", "Agents"], ["f", "Frameworks"], ["t", "Tasks"], ["r", "Roles"], ["e", "Offers"], ["p", "Apps"]]) {
+    for (const [key, heading] of [["a", "Agents"], ["f", "Frameworks"], ["t", "Tasks"], ["r", "Roles"], ["e", "Offers"], ["d", "Pods"], ["p", "Apps"]]) {
       await page.keyboard.press("g");
       await page.keyboard.press(key);
       await page.getByRole("heading", { level: 1, name: heading, exact: true }).waitFor();
@@ -156,7 +313,7 @@ const cases = {
     const { frameworks } = await json(`${BASE}/frameworks`);
     const { tasks } = await json(`${BASE}/tasks?limit=1`);
     const page = await open({ viewport: { width: 390, height: 844 } });
-    const pages = ["", "apps", `apps${APP}`, "tasks", `tasks/${tasks[0].framework_id}/${tasks[0].id}`, "agents", `agents/${slaves[0].id}`, "frameworks", `frameworks/${frameworks[0].id}`, "roles", "offers", "maintenance"];
+    const pages = ["", "apps", `apps${APP}`, "apps/browser-daemon", "apps/browser-waits", "pods", `pods${POD}`, "tasks", `tasks/${tasks[0].framework_id}/${tasks[0].id}`, "agents", `agents/${slaves[0].id}`, "frameworks", `frameworks/${frameworks[0].id}`, "roles", "offers", "maintenance"];
     for (const one of pages) {
       await visit(page, `#/${one}`);
       await page.getByRole("heading", { level: 1 }).waitFor();
@@ -329,6 +486,7 @@ for (const [name, run] of Object.entries(cases)) {
   }
 }
 await destroyed();
+for (const url of made) await fetch(url, { method: "DELETE" });
 await browser.close();
 console.log(failed === 0 ? "all held" : `${failed} did not hold`);
 process.exit(failed === 0 ? 0 : 1);

@@ -14,6 +14,7 @@ import { FrameworkPage, Frameworks } from "./pages/frameworks";
 import { Maintenance } from "./pages/maintenance";
 import { Offers, Roles } from "./pages/offers";
 import { Overview } from "./pages/overview";
+import { PodPage, Pods } from "./pages/pods";
 import { TaskPage, Tasks } from "./pages/tasks";
 import { Dialog, Empty, Head } from "./parts/small";
 import { Search } from "./parts/search";
@@ -22,6 +23,7 @@ import { go, link, useRoute, type Route } from "./router";
 const PAGES = [
   ["overview", "Overview", "o"],
   ["apps", "Apps", "p"],
+  ["pods", "Pods", "d"],
   ["tasks", "Tasks", "t"],
   ["agents", "Agents", "a"],
   ["frameworks", "Frameworks", "f"],
@@ -36,6 +38,7 @@ function Page({ route }: { route: Route }) {
   const [page = "overview", ...rest] = route.path;
   if (page === "overview") return <Overview />;
   if (page === "apps") return rest.length ? <AppPage key={rest.join("/")} id={`/${rest.join("/")}`} /> : <Apps />;
+  if (page === "pods") return rest.length ? <PodPage key={rest.join("/")} id={`/${rest.join("/")}`} /> : <Pods />;
   if (page === "tasks") return rest[0] && rest[1] ? <TaskPage key={rest.join("/")} framework={rest[0]} id={rest[1]} /> : <Tasks />;
   if (page === "agents") return rest[0] ? <AgentPage key={rest[0]} id={rest[0]} /> : <Agents />;
   if (page === "frameworks") return rest[0] ? <FrameworkPage key={rest[0]} id={rest[0]} /> : <Frameworks />;

@@ -26,8 +26,9 @@ export function link(...segments: string[]): string {
   return `#/${segments.map(encodeURIComponent).join("/")}`;
 }
 
-/** Apps' ids are paths themselves. */
+/** Apps' and pods' ids are paths themselves. */
 export const appLink = (id: string): string => link("apps", ...id.split("/").filter(Boolean));
+export const podLink = (id: string): string => link("pods", ...id.split("/").filter(Boolean));
 
 export const go = (hash: string): void => {
   location.hash = hash;

@@ -4,7 +4,8 @@ import { appPath, refusal } from "../src/api";
 import { ago, bytes, duration, mebibytes, number, percent, short, stateName } from "../src/format";
 import { lineOf, lines } from "../src/json-lines";
 import { Cluster, type StateEvent, type Task } from "../src/live/cluster";
-import { aboutApp, appState, type App, type Queued } from "../src/live/marathon";
+import { differences } from "../src/diff";
+import { aboutApp, appState, podState, subjectOfPod, trialsOf, type App, type Pod, type PodInstance, type Queued } from "../src/live/marathon";
 import { whole } from "../src/log";
 import { rows, times, without, withWindow } from "../src/maintenance";
 import { link, parse } from "../src/router";
@@ -98,6 +99,50 @@ describe("apps", () => {
     const event = (more: object) => ({ eventType: "x", timestamp: "", ...more });
     expect([event({ appId: "/a" }), event({ runSpecId: "/b" }), event({ appDefinition: { id: "/c" } }), event({})].map(aboutApp)).toEqual(["/a", "/b", "/c", null]);
   });
+});
+
+describe("pods", () => {
+  const instance = (status: string, ...containers: string[]): PodInstance =>
+    ({ id: "i", status, statusSince: "", containers: containers.map((state) => ({ name: "c", status: state, statusSince: "", containerId: "" })) });
+  const pod = (wanted: number, ...instances: PodInstance[]): Pod => ({
+    id: "/p", status: "", statusSince: "", instances,
+    spec: { id: "/p", version: "v", scaling: { kind: "fixed", instances: wanted }, executorResources: { cpus: 0.1, mem: 32 }, containers: [{ name: "a", resources: { cpus: 0.1, mem: 32 } }, { name: "b", resources: { cpus: 0.3, mem: 64 } }] },
+  });
+  const queued = (overdue: boolean): Queued => ({ count: 1, delay: { timeLeftSeconds: 3, overdue }, since: "" });
+  const stable = instance("STABLE", "TASK_RUNNING", "TASK_RUNNING");
+  const sick = instance("DEGRADED", "TASK_RUNNING", "TASK_RUNNING");
+  const lost = instance("DEGRADED", "TASK_UNREACHABLE");
+  test.each([
+    [pod(1, stable), undefined, false, "running"],
+    [pod(1, sick), undefined, false, "degraded"],
+    [pod(2, stable, lost), undefined, false, "degraded"],
+    [pod(2, stable), queued(true), true, "waiting"],
+    [pod(2, stable), queued(false), true, "delayed"],
+    [pod(2, stable), undefined, true, "deploying"],
+    [pod(0), undefined, false, "suspended"],
+  ])("case %#", (one, entry, deploying, expected) => expect(podState(one, entry, deploying)).toBe(expected));
+  test("an instance has the resources of all its containers and of its executor", () => {
+    const { running, ready, wanted, cpus, mem } = subjectOfPod(pod(3, stable, sick, lost));
+    expect({ running, ready, wanted, cpus, mem }).toEqual({ running: 2, ready: 1, wanted: 3, cpus: 0.5, mem: 128 });
+  });
+});
+
+test("a trial is found by each of the apps that it tries", () => {
+  const trial = { kind: "canary" as const, promoteAfterSeconds: 60, readySince: null, promotedAt: null, apps: [{ app: "/a", instances: 2, ready: 1 }, { app: "/b", instances: 1, ready: 0 }] };
+  const found = trialsOf([{ id: "plain", deadline: null, trial: null }, { id: "d", deadline: "t", trial }]);
+  expect([...found.keys()]).toEqual(["/a", "/b"]);
+  expect(found.get("/a")).toEqual({ deployment: "d", deadline: "t", kind: "canary", instances: 2, ready: 1, promoteAfterSeconds: 60, readySince: null, promotedAt: null });
+});
+
+test("definitions differ key by key, lists as a whole", () => {
+  const old = { cmd: "a", env: { A: "1", "x/y~z": "1" }, ports: [1], same: { deep: [{ a: 1 }] } };
+  const now = { cmd: "a", env: { A: "2", "x/y~z": "2" }, ports: [1, 2], same: { deep: [{ a: 1 }] }, user: "me" };
+  expect(differences(old, now)).toEqual([
+    { path: "/env/A", old: "1", new: "2" }, { path: "/env/x~1y~0z", old: "1", new: "2" }, { path: "/ports", old: [1], new: [1, 2] }, { path: "/user", new: "me" },
+  ]);
+  expect(differences(now, { ...now, user: undefined })).toEqual([{ path: "/user", old: "me" }]);
+  const deep = (depth: number, end: unknown): unknown => Array.from({ length: depth }).reduce((below) => ({ below }), end);
+  expect(differences(deep(200, 1), deep(200, 2))).toHaveLength(1);
 });
 
 test("refusals keep the server's words", () => {

@@ -1,12 +1,12 @@
-// An app as JSON, made or changed; what Marathon objects to is shown at its line.
+// An app or a pod as JSON, made or changed; what Marathon objects to is shown at its line. A change of what is there may be tried first.
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { appPath, Refused, send } from "../api";
+import { Refused, send } from "../api";
 import { lineOf, lines } from "../json-lines";
 import { marathon } from "../live";
-import type { App } from "../live/marathon";
+import { urlOf } from "../parts/change";
 import { Dialog } from "../parts/small";
-import { appLink, go } from "../router";
+import { appLink, go, podLink } from "../router";
 
 const EXAMPLE = `{
   "id": "/my-app",
@@ -16,13 +16,25 @@ const EXAMPLE = `{
   "instances": 1
 }`;
 
+const POD_EXAMPLE = `{
+  "id": "/my-pod",
+  "containers": [
+    {
+      "name": "main",
+      "resources": { "cpus": 0.1, "mem": 32 },
+      "exec": { "command": { "shell": "while true; do date; sleep 5; done" } }
+    }
+  ],
+  "scaling": { "kind": "fixed", "instances": 1 }
+}`;
+
 /** What Marathon adds when it shows an app, and does not take back. */
 const SHOWN_ONLY = [
   "version", "versionInfo", "tasksStaged", "tasksRunning", "tasksHealthy", "tasksUnhealthy", "deployments", "tasks", "lastTaskFailure", "readinessCheckResults", "taskStats",
 ];
 
-export function definition(app: App): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(app).filter(([key]) => !SHOWN_ONLY.includes(key)));
+export function definition(shown: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(shown).filter(([key]) => !SHOWN_ONLY.includes(key)));
 }
 
 interface Fault {
@@ -31,15 +43,24 @@ interface Fault {
   words: string;
 }
 
-export function AppEditor({ app, onClose }: { app?: App; onClose: () => void }) {
-  const [text, setText] = useState(() => (app ? JSON.stringify(definition(app), null, 2) : EXAMPLE));
+/** How a change is made: at once, or tried beside what is there. */
+type Rollout = "once" | "canary" | "blueGreen";
+
+export function AppEditor({ now, pod = false, onClose }: { /** What is there and shall be changed. */ now?: { id: string; [key: string]: unknown }; pod?: boolean; onClose: () => void }) {
+  const [text, setText] = useState(() => (now ? JSON.stringify(definition(now), null, 2) : pod ? POD_EXAMPLE : EXAMPLE));
+  const [rollout, setRollout] = useState<Rollout>("once");
+  const [share, setShare] = useState("10%");
+  const [after, setAfter] = useState("");
   const [faults, setFaults] = useState<Fault[]>([]);
   const [problem, setProblem] = useState<Refused | null>(null);
   const [busy, setBusy] = useState(false);
   const area = useRef<HTMLTextAreaElement>(null);
   const gutter = useRef<HTMLDivElement>(null);
   const count = useMemo(() => text.split("\n").length, [text]);
-  useEffect(() => area.current?.focus(), []);
+  useEffect(() => {
+    area.current?.setSelectionRange(0, 0);
+    area.current?.focus();
+  }, []);
 
   const edit = (value: string): void => {
     setText(value);
@@ -62,11 +83,19 @@ export function AppEditor({ app, onClose }: { app?: App; onClose: () => void }) 
     setProblem(null);
     setFaults([]);
     try {
-      const query = force ? "?force=true" : "";
-      if (app) await send("PUT", `${marathon.base}/v2/apps/${appPath(app.id)}?partialUpdate=false${force ? "&force=true" : ""}`, text);
-      else {
-        const made = await send<App>("POST", `${marathon.base}/v2/apps${query}`, text);
-        go(appLink(made.id));
+      const query = new URLSearchParams(force ? { force: "true" } : {});
+      if (now && rollout !== "once") {
+        query.set("partialUpdate", "false");
+        if (rollout === "canary") query.set("canary", share.trim());
+        else query.set("blueGreen", "true");
+        if (after.trim()) query.set("promoteAfterSeconds", after.trim());
+        await send("POST", `${marathon.base}/v3/apply?${query}`, text);
+      } else if (now) {
+        if (!pod) query.set("partialUpdate", "false");
+        await send("PUT", `${urlOf({ id: now.id, pod })}?${query}`, text);
+      } else {
+        const made = await send<{ id: string }>("POST", `${marathon.base}/v2/${pod ? "pods" : "apps"}?${query}`, text);
+        go(pod ? podLink(made.id) : appLink(made.id));
       }
       marathon.refresh();
       onClose();
@@ -84,14 +113,14 @@ export function AppEditor({ app, onClose }: { app?: App; onClose: () => void }) 
   };
   const faulty = new Set(faults.map((fault) => fault.line));
   return (
-    <Dialog title={app ? `Change ${app.id}` : "New app"} onClose={onClose} wide>
+    <Dialog title={now ? `Change ${now.id}` : pod ? "New pod" : "New app"} onClose={onClose} wide>
       <div class="editor">
         <div class="gutter" ref={gutter} aria-hidden="true">
           {Array.from({ length: count }, (_, at) => (
             <span key={at} class={faulty.has(at + 1) ? "faulty" : ""}>{at + 1}</span>
           ))}
         </div>
-        <textarea ref={area} aria-label="The app as JSON" spellcheck={false} autocapitalize="off" value={text}
+        <textarea ref={area} aria-label={`The ${pod ? "pod" : "app"} as JSON`} spellcheck={false} autocapitalize="off" value={text}
           onInput={(event) => edit(event.currentTarget.value)}
           onScroll={(event) => gutter.current && (gutter.current.scrollTop = event.currentTarget.scrollTop)}
           onKeyDown={(event) => {
@@ -115,11 +144,25 @@ export function AppEditor({ app, onClose }: { app?: App; onClose: () => void }) 
           )}
         </div>
       )}
+      {now && (
+        <div class="rollout">
+          <label class="check">
+            Roll out
+            <select value={rollout} onChange={(event) => setRollout(event.currentTarget.value as Rollout)}>
+              <option value="once">at once</option>
+              <option value="canary">as a canary first</option>
+              <option value="blueGreen">blue/green</option>
+            </select>
+          </label>
+          {rollout === "canary" && <label class="check">of <input type="text" class="narrow" value={share} onInput={(event) => setShare(event.currentTarget.value)} /> instances</label>}
+          {rollout !== "once" && <label class="check">promoted by itself after <input type="number" class="narrow" min={1} placeholder="never" value={after} onInput={(event) => setAfter(event.currentTarget.value)} /> s</label>}
+        </div>
+      )}
       <div class="dialog-actions">
         <span class="dim hint">Ctrl+Enter deploys</span>
         <button type="button" onClick={onClose}>Cancel</button>
-        {problem?.status === 409 && app && <button type="button" class="danger" disabled={busy} onClick={() => void submit(true)}>Force</button>}
-        <button type="button" class="primary" disabled={busy} onClick={() => void submit(false)}>{app ? "Deploy the change" : "Deploy"}</button>
+        {problem?.status === 409 && now && <button type="button" class="danger" disabled={busy} onClick={() => void submit(true)}>Force</button>}
+        <button type="button" class="primary" disabled={busy} onClick={() => void submit(false)}>{!now ? "Deploy" : rollout === "once" ? "Deploy the change" : "Try the change"}</button>
       </div>
     </Dialog>
   );

@@ -1,15 +1,16 @@
 // The cluster at a glance: what there is, what it does, and what wants to be looked at.
 
 import type { ComponentChildren } from "preact";
-import { duration, mebibytes, number, plural, stateName, tone } from "../format";
+import { duration, mebibytes, number, plural, seconds, stateName, tone } from "../format";
 import { cluster, clusterTopic, info, marathon, marathonTopic } from "../live";
 import { totals, type Task } from "../live/cluster";
-import { appState } from "../live/marathon";
+import { appState, subjectOfPod, type Trial } from "../live/marathon";
 import { useTopics } from "../live/store";
 import { Chart } from "../parts/chart";
 import { Ago, Badge, Dot, Empty, Head, Middle, ResourceBars, State } from "../parts/small";
 import { taskLink } from "../parts/tasklist";
-import { appLink, link } from "../router";
+import { Until } from "../parts/waiting";
+import { appLink, link, podLink } from "../router";
 
 export function Overview() {
   useTopics(clusterTopic, marathonTopic);
@@ -93,6 +94,8 @@ function AppsTile() {
 
 const FEW = 8;
 
+const TrialWords = ({ trial }: { trial: Trial }) => <>tries a new version: {trial.ready} of {plural(trial.instances, "instance")} ready, {trial.promotedAt ? <>promoted <Until at={seconds(trial.promotedAt)} /></> : "waits for promotion"}</>;
+
 /** What an operator would want to know without asking. */
 function Attention() {
   const lines: { key: string; what: ComponentChildren }[] = [];
@@ -114,7 +117,18 @@ function Attention() {
     else if (state === "waiting") words = <>waits for an offer that fits: {app.tasksRunning} of {app.instances} run</>;
     else if (state === "deploying") words = <>is being deployed: {app.tasksRunning} of {app.instances} run{app.tasksUnhealthy > 0 && `, ${app.tasksUnhealthy} unhealthy`}</>;
     else if (app.tasksUnhealthy > 0) words = <>has {plural(app.tasksUnhealthy, "unhealthy instance")}</>;
+    const trial = marathon?.trials.get(app.id);
+    if (trial) words = <TrialWords trial={trial} />;
     if (words) lines.push({ key: app.id, what: <><Dot tone={state === "deploying" && app.tasksUnhealthy === 0 ? "busy" : state === "waiting" ? "warn" : "bad"} /><span><a href={appLink(app.id)}>{app.id}</a> {words}</span></> });
+  }
+  for (const pod of marathon?.pods.values() ?? []) {
+    const trial = marathon?.trials.get(pod.id);
+    const { ready, wanted } = subjectOfPod(pod);
+    const queued = marathon?.queue.get(pod.id);
+    if (!trial && ready >= wanted) continue;
+    const failure = pod.terminationHistory?.[0]?.message;
+    const words = trial ? <TrialWords trial={trial} /> : <>{ready} of {wanted} stable{queued && !queued.delay.overdue && <>: keeps failing{failure ? `: ${failure}` : ""}</>}</>;
+    lines.push({ key: pod.id, what: <><Dot tone={trial && trial.ready >= trial.instances ? "busy" : "bad"} /><span>Pod <a href={podLink(pod.id)}>{pod.id}</a> {words}</span></> });
   }
   return (
     <section class="card">

@@ -9,7 +9,7 @@ import { useTopics } from "../live/store";
 import { LogView } from "../parts/logview";
 import { Ago, amountsText, Copy, Dialog, Empty, Facts, Head, Id, State } from "../parts/small";
 import { TaskList, compareTasks, type Order } from "../parts/tasklist";
-import { appLink, link, setQuery, useRoute } from "../router";
+import { appLink, link, podLink, setQuery, useRoute } from "../router";
 import { Gone } from "./agents";
 
 /** What the list shows, made anew when tasks or the filter changed; less often when making it takes long. */
@@ -95,6 +95,7 @@ interface Status {
   reason?: string;
   source?: string;
   healthy?: boolean;
+  container_status?: { container_id?: { value: string; parent?: unknown } };
 }
 
 interface Detail {
@@ -114,18 +115,22 @@ export function TaskPage({ framework, id }: { framework: string; id: string }) {
     let here = true;
     const query = new URLSearchParams({ framework_id: framework, task_id: id });
     ask<{ tasks: Detail[] }>(`tasks?${query}`).then(
-      ({ tasks }) => here && setDetail(tasks[0] ?? null),
-      () => undefined,
+      ({ tasks }) => here && setDetail(tasks[0] ?? { statuses: [] }),
+      () => here && setDetail((known) => known ?? { statuses: [] }),
     );
     return () => {
       here = false;
     };
   }, [framework, id, changed]);
-  const app = useMemo(() => [...(marathon?.apps.values() ?? [])].find((one) => id.startsWith(`${one.id.slice(1).replaceAll("/", "_")}.`)), [id, marathonTopic.version]);
+  const app = useMemo(() => ownerOf(id, marathon?.apps.values() ?? []), [id, marathonTopic.version]);
+  const pod = useMemo(() => ownerOf(id, marathon?.pods.values() ?? []), [id, marathonTopic.version]);
   if (!task) return <Gone what="task" id={id} />;
   const agent = cluster.now.agents.get(task.agent);
   const ports = detail?.discovery?.ports?.ports;
-  const folder = `/frameworks/${task.framework}/executors/${task.executor || task.id}/runs/latest`;
+  const run = `/frameworks/${task.framework}/executors/${task.executor || task.id}/runs/latest`;
+  // A member of a group has a sandbox of its own in that of its executor.
+  const nested = detail?.statuses.some((status) => status.container_status?.container_id?.parent) ?? false;
+  const folder = nested ? `${run}/tasks/${task.id}` : run;
   return (
     <>
       <Head title={<span class="mono break">{task.id}</span>} above={["Tasks", link("tasks")]} note={<><State state={task.state} healthy={task.healthy} /> <Copy text={task.id} /></>}>
@@ -137,6 +142,7 @@ export function TaskPage({ framework, id }: { framework: string; id: string }) {
           <h2>About</h2>
           <Facts facts={[
             app && (["App", <a href={appLink(app.id)}>{app.id}</a>] as const),
+            pod && (["Pod", <a href={podLink(pod.id)}>{pod.id}</a>] as const),
             ["Name", task.name],
             ["Framework", <a href={link("frameworks", task.framework)}>{cluster.now.frameworks.get(task.framework)?.name ?? task.framework}</a>],
             ["Agent", agent ? <a href={link("agents", task.agent)}>{agent.hostname}:{agent.port}</a> : <Id id={task.agent} />],
@@ -165,12 +171,17 @@ export function TaskPage({ framework, id }: { framework: string; id: string }) {
           {!detail?.statuses.length && <Empty>No status update has come yet.</Empty>}
         </section>
       </div>
-      {agent ? <LogView agent={task.agent} folder={folder} /> : <Empty>The agent is gone, and the logs with it.</Empty>}
-      {killing && <Kill task={task} managed={app?.id} onClose={() => setKilling(false)} />}
+      {agent ? detail && <LogView key={folder} agent={task.agent} folder={folder} /> : <Empty>The agent is gone, and the logs with it.</Empty>}
+      {killing && <Kill task={task} managed={app?.id ?? pod?.id} onClose={() => setKilling(false)} />}
     </>
   );
 }
 
+/** The app or pod whose instance a task is: Marathon names tasks after them. */
+function ownerOf<T extends { id: string }>(task: string, all: Iterable<T>): T | undefined {
+  for (const one of all) if (task.startsWith(`${one.id.slice(1).replaceAll("/", "_")}.`)) return one;
+  return undefined;
+}
 
 function find(framework: string, id: string): Task | undefined {
   // A task id can be used again after its end: the newest counts.

@@ -1,26 +1,27 @@
-// A task's output: followed, paused, looked back at, downloaded.
+// A task's output: followed, paused, looked back at, downloaded; and the other files of its sandbox.
 
 import { useEffect, useLayoutEffect, useReducer, useRef, useState } from "preact/hooks";
 import { bytes } from "../format";
 import { Follower } from "../log";
+import { Sandbox } from "./sandbox";
 
 export function LogView({ agent, folder }: { agent: string; folder: string }) {
-  const [file, setFile] = useState<"stdout" | "stderr">("stdout");
+  const [file, setFile] = useState<"stdout" | "stderr" | "files">("stdout");
   return (
     <section class="log" aria-label="Logs">
       <div class="tabs" role="tablist" aria-label="Files">
-        {(["stdout", "stderr"] as const).map((name) => (
+        {(["stdout", "stderr", "files"] as const).map((name) => (
           <button key={name} type="button" role="tab" aria-selected={file === name} onClick={() => setFile(name)}>
-            {name}
+            {name === "files" ? "Files" : name}
           </button>
         ))}
       </div>
-      <LogFile key={file} agent={agent} path={`${folder}/${file}`} />
+      {file === "files" ? <Sandbox key={folder} agent={agent} folder={folder} /> : <LogFile key={file} agent={agent} path={`${folder}/${file}`} />}
     </section>
   );
 }
 
-function LogFile({ agent, path }: { agent: string; path: string }) {
+export function LogFile({ agent, path }: { agent: string; path: string }) {
   const [, redraw] = useReducer((count: number) => count + 1, 0);
   const [following, setFollowing] = useState(true);
   const [wrap, setWrap] = useState(true);

@@ -1,9 +1,10 @@
-// The search over everything that is known: apps, tasks, agents, frameworks.
+// The search over everything that is known: apps, pods, tasks, agents, frameworks.
 
 import { useEffect, useState } from "preact/hooks";
 import { cluster, clusterTopic, marathon } from "../live";
+import { subjectOfPod } from "../live/marathon";
 import { useTopics } from "../live/store";
-import { appLink, go, link } from "../router";
+import { appLink, go, link, podLink } from "../router";
 import { Dialog } from "./small";
 import { taskLink } from "./tasklist";
 
@@ -32,6 +33,7 @@ export function hits(text: string): Hit[] {
   const has = (...values: string[]): boolean => values.some((value) => value.toLowerCase().includes(wanted));
   const picture = cluster.now;
   some(marathon?.apps.values() ?? [], (app) => has(app.id), (app) => ({ kind: "App", name: app.id, note: `${app.tasksRunning} of ${app.instances}`, href: appLink(app.id) }));
+  some(marathon?.pods.values() ?? [], (pod) => has(pod.id), (pod) => ({ kind: "Pod", name: pod.id, note: `${subjectOfPod(pod).running} of ${subjectOfPod(pod).wanted}`, href: podLink(pod.id) }));
   some(picture.agents.values(), (agent) => has(agent.hostname, agent.id), (agent) => ({ kind: "Agent", name: `${agent.hostname}:${agent.port}`, note: agent.id, href: link("agents", agent.id) }));
   some(picture.frameworks.values(), (framework) => has(framework.name, framework.id), (framework) => ({ kind: "Framework", name: framework.name, note: framework.id, href: link("frameworks", framework.id) }));
   some(picture.tasks.values(), (task) => has(task.id, task.name), (task) => ({ kind: "Task", name: task.id, note: task.state.replace("TASK_", "").toLowerCase(), href: taskLink(task) }));
@@ -61,7 +63,7 @@ export function Search({ onClose }: { onClose: () => void }) {
   };
   return (
     <Dialog title="Search" onClose={onClose}>
-      <input type="search" class="search-input" placeholder="App, task, agent, framework…" aria-label="Search for anything" aria-controls="hits"
+      <input type="search" class="search-input" placeholder="App, pod, task, agent, framework…" aria-label="Search for anything" aria-controls="hits"
         aria-activedescendant={found.length ? `hit-${at}` : undefined} autofocus value={text} onInput={(event) => (setText(event.currentTarget.value), choose(0))} onKeyDown={key} />
       <ul class="hits" id="hits" role="listbox" aria-label="Found">
         {found.map((hit, index) => (

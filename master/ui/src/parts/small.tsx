@@ -6,6 +6,7 @@ import { absolute, ago, mebibytes, number, percent, short, stateName, tone, type
 import type { Amounts } from "../live/cluster";
 import { clock } from "../live";
 import { useTopics } from "../live/store";
+import { setQuery, useRoute } from "../router";
 
 /** A relative time that stays true, with the absolute one on hover. */
 export function Ago({ at }: { at: number | undefined }) {
@@ -156,6 +157,29 @@ export function amountsText(amounts: Amounts): string {
   if (amounts[3] > 0) parts.push(`${mebibytes(amounts[3])} disk`);
   if (amounts[1] > 0) parts.push(`${number(amounts[1])} GPU`);
   return parts.join(", ");
+}
+
+export function Labels({ labels }: { labels: Record<string, string> }) {
+  return <span class="labels">{Object.entries(labels).map(([key, value]) => <code key={key}>{key}={value}</code>)}</span>;
+}
+
+/** The tab that the address names, and how to go to another; the first is the one of no name. */
+export function useTab<T extends string>(tabs: readonly T[]): [T, (tab: T) => void] {
+  const { query } = useRoute();
+  const first = tabs[0] as T;
+  return [tabs.find((name) => name === query.get("tab")) ?? first, (tab) => setQuery({ tab: tab === first ? "" : tab })];
+}
+
+export function Tabs<T extends string>({ label, tabs, chosen, onChoose }: { label: string; tabs: readonly T[]; chosen: T; onChoose: (tab: T) => void }) {
+  return (
+    <div class="tabs" role="tablist" aria-label={label}>
+      {tabs.map((name) => (
+        <button key={name} type="button" role="tab" aria-selected={chosen === name} onClick={() => onChoose(name)}>
+          {name.charAt(0).toUpperCase() + name.slice(1)}
+        </button>
+      ))}
+    </div>
+  );
 }
 
 /** A list of terms and what they are. */

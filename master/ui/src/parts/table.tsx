@@ -31,7 +31,8 @@ export function Table<T>({ label, columns, rows, keyOf, empty, first }: {
   /** The column that it is sorted by at first; a minus in front turns it round. */
   first?: string;
 }) {
-  const [sort, setSort] = useState(() => ({ name: (first ?? "").replace(/^-/, ""), down: first?.startsWith("-") ?? false }));
+  const [chosen, setSort] = useState<{ name: string; down: boolean } | null>(null);
+  const sort = chosen ?? { name: (first ?? "").replace(/^-/, ""), down: first?.startsWith("-") ?? false };
   if (rows.length === 0) return <Empty>{empty}</Empty>;
   const by = columns.find((column) => column.name === sort.name)?.by;
   const sorted = by ? [...rows].sort((one, other) => compare(by(one), by(other)) * (sort.down ? -1 : 1)) : rows;
