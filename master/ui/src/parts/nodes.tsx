@@ -54,7 +54,7 @@ export function Nodes({ instances, explanation }: { instances: Instance[]; expla
       columns={[
         { name: "Agent", by: (node) => node.agent.hostname, cell: (node) => <a class="strong" href={link("agents", node.agent.id)}>{node.agent.hostname}:{node.agent.port}</a> },
         { name: "State", by: (node) => node.rank, cell: (node) => <Badge tone={node.tone}>{node.state}</Badge> },
-        { name: "Why", cell: (node) => <span class="dim">{node.why}</span> },
+        { name: "Why", cell: (node) => <span class="dim break">{node.why}</span> },
         { name: "Instance", wide: true, cell: (node) => node.instances.map((one) => <div key={one.id}><InstanceLink instance={one} /></div>) },
         { name: "Since", wide: true, align: "end", cell: (node) => <Ago at={seconds(node.instances[0]?.since)} /> },
       ]} />
