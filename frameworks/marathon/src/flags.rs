@@ -82,6 +82,15 @@ pub struct Flags {
     /// The most instances that all apps and pods may want together; each takes memory also while it waits.
     #[arg(long = "max_instances", default_value_t = 250_000)]
     pub max_instances: usize,
+    /// Ended tasks that are remembered of each app and pod; 0: none.
+    #[arg(long = "max_ended_tasks_per_app", default_value_t = 100)]
+    pub max_ended_tasks_per_app: usize,
+    /// Ended tasks that are remembered of all apps and pods together; the oldest go first.
+    #[arg(long = "max_ended_tasks", default_value_t = 20_000)]
+    pub max_ended_tasks: usize,
+    /// How long ended tasks are remembered, in milliseconds.
+    #[arg(long = "ended_tasks_age", default_value_t = 1_209_600_000)]
+    pub ended_tasks_age: u64,
     /// The most deployments that may run at once.
     #[arg(long = "max_running_deployments", default_value_t = 10_000)]
     pub max_running_deployments: usize,
@@ -269,6 +278,9 @@ impl Flags {
                 kill_retry_ms: self.kill_retry_timeout,
                 kill_chunk_size: self.kill_chunk_size,
                 max_versions: self.zk_max_versions,
+                max_ended_tasks_per_app: self.max_ended_tasks_per_app,
+                max_ended_tasks: self.max_ended_tasks,
+                ended_tasks_age_ms: self.ended_tasks_age,
                 ..CoreConfig::default()
             },
         })

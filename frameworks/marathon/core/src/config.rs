@@ -59,6 +59,12 @@ pub struct Config {
     pub scale_apps_interval_ms: u64,
     /// `--zk_max_versions`: versions kept of one app.
     pub max_versions: usize,
+    /// `--max_ended_tasks_per_app`: ended tasks that are remembered of each app and pod; 0: none.
+    pub max_ended_tasks_per_app: usize,
+    /// `--max_ended_tasks`: of all together.
+    pub max_ended_tasks: usize,
+    /// `--ended_tasks_age`, in milliseconds: how long they are.
+    pub ended_tasks_age_ms: u64,
     /// Longest request body that is read, in bytes.
     pub max_body_bytes: usize,
     /// Outputs that may wait for the store before API calls get 503.
@@ -108,6 +114,9 @@ impl Default for Config {
             reconciliation_interval_ms: 600_000,
             scale_apps_interval_ms: 300_000,
             max_versions: 50,
+            max_ended_tasks_per_app: 100,
+            max_ended_tasks: 20_000,
+            ended_tasks_age_ms: 1_209_600_000,
             max_body_bytes: 4 << 20,
             max_waiting_outputs: 100_000,
         }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tepui_proto::mesos::{Offer, TaskStatus};
 
-use crate::{deployment::Trial, output::CheckId};
+use crate::{deployment::Trial, ended::TaskQuery, output::CheckId};
 
 /// What the shell tells the core. One variant for each kind of event; none ever makes the core panic.
 #[derive(Clone, Debug)]
@@ -373,6 +373,15 @@ pub enum ApiCall {
         part: PolicyPart,
         /// What to do with it.
         action: PolicyAction,
+    },
+    /// `GET /v3/apps/{id}/history` and `GET /v3/pods/{id}/history`: tasks that have ended.
+    EndedTasks {
+        /// From the URL.
+        id: String,
+        /// Only of a pod.
+        of_pod: bool,
+        /// Which.
+        query: TaskQuery,
     },
     /// `GET /v3/apps/{id}/instances`.
     Instances {

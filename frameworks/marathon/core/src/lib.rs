@@ -13,6 +13,7 @@ pub mod config;
 mod core;
 pub mod definition;
 pub mod deployment;
+mod ended;
 pub mod event;
 pub mod group;
 mod health;
@@ -32,6 +33,7 @@ pub mod view;
 pub use self::core::{Marathon, RecoverError};
 pub use config::Config;
 pub use deployment::{Trial, TrialSize};
+pub use ended::TaskQuery;
 pub use input::{
     ApiCall, Input, Measured, Origin, PolicyAction, PolicyPart, ProbeOutcome, ReadinessAnswer,
     ReplyToken, Usage,

@@ -89,8 +89,8 @@ fn an_app_is_deployed_found_healthy_scaled_and_deleted() {
             .keys()
             .filter(|key| !past(key))
             .collect::<Vec<_>>(),
-        ["framework"],
-        "nothing of a deleted app stays but what its group may go back to"
+        ["ended/%2Fweb/0000000000", "framework"],
+        "nothing of a deleted app stays but what its group may go back to, and the tasks that ended"
     );
     let types = cluster.event_types();
     for name in [

@@ -15,7 +15,7 @@ pub(super) struct Metrics {
 
 #[allow(clippy::cast_precision_loss, reason = "figures for people")]
 pub(super) fn collect(leading: &Leading, http: &HttpStats, started: Instant) -> Metrics {
-    let (apps, pods, groups, deployments, running, staged) = {
+    let (apps, pods, groups, deployments, running, staged, ended) = {
         let view = leading.engine.view().read();
         let (running, staged) = view
             .apps()
@@ -30,6 +30,7 @@ pub(super) fn collect(leading: &Leading, http: &HttpStats, started: Instant) -> 
             view.deployment_count(),
             running,
             staged,
+            view.ended_tasks(),
         )
     };
     let (readers, slow_readers, event_bytes) = leading.events.counts();
@@ -43,6 +44,7 @@ pub(super) fn collect(leading: &Leading, http: &HttpStats, started: Instant) -> 
             ("marathon.deployments.active.gauge", deployments as f64),
             ("marathon.instances.running.gauge", f64::from(running)),
             ("marathon.instances.staged.gauge", f64::from(staged)),
+            ("tepui.tasks.ended.kept.gauge", ended.0 as f64),
             (
                 "marathon.uptime.gauge.seconds",
                 started.elapsed().as_secs_f64(),
@@ -66,6 +68,7 @@ pub(super) fn collect(leading: &Leading, http: &HttpStats, started: Instant) -> 
                 "marathon.http.responses.event-stream.size.counter.bytes",
                 event_bytes,
             ),
+            ("tepui.tasks.ended.dropped.counter", ended.1),
             ("tepui.http.event-streams.slow.counter", slow_readers),
             ("tepui.http.responses.2xx.counter", answers(2)),
             ("tepui.http.responses.3xx.counter", answers(3)),

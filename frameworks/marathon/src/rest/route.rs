@@ -373,7 +373,7 @@ impl Parameters {
             .map(|(_, value)| value.clone())
     }
 
-    fn all(&self, name: &str) -> Vec<String> {
+    pub(super) fn all(&self, name: &str) -> Vec<String> {
         self.0
             .iter()
             .filter(|(known, _)| known == name)
@@ -569,6 +569,13 @@ mod tests {
                 "DeleteGroup { id: \"/a\", force: true",
             ),
             (&get, "/v3/apps/a/b/explain", "Explain { id: \"/a/b\""),
+            (
+                &get,
+                "/v3/apps/a/b/history?limit=2&task=t",
+                "EndedTasks { id: \"/a/b\", of_pod: false",
+            ),
+            (&get, "/v3/pods/a/history", "of_pod: true"),
+            (&get, "/v3/pods/a/history?limit=0", "status: 422"),
             (&get, "/v3/plan", "status: 405"),
             (
                 &Method::POST,

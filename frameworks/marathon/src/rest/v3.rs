@@ -1,7 +1,7 @@
 //! Routes under `/v3`: what Marathon never had.
 
 use http::Method;
-use tepui_marathon_core::{ApiCall, PolicyAction, PolicyPart, Response, Trial};
+use tepui_marathon_core::{ApiCall, PolicyAction, PolicyPart, Response, TaskQuery, Trial};
 
 use super::route::{Parameters, Parts, Wanted, not_allowed, only, with_body};
 
@@ -29,6 +29,17 @@ pub(super) fn route(parts: &Parts<'_>, rest: &[&str], parameters: &Parameters) -
                 "PUT" => with_body(parts, |body, _| call(PolicyAction::Put(body))),
                 _ => not_allowed(),
             }
+        }
+        (_, [kind @ ("apps" | "pods"), id @ .., "history"]) if !id.is_empty() => {
+            let wanted = match ended_tasks(parameters) {
+                Ok(query) => Wanted::Call(ApiCall::EndedTasks {
+                    id: format!("/{}", id.join("/")),
+                    of_pod: *kind == "pods",
+                    query,
+                }),
+                Err(refusal) => Wanted::Answer(refusal),
+            };
+            only(parts.method, &[Method::GET], wanted)
         }
         (_, ["apps", id @ .., "instances"]) if !id.is_empty() => only(
             parts.method,
@@ -94,6 +105,17 @@ fn trial(parameters: &Parameters) -> Result<Option<Trial>, Response> {
     let after = seconds(parameters, "promoteAfterSeconds")?;
     Trial::parse(canary.as_deref(), blue_green, after)
         .map_err(|reason| Response::message(422, reason))
+}
+
+/// Which ended tasks are wanted.
+fn ended_tasks(parameters: &Parameters) -> Result<TaskQuery, Response> {
+    TaskQuery::parse(
+        parameters.first("limit").as_deref(),
+        parameters.first("since").as_deref(),
+        &parameters.all("status"),
+        parameters.first("task"),
+    )
+    .map_err(|reason| Response::message(422, reason))
 }
 
 /// A number of seconds, if it is given.

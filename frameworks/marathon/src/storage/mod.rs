@@ -2,7 +2,7 @@
 
 mod large;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use tepui_coordination::{SharedStore, StoreError, Transaction, store::MAX_OPERATIONS};
@@ -118,19 +118,20 @@ pub(crate) async fn run(
             next = next_write(&store, epoch, &mut writes, &mut backups).await;
             continue;
         }
-        let mut transaction = Transaction::new(epoch);
         let mut bytes = large::bytes_of(&first.mutations);
-        add(&mut transaction, first.mutations);
+        let mut mutations = first.mutations;
         while let Ok(write) = writes.try_recv() {
-            let full = transaction.operations.len() + write.mutations.len() > MAX_OPERATIONS;
+            let full = mutations.len() + write.mutations.len() > MAX_OPERATIONS;
             bytes += large::bytes_of(&write.mutations);
             if full || bytes > MAX_BYTES || large::is_large(&write.mutations) {
                 next = Some(write);
                 break;
             }
             sequence = write.sequence;
-            add(&mut transaction, write.mutations);
+            mutations.extend(write.mutations);
         }
+        let mut transaction = Transaction::new(epoch);
+        add(&mut transaction, last_of_each(mutations));
         commit(&store, transaction).await?;
         engine.input(Input::Stored { sequence }).await;
         if next.is_none() {
@@ -153,6 +154,19 @@ async fn commit(store: &SharedStore, transaction: Transaction) -> Result<(), Sto
     }
 }
 
+/// Of several writes of one key the last: what is committed together is seen only as it is in the end.
+fn last_of_each(mutations: Vec<Mutation>) -> Vec<Mutation> {
+    let key = |mutation: &Mutation| match mutation {
+        Mutation::Put { key, .. } | Mutation::Delete { key } => key.clone(),
+    };
+    let mut seen = HashSet::with_capacity(mutations.len());
+    let mut kept: Vec<Mutation> = (mutations.into_iter().rev())
+        .filter(|mutation| seen.insert(key(mutation)))
+        .collect();
+    kept.reverse();
+    kept
+}
+
 fn add(transaction: &mut Transaction, mutations: Vec<Mutation>) {
     let taken = std::mem::take(transaction);
     *transaction = mutations
@@ -166,6 +180,30 @@ fn add(transaction: &mut Transaction, mutations: Vec<Mutation>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_what_is_committed_together_the_last_of_each_key_is_written() {
+        let put = |key: &str, value: &'static str| Mutation::Put {
+            key: key.to_owned(),
+            value: value.into(),
+        };
+        let delete = |key: &str| Mutation::Delete {
+            key: key.to_owned(),
+        };
+        let all = vec![
+            put("a", "1"),
+            put("b", "1"),
+            delete("c"),
+            put("a", "2"),
+            delete("b"),
+            put("c", "1"),
+        ];
+        assert_eq!(
+            last_of_each(all),
+            [put("a", "2"), delete("b"), put("c", "1")]
+        );
+        assert_eq!(last_of_each(Vec::new()), []);
+    }
 
     #[test]
     fn keys_come_back_as_they_went() {

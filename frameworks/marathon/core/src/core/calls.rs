@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     definition::{App, AppUpdate, Faults, Setting, build, build_into},
+    ended::Cause,
     group::{Changes, GroupChanges},
     input::{ApiCall, Origin},
     instance::{Goal, TaskView, instance_id_of},
@@ -184,6 +185,9 @@ impl Marathon {
             ApiCall::Deadline { id, seconds } => Ok(self.change_deadline(&id, seconds)),
             ApiCall::Policy { id, part, action } => {
                 self.policy_call(&PathId::resolve(&id), part, &action)
+            }
+            ApiCall::EndedTasks { id, of_pod, query } => {
+                Ok(self.ended_tasks(&PathId::resolve(&id), of_pod, &query))
             }
             ApiCall::Instances { id } => Ok(self.list_instances(&PathId::resolve(&id))),
             ApiCall::Explain { id } => Ok(self.explain(&PathId::resolve(&id))),
@@ -475,9 +479,9 @@ impl Marathon {
             .collect();
         for key in keys {
             if mode.wipe {
-                self.decommission(*key);
+                self.decommission(*key, Cause::Operator);
             } else {
-                self.kill(*key);
+                self.kill(*key, Cause::Operator);
             }
         }
         Ok(Response::json(200, &shape(&tasks)))
@@ -515,7 +519,7 @@ impl Marathon {
         }
         let response = self.order(changes, Versioning::Changed, force, &PathId::root(), None)?;
         for (key, _) in sentenced {
-            self.retire(key);
+            self.retire(key, Cause::Operator);
         }
         Ok(response)
     }

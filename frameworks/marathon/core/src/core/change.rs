@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{Marathon, Timer, app_state::AppState, records};
 use crate::{
     definition::App,
+    ended::Cause,
     event::EventKind,
-    instance::{Goal, Instance},
+    instance::{Condition, Goal, Instance},
     output::{Mutation, Output},
     path::PathId,
     view::{AppView, Change, Definition},
@@ -123,6 +124,9 @@ impl Marathon {
         let Some(instance) = self.instances.remove(&key) else {
             return;
         };
+        if instance.condition.is_active() || instance.condition == Condition::UnreachableInactive {
+            self.note_end_of(&instance, None);
+        }
         let id = instance.spec.id.clone();
         self.leave(&instance);
         self.by_instance_id.remove(&instance.id);
@@ -145,16 +149,17 @@ impl Marathon {
     }
 
     /// Ends an instance for good: kills its task if it has one, forgets it at once otherwise.
-    pub(super) fn decommission(&mut self, key: u64) {
+    pub(super) fn decommission(&mut self, key: u64, cause: Cause) {
+        self.blame(key, cause);
         let Some(instance) = self.instances.get(&key) else {
             return;
         };
-        let has_task = instance.condition.is_active()
-            && instance.condition != crate::instance::Condition::Unreachable;
+        let has_task =
+            instance.condition.is_active() && instance.condition != Condition::Unreachable;
         // Dead or unreachable: nothing can be told to it. If its task ever comes back, it is unknown and killed.
         self.change(key, |instance| instance.goal = Goal::Decommissioned);
         if has_task {
-            self.kill(key);
+            self.kill(key, cause);
         } else {
             self.expunge(key);
         }

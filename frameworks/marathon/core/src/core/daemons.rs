@@ -13,6 +13,7 @@ use super::{AppState, Marathon, Timer, app_state::is_delayed, offers::Using, sea
 use crate::{
     definition::{App, KillSelection},
     deployment::{ActionKind, Capacity, capacity},
+    ended::Cause,
     instance::{Condition, Goal, Instance},
     launch::Delay,
     matching::Reasons,
@@ -143,6 +144,11 @@ impl Marathon {
             return true;
         };
         let follows = state.follows_agents();
+        let cause = if follows {
+            Cause::Unmatched
+        } else {
+            Cause::ScaledDown
+        };
         let out_of_place: Vec<u64> = if follows {
             let seats = state.seats.as_ref();
             seats.map_or_else(Vec::new, |seats| seats.astray.iter().copied().collect())
@@ -155,7 +161,7 @@ impl Marathon {
             instances.filter(goes_on).collect()
         };
         for key in out_of_place {
-            self.retire(key);
+            self.retire(key, cause);
         }
         self.apps.get(id).is_none_or(|state| {
             let tally = state.tally;
@@ -185,7 +191,7 @@ impl Marathon {
         ended.extend(seats.into_iter().flat_map(super::seats::Seats::relieved));
         ended.extend(seats.into_iter().flat_map(super::seats::Seats::surplus));
         for key in ended {
-            self.retire(key);
+            self.retire(key, Cause::Replaced);
         }
         let Some(state) = self.apps.get(id) else {
             return true;
@@ -218,7 +224,7 @@ impl Marathon {
             victims.extend(serving);
         }
         for key in victims {
-            self.retire(key);
+            self.retire(key, Cause::Replaced);
         }
         self.apps.get(id).is_none_or(|state| {
             let tally = state.tally;

@@ -9,6 +9,7 @@ use super::{Marathon, records};
 use crate::{
     definition::{App, Faults, VersionInfo, validate_change},
     deployment::{ActionKind, Deployment, StepView, Trial, plan},
+    ended::Cause,
     event::EventKind,
     group::{Before, Changes, Fresh, Group, GroupChanges, Target},
     input::Origin,
@@ -618,7 +619,7 @@ impl Marathon {
             ActionKind::Stop => {
                 state.delay = None;
                 for key in keys {
-                    self.decommission(key);
+                    self.decommission(key, Cause::Deleted);
                 }
             }
             ActionKind::Scale | ActionKind::Restart => {

@@ -5,15 +5,16 @@ use std::time::Duration;
 use tepui_model::Time;
 
 use super::{Marathon, Timer};
-use crate::{instance::Condition, output::Output};
+use crate::{ended::Cause, instance::Condition, output::Output};
 
 impl Marathon {
     /// Kills the task of an instance, whatever its goal is.
-    pub(super) fn kill(&mut self, key: u64) {
+    pub(super) fn kill(&mut self, key: u64, cause: Cause) {
         let killable = self
             .instance(key)
             .is_some_and(|instance| instance.condition.is_active() && instance.task.is_some());
         if killable && !self.kills.contains_key(&key) {
+            self.blame(key, cause);
             self.kills.insert(key, None);
             self.kill_queue.push_back(key);
         }
@@ -81,7 +82,7 @@ impl Marathon {
         let deadline = Time::from_millis(staged_at.millis()) + Duration::from_millis(limit_ms);
         if self.now >= deadline {
             self.tell_trial(key, "its task did not run in time");
-            self.kill(key);
+            self.kill(key, Cause::StartTimeout);
         } else {
             self.timers.insert((deadline, Timer::Launch(key)));
         }

@@ -12,6 +12,7 @@ mod daemons;
 mod deadlines;
 mod deploy;
 mod deployment_store;
+mod endings;
 mod explain;
 mod groups;
 mod instances;
@@ -46,6 +47,7 @@ use tepui_model::Time;
 use crate::{
     config::Config,
     deployment::Deployment,
+    ended::Book,
     event::{Event, EventKind},
     group::{History, RootGroup, ServicePorts},
     ids::IdGenerator,
@@ -96,6 +98,10 @@ pub struct Marathon {
     turn: Option<PathId>,
     /// What instances that are no more have left on agents, by instance.
     remains: BTreeMap<Arc<str>, Remains>,
+    /// Tasks that have ended.
+    ended: Book,
+    /// When the timer for them is set.
+    ended_timer: Option<Time>,
     revive: offers::Revive,
     dirty: Dirty,
 }
@@ -147,6 +153,8 @@ enum Timer {
     AgentDelay(PathId, Arc<str>),
     /// The deadline of a deployment has passed.
     Deadline(Arc<str>),
+    /// The oldest of the ended tasks that are kept is too old.
+    EndedTasks,
     /// Ask for offers.
     Revive,
     /// Compare all tasks with the master.
@@ -191,6 +199,8 @@ impl Marathon {
     ) -> Result<Self, RecoverError> {
         let mut marathon = Self {
             ids: IdGenerator::new(config.seed),
+            ended: Book::new(endings::bounds(&config)),
+            ended_timer: None,
             service_ports: ServicePorts::new(config.local_port_min, config.local_port_max),
             config,
             now,
@@ -300,6 +310,7 @@ impl Marathon {
                 Timer::Trial(id) => self.trial_over(&id),
                 Timer::AgentDelay(id, agent) => self.agent_delay_over(&id, &agent),
                 Timer::Deadline(id) => self.deadline_over(&id),
+                Timer::EndedTasks => self.ended_over(),
                 Timer::Revive => self.revive.due = true,
                 Timer::Reconcile => self.reconcile(),
             }

@@ -284,6 +284,7 @@ impl Marathon {
         launched.agent = Some(agent.clone());
         launched.reservation = reservation;
         launched.healthy = None;
+        launched.cause = None;
         let containers = containers(&launched.spec, &launched.id, launched.incarnation, now);
         let task = Task {
             id: containers.first().map_or_else(
@@ -299,6 +300,7 @@ impl Marathon {
             unreachable_since: None,
             ready: None,
             check_result: None,
+            container: None,
         };
         let surroundings = Surroundings {
             prefix: &self.config.env_vars_prefix,

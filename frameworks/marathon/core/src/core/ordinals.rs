@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{AppState, Marathon};
 use crate::{
+    ended::Cause,
     instance::{Goal, Instance},
     path::PathId,
 };
@@ -222,7 +223,7 @@ impl Marathon {
             ended.extend(keys.into_iter().skip(stays));
         }
         for key in ended {
-            self.retire(key);
+            self.retire(key, Cause::ScaledDown);
         }
     }
 

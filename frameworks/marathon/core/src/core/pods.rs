@@ -14,6 +14,7 @@ use crate::{
         App,
         pod::{PodUpdate, build, json},
     },
+    ended::Cause,
     event::EventKind,
     group::GroupChanges,
     input::Origin,
@@ -127,9 +128,9 @@ impl Marathon {
         let killed: Vec<Value> = killed.map(|instance| instance.killed_view()).collect();
         for key in keys {
             if wipe {
-                self.decommission(key);
+                self.decommission(key, Cause::Operator);
             } else {
-                self.kill(key);
+                self.kill(key, Cause::Operator);
             }
         }
         Ok(match killed.first().filter(|_| one) {

@@ -9,6 +9,7 @@ use super::Marathon;
 use crate::{
     definition::KillSelection,
     deployment::{ActionKind, capacity},
+    ended::Cause,
     event::EventKind,
     instance::{Condition, Instance},
     path::PathId,
@@ -41,7 +42,7 @@ impl Marathon {
                         .get(&key)
                         .is_some_and(|one| one.goal != crate::instance::Goal::Decommissioned)
                     {
-                        self.decommission(key);
+                        self.decommission(key, Cause::Deleted);
                     }
                 }
                 self.drop_if_gone(id);
@@ -132,7 +133,7 @@ impl Marathon {
         let (target, wanted) = (app.instances as usize, state.tally.wanted);
         if wanted > target {
             for key in self.victims(id, wanted - target) {
-                self.retire(key);
+                self.retire(key, Cause::ScaledDown);
             }
         }
         for _ in wanted..target {
@@ -166,7 +167,7 @@ impl Marathon {
         let target = app.instances as usize;
         // Those that serve nobody go first; it costs nothing.
         for key in state.old_idle.iter().copied().collect::<Vec<_>>() {
-            self.retire(key);
+            self.retire(key, Cause::Replaced);
         }
         let Some(state) = self.apps.get(id) else {
             return true;
@@ -191,7 +192,7 @@ impl Marathon {
         if tally.wanted_new > target {
             let surplus: Vec<u64> = self.victims_of(id, tally.wanted_new - target, |fits| fits);
             for key in surplus {
-                self.retire(key);
+                self.retire(key, Cause::ScaledDown);
             }
         }
         let Some(tally) = self.apps.get(id).map(|state| state.tally) else {
@@ -229,7 +230,7 @@ impl Marathon {
         {
             let victims: Vec<u64> = idle.chain(serving).take(count).collect();
             for key in victims {
-                self.retire(key);
+                self.retire(key, Cause::Replaced);
             }
             return;
         }
@@ -239,7 +240,7 @@ impl Marathon {
             KillSelection::OldestFirst => idle.chain(serving).take(count).collect(),
         };
         for key in victims {
-            self.retire(key);
+            self.retire(key, Cause::Replaced);
         }
     }
 

@@ -11,6 +11,7 @@
 //! | `deployment/<id>` | a deployment under way |
 //! | `part/<id>/<number>` | a part of a deployment that is too large for one record |
 //! | `policy/<id>` | what goes on with an app over time |
+//! | `ended/<id>/<number>` | some of the last tasks of an app that have ended, also of one that is deleted |
 //! | `failure/<id>` | the last failed task of an app |
 //! | `group/<id>` | a group, without what lies below it |
 //! | `history/<timestamp>` | what a change of the root group replaced: versions of apps, groups as they were |
@@ -58,6 +59,10 @@ pub(super) fn deployment_part_key(id: &str, at: usize) -> String {
 
 pub(super) fn policy_key(id: &PathId) -> String {
     format!("policy/{}", encoded(id))
+}
+
+pub(super) fn ended_key(id: &PathId, chunk: u64) -> String {
+    format!("ended/{}/{chunk:010}", encoded(id))
 }
 
 pub(super) fn failure_key(id: &PathId) -> String {

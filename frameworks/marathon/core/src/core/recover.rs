@@ -13,6 +13,7 @@ use super::{
 use crate::{
     definition::App,
     deployment::Deployment,
+    ended::Cause,
     group::Group,
     instance::{Condition, Goal, Instance, InstanceRecord, Remains, TaskFailure},
     output::{Output, Record},
@@ -25,7 +26,7 @@ impl Marathon {
     pub(super) fn recover(&mut self, stored: Vec<Record>) -> Result<(), RecoverError> {
         let mut versions: BTreeMap<(PathId, Timestamp), Arc<App>> = BTreeMap::new();
         let (mut past, mut history) = (versions.clone(), Vec::new());
-        let (mut parts, mut policies) = (Vec::new(), Vec::new());
+        let (mut parts, mut policies, mut ended) = (Vec::new(), Vec::new(), Vec::new());
         let (mut instances, mut failures): (Vec<InstanceRecord>, Vec<TaskFailure>) =
             (Vec::new(), Vec::new());
         for record in stored {
@@ -62,6 +63,7 @@ impl Marathon {
                     let remains: Remains = records::read(&record)?;
                     self.remains.insert(remains.instance.clone(), remains);
                 }
+                "ended" => ended.push(records::read(&record)?),
                 "policy" => policies.push(records::read(&record)?),
                 "failure" => failures.push(records::read(&record)?),
                 _ => {
@@ -80,6 +82,7 @@ impl Marathon {
         self.recover_policies(policies);
         past.extend(versions.clone());
         self.recover_groups(&past, history);
+        self.recover_ended(ended);
         self.recover_instances(&versions, instances);
         let ids: Vec<_> = self.deployments.keys().cloned().collect();
         for id in ids {
@@ -168,6 +171,7 @@ impl Marathon {
                 condition: record.condition,
                 since: record.since,
                 active_since: record.active_since,
+                cause: record.cause,
                 incarnation: record.incarnation,
                 agent: record.agent,
                 task: record.task,
@@ -183,8 +187,8 @@ impl Marathon {
             });
             match goal {
                 Goal::Running => {}
-                Goal::Stopped => self.retire(key),
-                Goal::Decommissioned => self.decommission(key),
+                Goal::Stopped => self.retire(key, Cause::Killed),
+                Goal::Decommissioned => self.decommission(key, Cause::Killed),
             }
             if unconfirmed {
                 self.await_reservation(key);

@@ -11,6 +11,7 @@ use tepui_proto::mesos::Resource;
 
 use super::{Marathon, Timer, app_state::is_delayed, offers::Using, records};
 use crate::{
+    ended::Cause,
     instance::{
         Condition, Goal, Instance, LocalVolume, Remains, Reservation, free, labels, reserve,
     },
@@ -21,18 +22,19 @@ use crate::{
 
 impl Marathon {
     /// Ends an instance that is not wanted for now: one with volumes is kept for later, any other is forgotten.
-    pub(super) fn retire(&mut self, key: u64) {
+    pub(super) fn retire(&mut self, key: u64, cause: Cause) {
         let Some(instance) = self.instance(key) else {
             return;
         };
         if instance.reservation.is_none() || instance.goal == Goal::Decommissioned {
-            self.decommission(key);
+            self.decommission(key, cause);
             return;
         }
         let has_task = instance.condition.is_active();
+        self.blame(key, cause);
         self.change(key, |instance| instance.goal = Goal::Stopped);
         if has_task {
-            self.kill(key);
+            self.kill(key, cause);
         }
     }
 
@@ -241,7 +243,7 @@ impl Marathon {
             // Its task may yet be heard of, or nothing can be.
             self.await_reservation(key);
         } else {
-            self.decommission(key);
+            self.decommission(key, Cause::NotStarted);
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Asked, Marathon};
 use crate::{
+    ended::Cause,
     event::EventKind,
     health::{aggregate, probe},
     input::ProbeOutcome,
@@ -142,7 +143,7 @@ impl Marathon {
             let message = format!("Task was killed since health check failed. Reason: {cause}");
             self.tell_trial(key, &message);
             self.record_failure(key, "TASK_KILLED".to_owned(), message);
-            self.kill(key);
+            self.kill(key, Cause::Unhealthy);
         }
     }
 }

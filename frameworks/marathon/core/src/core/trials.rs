@@ -14,6 +14,7 @@ use super::{AppState, Marathon, Timer};
 use crate::{
     definition::{App, Faults},
     deployment::{ActionKind, Deployment, Trial, TrialSize},
+    ended::Cause,
     instance::Goal,
     matching::Placed,
     path::PathId,
@@ -129,7 +130,7 @@ impl Marathon {
         ] {
             if there > wanted {
                 for key in self.victims_of(id, there - wanted, |fits| fits == new) {
-                    self.retire(key);
+                    self.retire(key, Cause::Replaced);
                 }
             }
             for _ in there..wanted {

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     definition::{UnreachableStrategy, check},
+    ended::{Cause, container_id},
     event::EventKind,
     input::ProbeOutcome,
     instance::{
@@ -143,6 +144,7 @@ impl Marathon {
         };
         let addresses = addresses(status);
         let networks = networks(status);
+        let container = container_id(status);
         let unreachable_since = status
             .unreachable_time
             .as_ref()
@@ -173,6 +175,9 @@ impl Marathon {
                         task.networks = networks;
                     }
                 }
+                if !task.containers.is_empty() && container.is_some() {
+                    task.container = container;
+                }
                 task.unreachable_since = if unreachable {
                     task.unreachable_since.or(unreachable_since).or(Some(now))
                 } else {
@@ -182,6 +187,9 @@ impl Marathon {
         });
         if news {
             self.publish_status(key, status);
+        }
+        if condition.is_terminal() {
+            self.note_end(key, status);
         }
         if before != condition {
             self.adjust_delay(key, condition, status);
@@ -257,12 +265,12 @@ impl Marathon {
             .is_some_and(|one| one.goal == Goal::Stopped);
         if started && stopped {
             // It could not be told to end while its agent was unreachable.
-            self.kill(key);
+            self.kill(key, Cause::ScaledDown);
         }
         if status.state() == TaskState::TaskGoneByOperator {
             self.lose_reservation(key);
             if stopped {
-                self.decommission(key);
+                self.decommission(key, Cause::AgentLost);
             }
         }
     }

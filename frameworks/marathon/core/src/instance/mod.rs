@@ -27,13 +27,13 @@ pub(crate) use self::{
     condition::state_name,
     containers::{ContainerTask, containers},
     kill_order::kill_order,
-    pod_info::launch_group,
+    pod_info::{executor_id, launch_group},
     reservation::{Remains, Reservation, free, labels, owner, persistence_id, reserve},
     task_info::{Surroundings, task_info},
 };
 use crate::{
-    definition::App, health::CheckState, input::ReadinessAnswer, output::CheckId, path::PathId,
-    timestamp::Timestamp,
+    definition::App, ended::Cause, health::CheckState, input::ReadinessAnswer, output::CheckId,
+    path::PathId, timestamp::Timestamp,
 };
 
 /// An instance. What is stored of it is [`InstanceRecord`].
@@ -65,6 +65,8 @@ pub(crate) struct Instance {
     pub(crate) last_answer: Option<Arc<ReadinessAnswer>>,
     /// A deployment waits until it is ready.
     pub(crate) awaited: bool,
+    /// Why Marathon ends its task, if it does.
+    pub(crate) cause: Option<Cause>,
 }
 
 /// Where an instance is.
@@ -102,6 +104,9 @@ pub(crate) struct Task {
     /// The last result of its check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) check_result: Option<Value>,
+    /// Of a pod: the container of its executor, once it is known; another run of the instance has the same executor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) container: Option<Arc<str>>,
     /// Of a pod: one for each container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) containers: Vec<ContainerTask>,
@@ -126,6 +131,8 @@ pub(crate) struct InstanceRecord {
     pub(crate) task: Option<Task>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reservation: Option<Reservation>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cause: Option<Cause>,
 }
 
 impl Instance {
@@ -148,6 +155,7 @@ impl Instance {
             readiness: None,
             last_answer: None,
             awaited: false,
+            cause: None,
         }
     }
 
@@ -187,6 +195,7 @@ impl Instance {
             agent: self.agent.clone(),
             task: self.task.clone(),
             reservation: self.reservation.clone(),
+            cause: self.cause,
         }
     }
 

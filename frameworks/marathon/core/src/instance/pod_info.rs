@@ -123,7 +123,7 @@ pub(crate) fn launch_group(
 }
 
 /// `instance-<safe id>.<uuid>` of `<safe id>.instance-<uuid>`.
-fn executor_id(instance_id: &str) -> String {
+pub(crate) fn executor_id(instance_id: &str) -> String {
     match instance_id.rsplit_once(".instance-") {
         Some((safe, uuid)) => format!("instance-{safe}.{uuid}"),
         None => format!("instance-{instance_id}"),

@@ -63,6 +63,13 @@ pub enum Change {
     Deployment(Arc<DeploymentView>),
     /// A deployment ended.
     DeploymentRemoved(Arc<str>),
+    /// How many ended tasks are kept, and how many were dropped since this leader began.
+    EndedTasks {
+        /// Now.
+        kept: usize,
+        /// Because they were too many or too old.
+        dropped: u64,
+    },
 }
 
 /// An app's definition with its JSON, made at most once.
@@ -124,6 +131,7 @@ pub struct View {
     apps: BTreeMap<PathId, Entry>,
     groups: BTreeMap<PathId, Arc<Group>>,
     deployments: BTreeMap<Arc<str>, Arc<DeploymentView>>,
+    ended_tasks: (usize, u64),
 }
 
 /// One app with what hangs on it. The app is absent while the tasks of a deleted one end.
@@ -187,6 +195,7 @@ impl View {
             Change::GroupRemoved(id) => {
                 self.groups.remove(&id);
             }
+            Change::EndedTasks { kept, dropped } => self.ended_tasks = (kept, dropped),
             Change::Deployment(deployment) => {
                 self.deployments.insert(deployment.id.clone(), deployment);
             }
@@ -218,6 +227,12 @@ impl View {
     #[must_use]
     pub fn deployment_count(&self) -> usize {
         self.deployments.len()
+    }
+
+    /// How many ended tasks are kept, and how many were dropped, for the metrics.
+    #[must_use]
+    pub const fn ended_tasks(&self) -> (usize, u64) {
+        self.ended_tasks
     }
 
     /// The apps in order of their ids.

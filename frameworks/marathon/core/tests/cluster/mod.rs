@@ -87,7 +87,7 @@ pub struct Cluster {
     pub behaviour: BTreeMap<String, Behaviour>,
     pub kills: usize,
     pub outputs: Vec<String>,
-    inputs: VecDeque<Input>,
+    pub inputs: VecDeque<Input>,
     /// Offers, by agent.
     offered: BTreeMap<String, usize>,
     suppressed: bool,
@@ -749,6 +749,11 @@ impl Cluster {
     pub fn event_types(&self) -> Vec<&'static str> {
         self.events.iter().map(Event::event_type).collect()
     }
+}
+
+/// What is wrong with a document of this type.
+pub fn fault_of(document: &Value, name: &str) -> Option<String> {
+    check::fault_of(document, name, schemas())
 }
 
 /// Ids of the persistent volumes of a task.

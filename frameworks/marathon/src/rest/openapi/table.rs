@@ -88,6 +88,32 @@ const GROUP_EMBED: Parameter = Parameter {
 const NO_APP: Refusal = (404, "there is no such app, or no such version of it");
 const NO_GROUP: Refusal = (404, "there is no such group, or no such version of it");
 const NO_POD: Refusal = (404, "there is no such pod, or no such version of it");
+const NO_QUERY: Refusal = (
+    422,
+    "`limit` is no number above 0, `since` no timestamp, or `status` neither a state in which tasks end nor a cause",
+);
+const ENDED_TASKS: &[Parameter] = &[
+    Parameter {
+        name: "limit",
+        what: "show at most so many; 100 without",
+        takes: Counted { required: false },
+    },
+    Parameter {
+        name: "since",
+        what: "a timestamp: those that ended then or later",
+        takes: One,
+    },
+    Parameter {
+        name: "status",
+        what: "states in which they ended, or causes of their end, also several with commas between",
+        takes: Many(&[]),
+    },
+    Parameter {
+        name: "task",
+        what: "the one with this task id, or those of an instance with this id",
+        takes: One,
+    },
+];
 const NO_TIMESTAMP: Refusal = (422, "the version is no timestamp");
 const TOO_MANY: Refusal = (
     403,
@@ -759,6 +785,20 @@ pub(super) const TABLE: &[Endpoint] = &[
         answers: &[ok("ScaledApp")],
         refusals: &[NO_APP],
     },
+    get(
+        "/v3/apps/{id}/history",
+        "Tasks of an app, or a pod, that have ended, newest first: when, how, why, and where their files are. Also of one that is deleted, for as long as something is kept of it.",
+        ENDED_TASKS,
+        &[ok("TaskHistory")],
+        &[NO_APP, NO_QUERY],
+    ),
+    get(
+        "/v3/pods/{id}/history",
+        "The same of a pod.",
+        ENDED_TASKS,
+        &[ok("TaskHistory")],
+        &[NO_POD, NO_QUERY],
+    ),
     get(
         "/v3/apps/{id}/instances",
         "Every instance of an app, or a pod, also those that wait.",
