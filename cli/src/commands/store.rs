@@ -6,14 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::json;
+use http::Method;
+use serde_json::{Value, json};
 
-use super::{CommandError, Context, print_json};
-use crate::daemon;
+use super::{CommandError, Context, items, number, print_json, text};
+use crate::{daemon, table::Table};
 
 /// What a restore costs, while there is still time.
-const WARNING: &str = "Before you start Marathon: tasks launched since the backup are killed, and persistent volumes made since the backup are DESTROYED \
-    as soon as their agents offer them. Copy what is in them first.";
+const WARNING: &str = "When you start Marathon, tasks launched since the backup are killed. Persistent volumes made since the backup are left alone: \
+    `tepui store held` lists them, `tepui store free` destroys them and ends that.";
 
 /// Commands on what Marathon has stored.
 #[derive(Debug, clap::Subcommand)]
@@ -35,6 +36,21 @@ pub(crate) enum StoreCommand {
         /// Take a store that holds something too; it holds nothing but the backup afterwards.
         #[arg(long)]
         replace: bool,
+    },
+    /// List what is reserved for instances that the restored backup does not know; it is left alone.
+    Held,
+    /// Free what is held since a restore. Persistent volumes are DESTROYED, with all that is in them.
+    #[command(group(clap::ArgGroup::new("what").required(true).multiple(true).args(["ids", "all", "end"])))]
+    Free {
+        /// Ids of instances, as `held` lists them.
+        #[arg(value_name = "ID", conflicts_with = "all")]
+        ids: Vec<String>,
+        /// All that is listed.
+        #[arg(long)]
+        all: bool,
+        /// End the hold: from now on, what is reserved for unknown instances is freed as soon as it is offered.
+        #[arg(long)]
+        end: bool,
     },
 }
 
@@ -69,6 +85,25 @@ impl Place {
 pub(crate) async fn run(context: &Context, command: StoreCommand) -> Result<(), CommandError> {
     let failed = |error: tepui_marathon::Error| CommandError::Failed(error.to_string());
     match command {
+        StoreCommand::Held => {
+            let held = context.cluster.marathon_get("/v3/store/held").await?;
+            show(context, &held);
+            Ok(())
+        }
+        StoreCommand::Free { ids, all, end } => {
+            let order = json!({ "ids": ids, "all": all, "end": end });
+            let path = "/v3/store/free";
+            let sent = context
+                .cluster
+                .marathon_send(Method::POST, path, Some(&order));
+            let freed = sent.await?;
+            if !context.json {
+                let count = items(&freed, "freed").len();
+                println!("{count} freed; what agents have of it goes when they offer it");
+            }
+            show(context, &freed);
+            Ok(())
+        }
         StoreCommand::Backup { file, place } => {
             let backup = if place.is_named() {
                 tepui_marathon::backup_stopped(&place.config())
@@ -103,6 +138,57 @@ pub(crate) async fn run(context: &Context, command: StoreCommand) -> Result<(), 
             Ok(())
         }
     }
+}
+
+/// What is held.
+fn show(context: &Context, answer: &Value) {
+    if context.json {
+        print_json(answer);
+        return;
+    }
+    let Some(since) = answer["restoredAt"].as_str() else {
+        println!("nothing is held");
+        return;
+    };
+    print!("{}", listed(items(answer, "held")));
+    if answer["complete"] == false {
+        println!("more is held than is listed: free some of it to see the rest");
+    }
+    println!(
+        "held since the restore of {since}; `tepui store free` frees it, `--end` ends the hold"
+    );
+}
+
+fn listed(held: &[Value]) -> String {
+    if held.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&[
+        "ID", "HOST", "ROLE", "CPUS", "MEM", "DISK", "VOLUMES", "SEEN",
+    ]);
+    for one in held {
+        let volumes = items(one, "volumes").iter();
+        let volumes = volumes.map(|volume| {
+            format!(
+                "{} ({} MiB)",
+                text(volume, "containerPath"),
+                number(&volume["sizeMib"])
+            )
+        });
+        let volumes: Vec<String> = volumes.collect();
+        let amount = |name: &str| number(&one["resources"][name]);
+        table.row([
+            text(one, "id").to_owned(),
+            text(one, "host").to_owned(),
+            text(one, "role").to_owned(),
+            amount("cpus"),
+            amount("mem"),
+            amount("disk"),
+            volumes.join(", "),
+            text(one, "lastSeen").to_owned(),
+        ]);
+    }
+    table.render()
 }
 
 fn input(file: &Path, reason: String) -> CommandError {
@@ -142,6 +228,36 @@ mod tests {
     struct Line {
         #[command(subcommand)]
         _command: StoreCommand,
+    }
+
+    #[test]
+    fn what_is_held_is_a_table() {
+        let held = json!([{
+            "id": "db.instance-1", "host": "h1", "role": "dev", "resources": { "cpus": 0.5, "mem": 64.0, "disk": 110.0 },
+            "volumes": [{ "containerPath": "data", "sizeMib": 100.0 }, { "containerPath": "log", "sizeMib": 10.0 }],
+            "lastSeen": "2026-11-29T10:00:00.000Z",
+        }]);
+        assert_eq!(
+            listed(items(&json!({ "held": held }), "held")),
+            "ID             HOST  ROLE  CPUS  MEM  DISK  VOLUMES                        SEEN\n\
+             db.instance-1  h1    dev    0.5   64   110  data (100 MiB), log (10 MiB)   2026-11-29T10:00:00.000Z\n"
+        );
+    }
+
+    #[test]
+    fn what_is_freed_is_named() {
+        let line = |args: &[&str]| Line::try_parse_from([&["store", "free"], args].concat());
+        assert!(line(&[]).is_err(), "nothing is freed by mistake");
+        for good in [
+            &["i1", "i2"][..],
+            &["--all"],
+            &["--all", "--end"],
+            &["--end"],
+            &["i1", "--end"],
+        ] {
+            assert!(line(good).is_ok(), "{good:?}");
+        }
+        assert!(line(&["i1", "--all"]).is_err());
     }
 
     #[test]

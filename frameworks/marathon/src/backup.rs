@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use tepui_coordination::{Leadership, SharedStore, StoreError, Transaction};
-use tepui_marathon_core::{Mutation, Record, RecoverError};
+use tepui_marathon_core::{
+    Mutation, Record, RecoverError, Timestamp, hold_after_restore, is_of_place,
+};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -171,7 +173,13 @@ fn has_framework(records: &[Record]) -> bool {
 pub(crate) async fn take(store: &SharedStore, epoch: u64) -> Result<Vec<Record>, StoreError> {
     let records = storage::records(store).await?;
     store.commit(Transaction::new(epoch)).await?;
-    Ok(records)
+    Ok(without_place(records))
+}
+
+/// What is of the place where it is stored is in no backup.
+fn without_place(mut records: Vec<Record>) -> Vec<Record> {
+    records.retain(|record| !is_of_place(&record.key));
+    records
 }
 
 /// The file of what was taken. A large one takes seconds: nobody else waits for it.
@@ -194,6 +202,7 @@ pub async fn backup_stopped(config: &Config) -> Result<Bytes, Error> {
     let (election, epoch) = alone(&coordination).await?;
     let there = storage::load(coordination.store(), epoch).await?;
     election.resign().await;
+    let there = without_place(there);
     if !has_framework(&there) {
         return Err(nothing(config));
     }
@@ -223,12 +232,13 @@ fn nothing(config: &Config) -> Error {
 }
 
 /// Puts a backup into a store on which no Marathon runs; tells how many records it holds. A store that holds something is only taken with
-/// `replace`, and then holds nothing else afterwards.
+/// `replace`, and then holds nothing else afterwards but the record of the restore, for whose sake the next leaders destroy nothing that they do
+/// not know.
 ///
 /// # Errors
 /// The file is no good backup or this release could not start with it, there is nothing to replace, the store is not empty, cannot be used, or a Marathon leads on it: nothing is changed.
 pub async fn restore(config: &Config, file: &[u8], replace: bool) -> Result<usize, Error> {
-    let records = read(file)?;
+    let records = without_place(read(file)?);
     // What a Marathon would refuse to start with must not take the place of what it can.
     Engine::recover(config.core.clone(), records.clone(), Clock::start())
         .map_err(|error| BackupError::Recover(Box::new(error)))?;
@@ -245,18 +255,23 @@ pub async fn restore(config: &Config, file: &[u8], replace: bool) -> Result<usiz
     if !there.is_empty() && !replace {
         election.resign().await;
         return Err(Error::NotEmpty {
-            records: there.len(),
+            records: without_place(there).len(),
         });
     }
     let kept: std::collections::HashSet<&str> =
         records.iter().map(|one| one.key.as_str()).collect();
-    let gone = there.iter().filter(|one| !kept.contains(one.key.as_str()));
+    let gone = there
+        .iter()
+        .filter(|one| !kept.contains(one.key.as_str()) && !is_of_place(&one.key));
     let mut mutations: Vec<Mutation> = gone
         .map(|one| Mutation::Delete {
             key: one.key.clone(),
         })
         .collect();
     let count = records.len();
+    // What the backup does not know, and is on agents, is nobody's for now; what is replaced here may say in which roles it is.
+    let now = Timestamp::from_time(Clock::start().now());
+    mutations.push(hold_after_restore(now, &there));
     mutations.extend(
         records
             .into_iter()
@@ -371,6 +386,35 @@ mod tests {
         );
         restore(&other, &file, true).await.expect("replaced");
         assert_eq!(backup_stopped(&other).await.expect("a backup"), file);
+    }
+
+    #[tokio::test]
+    async fn a_restore_leaves_a_record_of_itself_that_is_in_no_backup() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = config(folder.path());
+        let file = write(&many()).expect("written");
+        let resident = r#"{"v":1,"data":{"key":1,"id":"db.instance-1","app":"/db","version":"2026-11-29T10:00:00.000Z","config":"2026-11-29T10:00:00.000Z",
+            "goal":"Running","condition":"Running","since":"2026-11-29T10:00:00.000Z","active_since":null,"incarnation":1,"agent":null,"task":null,
+            "reservation":{"role":"dev","volumes":[],"confirmed":true}}}"#;
+        let there = small(&[record("instance/db.instance-1", resident)]);
+        let store = || async {
+            let coordination = Coordination::open(&config).await.expect("opens");
+            storage::records(coordination.store()).await.expect("reads")
+        };
+        let left = |records: Vec<Record>| {
+            let mut records = records.into_iter();
+            let one = records.find(|one| is_of_place(&one.key)).expect("a record");
+            String::from_utf8(one.value.to_vec()).expect("text")
+        };
+        restore(&config, &there, false).await.expect("restored");
+        assert!(left(store().await).ends_with(r#""roles":[]}}"#));
+        restore(&config, &file, true).await.expect("replaced");
+        // What was replaced may have left something in this role.
+        assert!(left(store().await).ends_with(r#""roles":["dev"]}}"#));
+        assert_eq!(backup_stopped(&config).await.expect("a backup"), file);
+        let coordination = Coordination::open(&config).await.expect("opens");
+        let taken = take(coordination.store(), u64::MAX).await.expect("taken");
+        assert!(taken.iter().all(|one| !is_of_place(&one.key)));
     }
 
     #[tokio::test]

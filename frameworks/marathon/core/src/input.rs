@@ -393,6 +393,13 @@ pub enum ApiCall {
         /// From the URL.
         id: String,
     },
+    /// `GET /v3/store/held`.
+    Held,
+    /// `POST /v3/store/free`.
+    FreeHeld {
+        /// `{"ids":[…]}`, `{"all":true}`, either with `"end":true`.
+        body: Bytes,
+    },
     /// `DELETE /v2/queue/{id}/delay`.
     ResetDelay {
         /// From the URL.

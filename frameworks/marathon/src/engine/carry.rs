@@ -4,7 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
-use tepui_marathon_core::{CheckId, Mutation, Output, Probe, ReplyToken, Response, view::View};
+use tepui_marathon_core::{
+    CheckId, Mutation, Output, Probe, ReplyToken, Response,
+    view::{Change, HeldView, View},
+};
 use tepui_proto::mesos::{TaskInfo, offer::Operation};
 use tokio::sync::{mpsc, oneshot};
 
@@ -59,6 +62,27 @@ pub(crate) struct Carriers {
     pub(crate) events: EventHub,
 }
 
+/// Says once in each term that something is held, and once that there is something.
+fn tell_of_hold(before: Option<HeldView>, now: Option<HeldView>) {
+    let Some(now) = now else {
+        if before.is_some() {
+            tracing::info!("nothing is held any more of what a restored backup does not know");
+        }
+        return;
+    };
+    if before.is_none() {
+        tracing::warn!(
+            restored_at = %now.since,
+            "a backup was restored: what is reserved for instances that it does not know is left alone until `tepui store free --end`"
+        );
+    }
+    if now.reservations > 0 && before.is_none_or(|before| before.reservations == 0) {
+        tracing::warn!(
+            "reservations, perhaps with volumes, of instances that the restored backup does not know are left alone: `tepui store held` lists them"
+        );
+    }
+}
+
 impl Carriers {
     /// Empties `outputs`. Waits while the store's or the scheduler's queue is full; a receiver that is gone means that the term is over.
     pub(super) async fn carry(
@@ -89,7 +113,11 @@ impl Carriers {
                     continue;
                 }
                 Output::Change(change) => {
-                    view.write().apply(change);
+                    let mut view = view.write();
+                    if let Change::Held(now) = &change {
+                        tell_of_hold(view.held(), now.as_deref().copied());
+                    }
+                    view.apply(change);
                     continue;
                 }
                 Output::Event(event) => {

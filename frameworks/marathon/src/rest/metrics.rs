@@ -15,7 +15,7 @@ pub(super) struct Metrics {
 
 #[allow(clippy::cast_precision_loss, reason = "figures for people")]
 pub(super) fn collect(leading: &Leading, http: &HttpStats, started: Instant) -> Metrics {
-    let (apps, pods, groups, deployments, running, staged, ended) = {
+    let (apps, pods, groups, deployments, running, staged, ended, held) = {
         let view = leading.engine.view().read();
         let (running, staged) = view
             .apps()
@@ -31,6 +31,7 @@ pub(super) fn collect(leading: &Leading, http: &HttpStats, started: Instant) -> 
             running,
             staged,
             view.ended_tasks(),
+            view.held().map_or(0, |held| held.reservations),
         )
     };
     let (readers, slow_readers, event_bytes) = leading.events.counts();
@@ -45,6 +46,7 @@ pub(super) fn collect(leading: &Leading, http: &HttpStats, started: Instant) -> 
             ("marathon.instances.running.gauge", f64::from(running)),
             ("marathon.instances.staged.gauge", f64::from(staged)),
             ("tepui.tasks.ended.kept.gauge", ended.0 as f64),
+            ("tepui.store.held.reservations.gauge", held as f64),
             (
                 "marathon.uptime.gauge.seconds",
                 started.elapsed().as_secs_f64(),

@@ -49,6 +49,9 @@ pub(super) fn route(parts: &Parts<'_>, rest: &[&str], parameters: &Parameters) -
             }),
         ),
         (_, ["backup"]) => only(parts.method, &[Method::GET], Wanted::Backup),
+        (_, ["store", "held"]) => only(parts.method, &[Method::GET], Wanted::Call(ApiCall::Held)),
+        ("POST", ["store", "free"]) => with_body(parts, |body, _| ApiCall::FreeHeld { body }),
+        (_, ["store", "free"]) => not_allowed(),
         (_, ["openapi.json"]) => only(parts.method, &[Method::GET], Wanted::OpenApi),
         ("POST", ["plan"]) => match trial(parameters) {
             Ok(trial) => with_body(parts, |body, _| ApiCall::Plan {

@@ -212,6 +212,8 @@ impl Marathon {
                 let instances = self.listed_instances(&body)?;
                 self.kill_pod_instances(&PathId::resolve(&id), &instances, wipe, false)
             }
+            ApiCall::Held => Ok(self.list_held()),
+            ApiCall::FreeHeld { body } => self.free_held(&body),
             ApiCall::ResetDelay { id } => Ok(self.reset_delay(&PathId::resolve(&id))),
         }
     }

@@ -15,6 +15,7 @@ mod deployment_store;
 mod endings;
 mod explain;
 mod groups;
+mod held;
 mod instances;
 mod kills;
 mod offers;
@@ -41,6 +42,7 @@ use std::{
 };
 
 use app_state::AppState;
+pub use held::{hold_after_restore, is_of_place};
 use outbox::Outbox;
 use tepui_model::Time;
 
@@ -102,6 +104,8 @@ pub struct Marathon {
     ended: Book,
     /// When the timer for them is set.
     ended_timer: Option<Time>,
+    /// A backup was restored: what else is reserved for unknown instances is left alone.
+    hold: Option<held::Hold>,
     revive: offers::Revive,
     dirty: Dirty,
 }
@@ -228,6 +232,7 @@ impl Marathon {
             waiting_for_own: BTreeSet::new(),
             turn: None,
             remains: BTreeMap::new(),
+            hold: None,
             revive: offers::Revive::default(),
             dirty: Dirty::default(),
         };

@@ -58,7 +58,7 @@ impl Marathon {
             return;
         }
         let (due, wanted) = (std::mem::take(&mut self.revive.due), self.revive.wanted);
-        let calm_now = self.waiting.is_empty() && self.remains.is_empty();
+        let calm_now = self.waiting.is_empty() && self.remains.is_empty() && self.hold.is_none();
         let tell_calm = calm_now
             && self
                 .revive
@@ -366,6 +366,7 @@ impl Marathon {
     fn kept_roles(&self) -> BTreeSet<String> {
         let mut roles: BTreeSet<String> =
             self.remains.values().map(|one| one.role.clone()).collect();
+        roles.extend(self.roles_on_hold());
         let own = self.waiting_for_own.iter();
         let states = own.filter_map(|id| self.apps.get(id));
         let states = states.filter(|state| !is_delayed(state.delay, self.now));

@@ -16,6 +16,7 @@
 //! | `group/<id>` | a group, without what lies below it |
 //! | `history/<timestamp>` | what a change of the root group replaced: versions of apps, groups as they were |
 //! | `remains/<instance id>` | what an instance that was forgotten has left reserved on its agent |
+//! | `restored` | when a backup was put here, until an operator has said what shall become of what it does not know |
 //! | `past/<id>/<timestamp>` | a definition that no app has any more and a state of the past needs |
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ use crate::{
 const FORM: u64 = 1;
 
 pub(super) const FRAMEWORK: &str = "framework";
+pub(super) const RESTORED: &str = "restored";
 
 pub(super) fn app_key(id: &PathId) -> String {
     format!("app/{}", encoded(id))

@@ -16,7 +16,7 @@ use crate::{
     ended::Cause,
     group::Group,
     instance::{Condition, Goal, Instance, InstanceRecord, Remains, TaskFailure},
-    output::{Output, Record},
+    output::{Mutation, Output, Record},
     path::PathId,
     timestamp::Timestamp,
     view::{Change, Definition},
@@ -29,6 +29,7 @@ impl Marathon {
         let (mut parts, mut policies, mut ended) = (Vec::new(), Vec::new(), Vec::new());
         let (mut instances, mut failures): (Vec<InstanceRecord>, Vec<TaskFailure>) =
             (Vec::new(), Vec::new());
+        let mut restored = None;
         for record in stored {
             match record.key.split('/').next().unwrap_or_default() {
                 "framework" => self.framework_id = Some(records::read(&record)?),
@@ -64,6 +65,7 @@ impl Marathon {
                     self.remains.insert(remains.instance.clone(), remains);
                 }
                 "ended" => ended.push(records::read(&record)?),
+                "restored" => restored = Some(records::read(&record)?),
                 "policy" => policies.push(records::read(&record)?),
                 "failure" => failures.push(records::read(&record)?),
                 _ => {
@@ -74,6 +76,7 @@ impl Marathon {
                 }
             }
         }
+        self.recover_hold(restored);
         if !self.remains.is_empty() {
             self.await_remains();
         }
@@ -158,6 +161,12 @@ impl Marathon {
                 });
                 Arc::new(spec)
             });
+            if self.may_have_come_to_more(&record, &spec) {
+                let key = records::instance_key(&record.id);
+                self.outbox.write(Mutation::Delete { key });
+                self.next_instance = self.next_instance.max(record.key + 1);
+                continue;
+            }
             if !self.apps.contains_key(&record.app) {
                 self.apps.insert(
                     record.app.clone(),

@@ -123,7 +123,9 @@ impl Marathon {
                         self.launch_on_own(key, offer, &resources);
                     }
                     None => {
-                        if self.may_free(&instance_id, offer) {
+                        if !self.holds(&instance_id, offer, &resources)
+                            && self.may_free(&instance_id, offer)
+                        {
                             offer.operations.extend(free(resources));
                         }
                     }
@@ -243,6 +245,10 @@ impl Marathon {
             // Its task may yet be heard of, or nothing can be.
             self.await_reservation(key);
         } else {
+            if self.hold.is_some() {
+                // It may have come to be after the backup, and have been used: should it be offered yet, it is held.
+                self.change(key, |instance| instance.reservation = None);
+            }
             self.decommission(key, Cause::NotStarted);
         }
     }
@@ -259,9 +265,14 @@ impl Marathon {
             left_at: self.stamp(),
             freed_at: None,
         };
+        self.note_remains(remains);
+    }
+
+    /// Remembers what is to be freed.
+    pub(super) fn note_remains(&mut self, remains: Remains) {
         let key = records::remains_key(&remains.instance);
         self.outbox.write(records::put(key, &remains));
-        self.remains.insert(instance.id.clone(), remains);
+        self.remains.insert(remains.instance.clone(), remains);
         self.revive.wanted = true;
         self.await_remains();
     }

@@ -70,6 +70,8 @@ pub enum Change {
         /// Because they were too many or too old.
         dropped: u64,
     },
+    /// More, or less, is held since a backup was restored; none: nothing is held any more.
+    Held(Option<Arc<HeldView>>),
 }
 
 /// An app's definition with its JSON, made at most once.
@@ -125,6 +127,15 @@ pub struct TaskCounts {
     pub unhealthy: u32,
 }
 
+/// What is left alone since a backup was restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldView {
+    /// When it was restored.
+    pub since: Timestamp,
+    /// For how many unknown instances something is listed.
+    pub reservations: usize,
+}
+
 /// All that reads are answered from.
 #[derive(Debug, Default)]
 pub struct View {
@@ -132,6 +143,7 @@ pub struct View {
     groups: BTreeMap<PathId, Arc<Group>>,
     deployments: BTreeMap<Arc<str>, Arc<DeploymentView>>,
     ended_tasks: (usize, u64),
+    held: Option<Arc<HeldView>>,
 }
 
 /// One app with what hangs on it. The app is absent while the tasks of a deleted one end.
@@ -202,6 +214,7 @@ impl View {
             Change::DeploymentRemoved(id) => {
                 self.deployments.remove(&id);
             }
+            Change::Held(held) => self.held = held,
         }
     }
 
@@ -221,6 +234,12 @@ impl View {
     #[must_use]
     pub fn group_count(&self) -> usize {
         self.groups.len()
+    }
+
+    /// What is left alone since a backup was restored, if one was.
+    #[must_use]
+    pub fn held(&self) -> Option<HeldView> {
+        self.held.as_deref().copied()
     }
 
     /// How many deployments run, for the gauge.

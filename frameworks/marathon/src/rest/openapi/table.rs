@@ -894,6 +894,32 @@ pub(super) const TABLE: &[Endpoint] = &[
         &[],
     ),
     get(
+        "/v3/store/held",
+        "What is reserved for instances that nobody knows and left alone, since a backup was restored.",
+        &[],
+        &[ok("HeldList")],
+        &[],
+    ),
+    Endpoint {
+        method: "POST",
+        path: "/v3/store/free",
+        what: "Frees what is held since a backup was restored, volumes and all that is in them included, or ends the hold.",
+        parameters: &[],
+        body: Some("FreeHeld"),
+        answers: &[ok("Freed")],
+        refusals: &[
+            UNREADABLE,
+            (404, "nothing is held for one of the ids; nothing was freed"),
+            (
+                409,
+                "nothing is held, or `end` is asked for while something would still be held",
+            ),
+            TOO_LARGE,
+            MEDIA,
+            (422, "it does not say what, or cannot be read"),
+        ],
+    },
+    get(
         "/v3/openapi.json",
         "This API as an OpenAPI document.",
         &[],
