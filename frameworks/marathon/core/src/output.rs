@@ -125,7 +125,7 @@ pub struct Measure {
     pub app: PathId,
     /// What.
     pub metric: Metric,
-    /// From the end of one measurement to the beginning of the next.
+    /// From one measurement to the next, about: those that are due soon after one another may be made together.
     pub interval_ms: u64,
 }
 

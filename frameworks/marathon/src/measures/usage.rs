@@ -1,6 +1,7 @@
-//! What tasks use: `/monitor/statistics` of the agents that they are on, whose addresses the master knows (`/slaves`).
+//! What tasks use: `/monitor/statistics` of the agents that they are on, whose addresses the master knows (`/slaves`); both are asked for all apps
+//! together.
 //!
-//! Agents tell CPU time since a task began; what it uses now is the difference to the measurement before, so a task is measured from its
+//! Agents tell CPU time since a task began; what it uses now is the difference to the app's measurement before, so a task is measured from its
 //! second time on. An agent that does not answer costs the measurement of its tasks, no more.
 
 use std::{
@@ -10,7 +11,6 @@ use std::{
 };
 
 use futures::{StreamExt as _, stream};
-use serde::Deserialize;
 use serde_json::Value;
 use tepui_marathon_core::Usage;
 use tokio::{
@@ -18,13 +18,14 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
+use super::agents::{Agents, Wanted};
 use crate::probes::HttpClient;
 
-/// Answers of masters and agents are read up to so many bytes.
+/// Answers of masters are read up to so many bytes.
 const MAX_ANSWER: usize = 64 << 20;
-/// Requests to agents under way at once, of one measurement.
+/// Agents that one measurement asks, or waits for, at once.
 const MAX_ASKED: usize = 16;
-/// A master or an agent that does not answer in time is left out.
+/// A master that does not answer in time has failed.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// A measurement ends after this with what came until then.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -32,7 +33,6 @@ const LIMIT: Duration = Duration::from_secs(20);
 const ADDRESSES_LIVE: Duration = Duration::from_secs(60);
 /// When an agent is not known, or the master did not tell, already after this.
 const ADDRESSES_MISSED: Duration = Duration::from_secs(5);
-const MIB: f64 = 1_048_576.0;
 
 type Known = Arc<HashMap<String, Vec<String>>>;
 
@@ -92,6 +92,9 @@ async fn ask(client: &HttpClient, master: &str) -> Result<Known, String> {
 pub(super) struct Meter {
     client: HttpClient,
     addresses: Arc<Addresses>,
+    agents: Arc<Agents>,
+    /// What agents tell of the app's tasks is kept while it is measured.
+    _wanted: Wanted,
     limit: Duration,
     /// Agents that did not answer last time; they are asked after all others.
     silent: HashSet<String>,
@@ -100,22 +103,31 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    pub(super) fn new(client: HttpClient, addresses: Arc<Addresses>) -> Self {
+    /// Of an app, named as the ids of its tasks begin.
+    pub(super) fn new(
+        client: HttpClient,
+        addresses: Arc<Addresses>,
+        agents: Arc<Agents>,
+        app: String,
+    ) -> Self {
         Self {
             client,
             addresses,
+            _wanted: agents.want(app),
+            agents,
             limit: LIMIT,
             silent: HashSet::new(),
             before: HashMap::new(),
         }
     }
 
-    /// What these tasks use, each with the agent that it is on.
+    /// What these tasks use, each with the agent that it is on. What agents have told since the round began is not asked for again.
     ///
     /// # Errors
     /// The master does not tell where its agents are, or no agent tells anything.
     pub(super) async fn measure(
         &mut self,
+        round: Instant,
         master: &str,
         tasks: &[(String, String)],
     ) -> Result<Vec<Usage>, String> {
@@ -132,7 +144,8 @@ impl Meter {
         agents.sort_by_key(|id| self.silent.contains(*id));
         let asking = agents.iter().filter_map(|id| {
             let addresses = known.get(*id)?;
-            Some(statistics(&self.client, id, addresses, &wanted))
+            let told = self.agents.statistics(round, id, addresses);
+            Some(async move { ((*id).to_owned(), told.await) })
         });
         let mut answers = stream::iter(asking.collect::<Vec<_>>()).buffer_unordered(MAX_ASKED);
         let mut found = HashMap::new();
@@ -144,7 +157,8 @@ impl Meter {
                     done += 1;
                     match answer {
                         Ok(told) => {
-                            found.extend(told);
+                            let own = told.iter().filter(|(task, _)| wanted.contains(*task));
+                            found.extend(own.map(|(task, now)| (task.clone(), *now)));
                             heard.insert(id);
                         }
                         Err(reason) => why = Some(reason),
@@ -195,10 +209,12 @@ impl Meter {
 
 /// What an agent tells of a task.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Measurement {
-    at: f64,
-    cpu: f64,
-    mem_mib: f64,
+pub(super) struct Measurement {
+    /// When, in seconds.
+    pub(super) at: f64,
+    /// CPU time since it began, in seconds.
+    pub(super) cpu: f64,
+    pub(super) mem_mib: f64,
 }
 
 /// Where each agent may be reached, best first: by its host name, as operators do, or where its connection to the master comes from.
@@ -216,66 +232,10 @@ fn addresses(answer: &Value) -> HashMap<String, Vec<String>> {
     known.collect()
 }
 
-/// Of an agent's answer what is read.
-#[derive(Debug, Deserialize)]
-struct Statistics {
-    executor_id: Option<String>,
-    statistics: Option<Numbers>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Numbers {
-    timestamp: Option<f64>,
-    cpus_user_time_secs: Option<f64>,
-    cpus_system_time_secs: Option<f64>,
-    mem_rss_bytes: Option<f64>,
-    mem_total_bytes: Option<f64>,
-}
-
-type Measurements = Vec<(String, Measurement)>;
-
-/// What an agent tells of the tasks that are wanted, at the first of its addresses that answers; or why the first does not. Nothing else of its
-/// answer is kept.
-async fn statistics(
-    client: &HttpClient,
-    id: &str,
-    addresses: &[String],
-    wanted: &HashSet<String>,
-) -> (String, Result<Measurements, String>) {
-    let mut why = None;
-    for address in addresses {
-        let url = format!("http://{address}/monitor/statistics");
-        let answer = timeout(ANSWER_LIMIT, client.fetch(&url, MAX_ANSWER)).await;
-        let answer = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
-        let read = answer.and_then(|answer| measurements(&answer, wanted));
-        match read {
-            Ok(told) => return (id.to_owned(), Ok(told)),
-            Err(reason) => why = why.or(Some(format!("{url}: {reason}"))),
-        }
-    }
-    let why = why.unwrap_or_else(|| "it has no address".to_owned());
-    (id.to_owned(), Err(why))
-}
-
-/// Of the tasks that are wanted. A task without an executor of its own has one of its name.
-fn measurements(answer: &[u8], wanted: &HashSet<String>) -> Result<Measurements, String> {
-    let all: Vec<Statistics> = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
-    let measured = all.into_iter().filter_map(|one| {
-        let id = one.executor_id.filter(|id| wanted.contains(id))?;
-        let told = one.statistics?;
-        let memory = told.mem_rss_bytes.or(told.mem_total_bytes)?;
-        let measurement = Measurement {
-            at: told.timestamp?,
-            cpu: told.cpus_user_time_secs? + told.cpus_system_time_secs?,
-            mem_mib: memory / MIB,
-        };
-        Some((id, measurement))
-    });
-    Ok(measured.collect())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
     use serde_json::json;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -284,37 +244,34 @@ mod tests {
 
     use super::*;
 
+    fn meter(addresses: &Arc<Addresses>, agents: &Arc<Agents>, app: &str) -> Meter {
+        let client = HttpClient::new();
+        Meter::new(
+            client,
+            Arc::clone(addresses),
+            Arc::clone(agents),
+            app.to_owned(),
+        )
+    }
+
     #[test]
     fn what_is_used_is_the_difference_of_two_measurements() {
         let told = |at: f64, user: f64| {
-            json!([
-                { "executor_id": "t1", "statistics": { "timestamp": at, "cpus_user_time_secs": user, "cpus_system_time_secs": 1.0,
-                    "mem_rss_bytes": 2_097_152, "mem_total_bytes": 9_000_000 } },
-                { "executor_id": "other", "statistics": { "timestamp": at, "cpus_user_time_secs": 5.0, "cpus_system_time_secs": 1.0,
-                    "mem_rss_bytes": 1 } },
-                { "executor_id": "t2", "statistics": { "timestamp": at } },
-                { "executor_id": "t2", "statistics": null },
-                { "executor_id": "t2" },
-            ])
+            let mem_mib = 2.0;
+            let cpu = user + 1.0;
+            HashMap::from([("t1".to_owned(), Measurement { at, cpu, mem_mib })])
         };
-        let wanted: HashSet<String> = ["t1".to_owned(), "t2".to_owned()].into();
-        let measurements = |answer: &Value, wanted: &HashSet<String>| {
-            let told = measurements(answer.to_string().as_bytes(), wanted).expect("JSON");
-            told.into_iter()
-        };
-        let mut meter = Meter::new(HttpClient::new(), Arc::default());
-        let first = measurements(&told(100.0, 3.0), &wanted).collect();
-        assert_eq!(meter.since_before(first), []);
-        let second = measurements(&told(110.0, 8.0), &wanted).collect();
+        let agents = Arc::new(Agents::new(HttpClient::new()));
+        let mut meter = meter(&Arc::default(), &agents, "t1");
+        assert_eq!(meter.since_before(told(100.0, 3.0)), []);
         let usage = Usage {
             task_id: "t1".to_owned(),
             cpus: 0.5,
             mem_mib: 2.0,
         };
-        assert_eq!(meter.since_before(second), [usage]);
+        assert_eq!(meter.since_before(told(110.0, 8.0)), [usage]);
         // One that began anew under its name was not measured before.
-        let third = measurements(&told(120.0, 0.0), &wanted).collect();
-        assert_eq!(meter.since_before(third), []);
+        assert_eq!(meter.since_before(told(120.0, 0.0)), []);
     }
 
     #[test]
@@ -332,19 +289,28 @@ mod tests {
         );
     }
 
-    /// Answers each request with the same, as a master with these agents and as an agent; counts those for `/slaves`.
-    async fn serve(listener: TcpListener, slaves: String, asked: Arc<Mutex<usize>>) {
-        let mut turn = 0.0;
+    /// How often the master and the agent of a [`serve`] were asked.
+    #[derive(Debug, Default)]
+    struct Asked {
+        slaves: AtomicUsize,
+        statistics: AtomicUsize,
+    }
+
+    /// Answers as a master with these agents, and as an agent on which these tasks use half a processor.
+    async fn serve(listener: TcpListener, slaves: String, tasks: Vec<String>, asked: Arc<Asked>) {
         while let Ok((mut peer, _)) = listener.accept().await {
             let mut request = [0; 4096];
             let read = peer.read(&mut request).await.unwrap_or_default();
             let body = if String::from_utf8_lossy(&request[..read]).contains("/slaves") {
-                *asked.lock().await += 1;
+                asked.slaves.fetch_add(1, SeqCst);
                 slaves.clone()
             } else {
-                turn += 1.0;
-                json!([{ "executor_id": "t", "statistics": { "timestamp": turn, "cpus_user_time_secs": turn / 2.0,
-                    "cpus_system_time_secs": 0.0, "mem_rss_bytes": 1_048_576 } }]).to_string()
+                let turn = asked.statistics.fetch_add(1, SeqCst) + 1;
+                let told = tasks.iter().map(|task| {
+                    json!({ "executor_id": task, "statistics": { "timestamp": turn * 2, "cpus_user_time_secs": turn,
+                        "cpus_system_time_secs": 0.0, "mem_rss_bytes": 1_048_576 } })
+                });
+                told.collect::<Value>().to_string()
             };
             let answer = format!(
                 "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
@@ -354,41 +320,85 @@ mod tests {
         }
     }
 
+    fn usage(task: &str) -> Usage {
+        Usage {
+            task_id: task.to_owned(),
+            cpus: 0.5,
+            mem_mib: 1.0,
+        }
+    }
+
     #[tokio::test]
     async fn agents_that_do_not_answer_cost_their_tasks_only() {
         let answers = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         // It takes connections and never answers.
         let silent = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let port = |listener: &TcpListener| listener.local_addr().expect("address").port();
-        let mut agents: Vec<Value> = (0..20)
+        let mut listed: Vec<Value> = (0..20)
             .map(|at| json!({ "id": format!("a{at:02}"), "hostname": "127.0.0.1", "port": port(&silent) }))
             .collect();
-        agents.push(json!({ "id": "z", "hostname": "127.0.0.1", "port": port(&answers) }));
+        listed.push(json!({ "id": "z", "hostname": "127.0.0.1", "port": port(&answers) }));
         let mut tasks: Vec<(String, String)> = (0..20)
-            .map(|at| (format!("t{at}"), format!("a{at:02}")))
+            .map(|at| (format!("t.instance-{at}"), format!("a{at:02}")))
             .collect();
-        tasks.push(("t".to_owned(), "z".to_owned()));
+        tasks.push(("t.instance-z".to_owned(), "z".to_owned()));
         let master = format!("127.0.0.1:{}", port(&answers));
-        let asked = Arc::new(Mutex::new(0));
-        let slaves = json!({ "slaves": agents }).to_string();
-        let server = tokio::spawn(serve(answers, slaves, Arc::clone(&asked)));
+        let asked = Arc::new(Asked::default());
+        let slaves = json!({ "slaves": listed }).to_string();
+        let there = vec!["t.instance-z".to_owned()];
+        let server = tokio::spawn(serve(answers, slaves, there, Arc::clone(&asked)));
         let addresses: Arc<Addresses> = Arc::default();
-        let mut meter = Meter::new(HttpClient::new(), Arc::clone(&addresses));
+        let agents = Arc::new(Agents::new(HttpClient::new()));
+        let mut meter = meter(&addresses, &agents, "t");
         meter.limit = Duration::from_secs(1);
         // So many are silent that it is not asked the first time; then it is before all that were silent.
-        assert!(meter.measure(&master, &tasks).await.is_err());
-        assert_eq!(meter.measure(&master, &tasks).await, Ok(Vec::new()));
-        let usage = Usage {
-            task_id: "t".to_owned(),
-            cpus: 0.5,
-            mem_mib: 1.0,
-        };
-        assert_eq!(meter.measure(&master, &tasks).await, Ok(vec![usage]));
-        // Another app's meter knows where agents are.
-        let mut other = Meter::new(HttpClient::new(), addresses);
-        let one = tasks.last().cloned().into_iter().collect::<Vec<_>>();
-        assert_eq!(other.measure(&master, &one).await, Ok(Vec::new()));
-        assert_eq!(*asked.lock().await, 1);
+        let mut measure = async || meter.measure(Instant::now(), &master, &tasks).await;
+        assert!(measure().await.is_err());
+        assert_eq!(measure().await, Ok(Vec::new()));
+        assert_eq!(measure().await, Ok(vec![usage("t.instance-z")]));
+        assert_eq!(asked.slaves.load(SeqCst), 1);
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn an_agent_is_asked_once_a_round_for_all_apps() {
+        const APPS: usize = 40;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let port = listener.local_addr().expect("address").port();
+        let slaves = json!({ "slaves": [{ "id": "z", "hostname": "127.0.0.1", "port": port }] });
+        let task = |app: usize| format!("app{app}.instance-1._app.1");
+        let asked = Arc::new(Asked::default());
+        let there = (0..APPS).map(task).collect();
+        let server = tokio::spawn(serve(
+            listener,
+            slaves.to_string(),
+            there,
+            Arc::clone(&asked),
+        ));
+        let addresses: Arc<Addresses> = Arc::default();
+        let agents = Arc::new(Agents::new(HttpClient::new()));
+        let mut meters: Vec<Meter> = (0..APPS)
+            .map(|app| meter(&addresses, &agents, &format!("app{app}")))
+            .collect();
+        let master = format!("127.0.0.1:{port}");
+        for round in 1..=3 {
+            let begun = Instant::now();
+            let measuring = meters.iter_mut().enumerate().map(|(app, meter)| {
+                let (master, tasks) = (&master, [(task(app), "z".to_owned())]);
+                async move { meter.measure(begun, master, &tasks).await }
+            });
+            let measured = futures::future::join_all(measuring).await;
+            for (app, measured) in measured.into_iter().enumerate() {
+                let used = if round == 1 {
+                    vec![]
+                } else {
+                    vec![usage(&task(app))]
+                };
+                assert_eq!(measured, Ok(used), "round {round}");
+            }
+            assert_eq!(asked.statistics.load(SeqCst), round);
+        }
+        assert_eq!(asked.slaves.load(SeqCst), 1);
         server.abort();
     }
 }
