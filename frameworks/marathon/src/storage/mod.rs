@@ -1,5 +1,7 @@
 //! The durable store as the core sees it: records in, writes out, in order.
 
+#[cfg(test)]
+mod cuts;
 mod large;
 
 use std::collections::{BTreeMap, HashSet};
