@@ -4,9 +4,11 @@
 
 use std::process::Command;
 
+use serde_json::json;
 use tepui_tests::{
     PATIENCE,
-    cluster::{Cluster, Daemon, active_agents, deploy, running, sleeper},
+    client::get_json,
+    cluster::{Cluster, Daemon, active_agents, deploy, running, sleeper, tasks},
     until,
     zookeeper::Ensemble,
 };
@@ -92,6 +94,73 @@ fn what_a_leader_backs_up_comes_back_in_zookeeper_and_in_an_embedded_store() {
     marathon.restart();
     assert_eq!(running(&marathon.url, "/shop/kept", 2), tasks);
     assert_eq!(ids(&marathon), ["/shop/kept"]);
+}
+
+#[test]
+fn volumes_that_a_restored_backup_does_not_know_are_held_until_they_are_freed() {
+    let mut cluster = Cluster::standalone();
+    let master = cluster.master(&[]);
+    let _agent = cluster.agent(&[]);
+    let mut marathon = cluster.marathon(&[]);
+    until("the agent", PATIENCE, || {
+        (active_agents(&master.url) == 1).then_some(())
+    });
+    let kept = deploy(&marathon.url, &sleeper("/kept", 1), 1);
+    let path = |name: &str| cluster.folder().join(name).to_str().unwrap().to_owned();
+    // Daemons have their folders by the order of their start.
+    let (file, store) = (path("backup"), path("marathon-3"));
+    good(&marathon.url, &["store", "backup", &file]);
+    let app = json!({ "id": "/dev/db", "role": "dev", "cpus": 0.1, "mem": 32, "disk": 5,
+        "cmd": "echo precious > data/log; exec sleep 1000",
+        "container": { "type": "MESOS", "volumes": [{ "containerPath": "data", "mode": "RW", "persistent": { "size": 20 } }] } });
+    let lost = deploy(&marathon.url, &app, 1).remove(0);
+    let shown = tasks(&marathon.url, "/dev/db", "TASK_RUNNING").remove(0);
+    let volume = shown["localVolumes"][0]["persistenceId"].as_str().unwrap();
+    let log = format!("{}/volumes/roles/dev/{volume}/log", path("agent-2"));
+    let log = std::path::PathBuf::from(log);
+    let written = || std::fs::read_to_string(&log).is_ok_and(|text| text == "precious\n");
+    until("what is written", PATIENCE, || written().then_some(()));
+
+    marathon.kill();
+    good(
+        "",
+        &["store", "restore", &file, "--work-dir", &store, "--replace"],
+    );
+    // Also for the leader after the next.
+    for _ in 0..2 {
+        marathon.restart();
+        until("the volume to be offered", PATIENCE, || {
+            let list = get_json(&format!("{}/v3/store/held", marathon.url))?;
+            let held = list["held"].as_array()?;
+            (held.len() == 1 && held[0]["volumes"][0]["persistenceId"] == volume).then_some(())
+        });
+        assert!(written());
+        assert_eq!(running(&marathon.url, "/kept", 1), kept);
+    }
+    let instance = lost.split("._app").next().unwrap();
+    let told = good(&marathon.url, &["store", "held"]);
+    assert!(
+        told.contains(instance) && told.contains("data (20 MiB)"),
+        "{told}"
+    );
+    let metrics = marathon.get("/metrics");
+    assert_eq!(
+        metrics["gauges"]["tepui.store.held.reservations.gauge"]["value"],
+        1.0
+    );
+    let (code, told) = tepui(&marathon.url, &["store", "free", "--end"]);
+    assert!(
+        code == Some(1) && told.contains("1 more reservations are held"),
+        "{told}"
+    );
+    assert!(written());
+    let told = good(&marathon.url, &["store", "free", instance]);
+    assert!(told.contains("1 freed"), "{told}");
+    until("that the volume is gone", PATIENCE, || {
+        (!log.exists()).then_some(())
+    });
+    let told = good(&marathon.url, &["store", "free", "--end"]);
+    assert!(told.contains("nothing is held"), "{told}");
 }
 
 #[test]

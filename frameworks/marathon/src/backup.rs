@@ -396,7 +396,8 @@ mod tests {
         let resident = r#"{"v":1,"data":{"key":1,"id":"db.instance-1","app":"/db","version":"2026-11-29T10:00:00.000Z","config":"2026-11-29T10:00:00.000Z",
             "goal":"Running","condition":"Running","since":"2026-11-29T10:00:00.000Z","active_since":null,"incarnation":1,"agent":null,"task":null,
             "reservation":{"role":"dev","volumes":[],"confirmed":true}}}"#;
-        let there = small(&[record("instance/db.instance-1", resident)]);
+        let resident = resident.replace('\n', "");
+        let there = small(&[record("instance/db.instance-1", &resident)]);
         let store = || async {
             let coordination = Coordination::open(&config).await.expect("opens");
             storage::records(coordination.store()).await.expect("reads")

@@ -75,7 +75,9 @@ fn volumes_made_after_the_backup_stay_until_they_are_freed() {
     cluster.pass(1);
     assert_eq!(cluster.reserved().len(), 2);
 
+    cluster.revived.clear();
     restore(&mut cluster, old);
+    assert!(cluster.revived.contains("dev"), "what was replaced had it");
     assert_eq!(
         cluster.running("/dev/db").len(),
         0,

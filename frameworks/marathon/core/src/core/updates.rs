@@ -43,7 +43,8 @@ impl Marathon {
         }
         // The master knows nothing of what was suppressed or asked for before.
         self.revive.forget();
-        self.revive.wanted = !self.waiting.is_empty() || !self.remains.is_empty();
+        self.revive.wanted =
+            !self.waiting.is_empty() || !self.remains.is_empty() || self.hold.is_some();
         self.reconcile();
     }
 

@@ -91,6 +91,8 @@ pub struct Cluster {
     /// Offers, by agent.
     offered: BTreeMap<String, usize>,
     suppressed: bool,
+    /// Roles in which offers were asked for.
+    pub revived: BTreeSet<String>,
     offers_due: bool,
     next: u64,
     pub config: Config,
@@ -163,6 +165,7 @@ impl Cluster {
             inputs: VecDeque::new(),
             offered: BTreeMap::new(),
             suppressed: false,
+            revived: BTreeSet::new(),
             offers_due: false,
             next: 0,
             config,
@@ -612,7 +615,8 @@ impl Cluster {
                         self.report(&task_id, TaskState::TaskKilled);
                     }
                 }
-                Output::Revive { .. } => {
+                Output::Revive { roles } => {
+                    self.revived.extend(roles);
                     self.outputs.push("revive".to_owned());
                     self.suppressed = false;
                     self.offers_due = true;
