@@ -207,6 +207,28 @@ impl Cluster {
     }
 }
 
+/// A cluster of one master, one agent with these arguments besides, and Marathon, in this order, with the agent registered.
+#[track_caller]
+#[must_use]
+pub fn whole(agent: &[&str]) -> (Cluster, Daemon, Daemon, Daemon) {
+    let mut cluster = Cluster::standalone();
+    let master = cluster.master(&[]);
+    let agent = cluster.agent(agent);
+    let marathon = cluster.marathon(&[]);
+    until("the agent", PATIENCE, || {
+        (active_agents(&master.url) == 1).then_some(())
+    });
+    (cluster, master, agent, marathon)
+}
+
+/// Waits until Marathon has no deployment.
+#[track_caller]
+pub fn no_deployments(marathon: &Daemon) {
+    until("the end of the deployments", PATIENCE, || {
+        (get_json(&format!("{}/v2/deployments", marathon.url))? == json!([])).then_some(())
+    });
+}
+
 /// How many agents a master counts as active.
 #[must_use]
 pub fn active_agents(master: &str) -> usize {

@@ -11,20 +11,9 @@ use serde_json::{Value, json};
 use tepui_tests::{
     PATIENCE,
     client::get_json,
-    cluster::{Cluster, Daemon, active_agents, deploy, running, sleeper},
+    cluster::{Cluster, Daemon, active_agents, deploy, running, sleeper, whole},
     until,
 };
-
-fn start() -> (Cluster, Daemon, Daemon, Daemon) {
-    let mut cluster = Cluster::standalone();
-    let master = cluster.master(&[]);
-    let agent = cluster.agent(&[]);
-    let marathon = cluster.marathon(&[]);
-    until("the agent", PATIENCE, || {
-        (active_agents(&master.url) == 1).then_some(())
-    });
-    (cluster, master, agent, marathon)
-}
 
 /// The last failure that Marathon knows of an app.
 #[track_caller]
@@ -49,7 +38,7 @@ fn history(master: &Daemon, name: &str) -> Vec<Value> {
 
 #[test]
 fn tasks_outlive_their_agent_and_exits_in_the_gap_are_reported() {
-    let (cluster, master, mut agent, marathon) = start();
+    let (cluster, master, mut agent, marathon) = whole(&[]);
     let stays = deploy(&marathon.url, &sleeper("/stays", 3), 3);
     let file = cluster.folder().join("go");
     let gate = json!({
@@ -96,7 +85,7 @@ fn is_running(text: &str) -> bool {
 
 #[test]
 fn failures_are_told_in_mesos_words() {
-    let (_cluster, master, _agent, marathon) = start();
+    let (_cluster, master, _agent, marathon) = whole(&[]);
     let never_again = |id: &str, cmd: &str| json!({ "id": id, "cmd": cmd, "cpus": 0.1, "mem": 32, "backoffSeconds": 3600, "maxLaunchDelaySeconds": 3600 });
     for app in [
         never_again("/status", "exit 3"),

@@ -10,10 +10,8 @@ use std::{
 
 use serde_json::json;
 use tepui_tests::{
-    PATIENCE,
     client::{get, get_json, post},
-    cluster::{Cluster, active_agents, deploy, running, sleeper},
-    until,
+    cluster::{deploy, no_deployments, running, sleeper, whole},
 };
 
 /// One request on a connection of its own; status and body.
@@ -44,17 +42,9 @@ fn raw(port: u16, method: &str, target: &str, headers: &str, body: &str) -> (u16
 
 #[test]
 fn bad_requests_get_their_answer_and_change_nothing() {
-    let mut cluster = Cluster::standalone();
-    let master = cluster.master(&[]);
-    let _agent = cluster.agent(&[]);
-    let marathon = cluster.marathon(&[]);
-    until("the agent", PATIENCE, || {
-        (active_agents(&master.url) == 1).then_some(())
-    });
+    let (_cluster, _master, _agent, marathon) = whole(&[]);
     let tasks = deploy(&marathon.url, &sleeper("/web", 2), 2);
-    until("the end of the deployment", PATIENCE, || {
-        (get_json(&format!("{}/v2/deployments", marathon.url))? == json!([])).then_some(())
-    });
+    no_deployments(&marathon);
     let before = get_json(&format!("{}/v2/apps", marathon.url)).unwrap();
     let json_type = "Content-Type: application/json\r\n";
     let long = format!("{{\"id\": \"/{}\", \"cmd\": \"true\"}}", "a".repeat(4000));
@@ -266,13 +256,7 @@ fn bad_requests_get_their_answer_and_change_nothing() {
 
 #[test]
 fn rubbish_on_the_wire_harms_nobody() {
-    let mut cluster = Cluster::standalone();
-    let master = cluster.master(&[]);
-    let agent = cluster.agent(&[]);
-    let marathon = cluster.marathon(&[]);
-    until("the agent", PATIENCE, || {
-        (active_agents(&master.url) == 1).then_some(())
-    });
+    let (_cluster, master, agent, marathon) = whole(&[]);
     let mut silent = Vec::new();
     for port in [master.port, agent.port, marathon.port] {
         for rubbish in [

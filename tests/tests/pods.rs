@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tepui_tests::{
     PATIENCE,
     client::{delete, get, get_json, post, put},
-    cluster::{Cluster, Daemon, active_agents},
+    cluster::{Daemon, no_deployments, whole},
     until,
 };
 
@@ -32,12 +32,6 @@ fn pod(release: &str) -> Value {
         ] })
 }
 
-fn no_deployments(marathon: &Daemon) {
-    until("the end of the deployment", PATIENCE, || {
-        (get_json(&format!("{}/v2/deployments", marathon.url))? == json!([])).then_some(())
-    });
-}
-
 /// The status of the pod once its only instance is stable and is not `other`.
 fn stable(marathon: &Daemon, other: &str) -> Value {
     until("a stable instance", PATIENCE, || {
@@ -51,13 +45,7 @@ fn stable(marathon: &Daemon, other: &str) -> Value {
 
 #[test]
 fn containers_share_volumes_ports_and_fate() {
-    let mut cluster = Cluster::standalone();
-    let master = cluster.master(&[]);
-    let _agent = cluster.agent(&[]);
-    let mut marathon = cluster.marathon(&[]);
-    until("the agent", PATIENCE, || {
-        (active_agents(&master.url) == 1).then_some(())
-    });
+    let (_cluster, master, _agent, mut marathon) = whole(&[]);
     let pods = format!("{}/v2/pods", marathon.url);
     let created = until("an answer of Marathon", PATIENCE, || {
         post(&pods, &pod("one"))
@@ -159,13 +147,7 @@ fn a_pod_on_the_bridge_is_reached_by_the_machines_port() {
     let pod = json!({ "id": "/pod", "scheduling": { "backoff": { "backoff": 0 } },
         "networks": [{ "mode": "container/bridge" }], "containers": [web, side] });
 
-    let mut cluster = Cluster::standalone();
-    let master = cluster.master(&[]);
-    let _agent = cluster.agent(&[]);
-    let marathon = cluster.marathon(&[]);
-    until("the agent", PATIENCE, || {
-        (active_agents(&master.url) == 1).then_some(())
-    });
+    let (_cluster, _master, _agent, marathon) = whole(&[]);
     let pods = format!("{}/v2/pods", marathon.url);
     let created = until("an answer of Marathon", PATIENCE, || post(&pods, &pod));
     assert_eq!(created.status, 201, "{}", created.body);
@@ -208,13 +190,7 @@ fn tepui(marathon: &Daemon, args: &[&str]) -> (Option<i32>, String) {
 
 #[test]
 fn the_command_line_deploys_shows_scales_kills_and_removes_pods() {
-    let mut cluster = Cluster::standalone();
-    let master = cluster.master(&[]);
-    let _agent = cluster.agent(&[]);
-    let marathon = cluster.marathon(&[]);
-    until("the agent", PATIENCE, || {
-        (active_agents(&master.url) == 1).then_some(())
-    });
+    let (cluster, _master, _agent, marathon) = whole(&[]);
     let _ = marathon.get("/v2/info");
     let file = |name: &str, document: &Value| {
         let path = cluster.folder().join(name);

@@ -6,9 +6,8 @@ use std::{process::Command, time::Duration};
 
 use serde_json::{Value, json};
 use tepui_tests::{
-    PATIENCE,
     client::get_json,
-    cluster::{Cluster, active_agents, deploy},
+    cluster::{deploy, whole},
     process::{Process, free_port},
     until,
 };
@@ -31,13 +30,7 @@ fn exporter(id: &str, instances: u32) -> Value {
 
 #[test]
 fn prometheus_discovers_apps_by_marathon_and_scrapes_them() {
-    let mut cluster = Cluster::standalone();
-    let master = cluster.master(&[]);
-    let _agent = cluster.agent(&["--hostname=127.0.0.1"]);
-    let marathon = cluster.marathon(&[]);
-    until("the agent", PATIENCE, || {
-        (active_agents(&master.url) == 1).then_some(())
-    });
+    let (cluster, _master, _agent, marathon) = whole(&["--hostname=127.0.0.1"]);
     let tasks = deploy(&marathon.url, &exporter("/shop/web", 2), 2);
 
     let port = free_port();

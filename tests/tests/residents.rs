@@ -8,15 +8,9 @@ use serde_json::{Value, json};
 use tepui_tests::{
     PATIENCE,
     client::{delete, get_json, post, put},
-    cluster::{Cluster, Daemon, active_agents, deploy, running, tasks},
+    cluster::{Daemon, deploy, no_deployments, running, tasks, whole},
     until,
 };
-
-fn no_deployments(marathon: &Daemon) {
-    until("the end of the deployment", PATIENCE, || {
-        (get_json(&format!("{}/v2/deployments", marathon.url))? == json!([])).then_some(())
-    });
-}
 
 /// What the master says is reserved of its only agent.
 fn reserved(master: &Daemon) -> Value {
@@ -26,13 +20,7 @@ fn reserved(master: &Daemon) -> Value {
 
 #[test]
 fn a_volume_outlives_its_tasks_and_goes_with_its_app() {
-    let mut cluster = Cluster::standalone();
-    let master = cluster.master(&[]);
-    let _agent = cluster.agent(&[]);
-    let mut marathon = cluster.marathon(&[]);
-    until("the agent", PATIENCE, || {
-        (active_agents(&master.url) == 1).then_some(())
-    });
+    let (cluster, master, _agent, mut marathon) = whole(&[]);
     let app = json!({ "id": "/dev/db", "role": "dev", "cpus": 0.1, "mem": 32, "disk": 5, "backoffSeconds": 0,
         "cmd": "echo $MESOS_TASK_ID >> data/log; exec sleep 1000",
         "container": { "type": "MESOS", "volumes": [{ "containerPath": "data", "mode": "RW", "persistent": { "size": 20 } }] } });
@@ -108,13 +96,7 @@ fn a_volume_outlives_its_tasks_and_goes_with_its_app() {
 
 #[test]
 fn a_deployment_waits_for_what_a_task_answers() {
-    let mut cluster = Cluster::standalone();
-    let master = cluster.master(&[]);
-    let _agent = cluster.agent(&[]);
-    let marathon = cluster.marathon(&[]);
-    until("the agent", PATIENCE, || {
-        (active_agents(&master.url) == 1).then_some(())
-    });
+    let (_cluster, _master, _agent, marathon) = whole(&[]);
     let text = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/examples/ready.json");
     let app: Value = serde_json::from_str(&fs::read_to_string(text).unwrap()).unwrap();
     let ids = deploy(&marathon.url, &app, 2);

@@ -14,20 +14,9 @@ use serde_json::{Value, json};
 use tepui_tests::{
     PATIENCE,
     client::{get_json, post, put},
-    cluster::{Cluster, Daemon, active_agents, deploy, running, sleeper, tasks},
+    cluster::{active_agents, deploy, running, sleeper, tasks, whole},
     until,
 };
-
-fn cluster() -> (Cluster, Daemon, Daemon, Daemon) {
-    let mut cluster = Cluster::standalone();
-    let master = cluster.master(&[]);
-    let agent = cluster.agent(&[]);
-    let marathon = cluster.marathon(&[]);
-    until("the agent", PATIENCE, || {
-        (active_agents(&master.url) == 1).then_some(())
-    });
-    (cluster, master, agent, marathon)
-}
 
 /// What `/v3` says of an app's instances.
 fn instances(marathon: &str, app: &str) -> Vec<Value> {
@@ -37,7 +26,7 @@ fn instances(marathon: &str, app: &str) -> Vec<Value> {
 
 #[test]
 fn a_daemon_app_follows_agents_as_they_come_and_go() {
-    let (mut cluster, master, _agent, marathon) = cluster();
+    let (mut cluster, master, _agent, marathon) = whole(&[]);
     let mut app = sleeper("/everywhere", 1);
     app["labels"] = json!({ "TEPUI_DAEMON": "true" });
     let _ = deploy(&marathon.url, &app, 1);
@@ -60,7 +49,7 @@ fn a_daemon_app_follows_agents_as_they_come_and_go() {
 
 #[test]
 fn a_trial_waits_over_a_restart_of_marathon_until_it_is_promoted() {
-    let (_cluster, _master, _agent, mut marathon) = cluster();
+    let (_cluster, _master, _agent, mut marathon) = whole(&[]);
     let old: BTreeSet<String> = deploy(&marathon.url, &sleeper("/shop", 2), 2)
         .into_iter()
         .collect();
@@ -98,7 +87,7 @@ fn a_trial_waits_over_a_restart_of_marathon_until_it_is_promoted() {
 
 #[test]
 fn instances_are_numbered_and_told_their_number() {
-    let (_cluster, _master, _agent, marathon) = cluster();
+    let (_cluster, _master, _agent, marathon) = whole(&[]);
     let mut app = sleeper("/quorum", 3);
     app["labels"] = json!({ "TEPUI_ORDINALS": "true" });
     // One that is not told its number ends.
@@ -148,7 +137,7 @@ fn gauge(number: Arc<AtomicU32>) -> String {
 
 #[test]
 fn an_app_has_as_many_instances_as_a_number_asks_for() {
-    let (_cluster, _master, _agent, marathon) = cluster();
+    let (_cluster, _master, _agent, marathon) = whole(&[]);
     let _ = deploy(&marathon.url, &sleeper("/workers", 1), 1);
     let waiting = Arc::new(AtomicU32::new(30));
     let settings = json!({ "minInstances": 1, "maxInstances": 4, "target": 10.0, "intervalSeconds": 1,

@@ -9,22 +9,14 @@ use std::{
 
 use serde_json::{Value, json};
 use tepui_tests::{
-    PATIENCE,
     client::delete,
-    cluster::{Cluster, active_agents, deploy, sleeper},
+    cluster::{deploy, sleeper, whole},
     process::tepui,
-    until,
 };
 
 #[test]
 fn what_tasks_use_is_shown_once_or_until_they_end() {
-    let mut cluster = Cluster::standalone();
-    let master = cluster.master(&[]);
-    let _agent = cluster.agent(&[]);
-    let marathon = cluster.marathon(&[]);
-    until("the agent", PATIENCE, || {
-        (active_agents(&master.url) == 1).then_some(())
-    });
+    let (_cluster, master, _agent, marathon) = whole(&[]);
     let busy = json!({ "id": "/busy", "cmd": "while :; do :; done", "cpus": 0.5, "mem": 32 });
     let busy = deploy(&marathon.url, &busy, 1).remove(0);
     let idle = deploy(&marathon.url, &sleeper("/idle", 1), 1).remove(0);

@@ -51,16 +51,7 @@ pub(crate) async fn run(
     json: bool,
 ) -> Result<(), BenchError> {
     let work_dir = tempfile::tempdir().map_err(BenchError::Start)?;
-    let (daemon, named) = match master {
-        Some(address) => (None, address),
-        None => (
-            Some(Daemon::start(&["master"], &work_dir.path().join("master"), "/slaves").await?),
-            String::new(),
-        ),
-    };
-    let address = daemon
-        .as_ref()
-        .map_or(named, |daemon| daemon.address.to_string());
+    let (daemon, address) = Daemon::master(master, &work_dir.path().join("master")).await?;
     // Room for all of them at once, whatever the machine has: they do nothing.
     let agent = Daemon::start(
         &[

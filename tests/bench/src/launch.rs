@@ -41,16 +41,7 @@ pub(crate) async fn run(
     json: bool,
 ) -> Result<(), BenchError> {
     let work_dir = tempfile::tempdir().map_err(BenchError::Start)?;
-    let (daemon, named) = match master {
-        Some(address) => (None, address),
-        None => (
-            Some(Daemon::start(&["master"], work_dir.path(), "/slaves").await?),
-            String::new(),
-        ),
-    };
-    let address = daemon
-        .as_ref()
-        .map_or(named, |daemon| daemon.address.to_string());
+    let (daemon, address) = Daemon::master(master, work_dir.path()).await?;
     let pid = daemon.as_ref().map(Daemon::pid);
     let idle = pid.and_then(rss_bytes);
     let shape = Shape {

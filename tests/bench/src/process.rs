@@ -32,6 +32,19 @@ impl Daemon {
         Self::spawn(args, listen, work_dir, ready, address).await
     }
 
+    /// The address of a master: of the one that is named, or of one that is started and ends with what is given back.
+    pub(crate) async fn master(
+        named: Option<String>,
+        work_dir: &Path,
+    ) -> Result<(Option<Self>, String), BenchError> {
+        if let Some(address) = named {
+            return Ok((None, address));
+        }
+        let daemon = Self::start(&["master"], work_dir, "/slaves").await?;
+        let address = daemon.address.to_string();
+        Ok((Some(daemon), address))
+    }
+
     /// Starts `tepui marathon` for a master and waits until it leads.
     pub(crate) async fn start_marathon(master: &str, work_dir: &Path) -> Result<Self, BenchError> {
         let address = free_address().map_err(BenchError::Start)?;

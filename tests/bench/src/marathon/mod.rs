@@ -83,15 +83,7 @@ pub(crate) async fn run(
     json: bool,
 ) -> Result<(), BenchError> {
     let work_dir = tempfile::tempdir().map_err(BenchError::Start)?;
-    let (_own_master, address) = match master {
-        Some(address) => (None, address),
-        None => {
-            let folder = work_dir.path().join("master");
-            let daemon = Daemon::start(&["master"], &folder, "/slaves").await?;
-            let address = daemon.address.to_string();
-            (Some(daemon), address)
-        }
-    };
+    let (_own_master, address) = Daemon::master(master, &work_dir.path().join("master")).await?;
     let (apps, instances) = match args.scenario {
         Scenario::Scale | Scenario::Upgrade => (1, 10_000),
         Scenario::Deploy | Scenario::Read | Scenario::Plan => (10_000, 10_000),
