@@ -19,12 +19,8 @@ pub(crate) enum AppCommand {
     Deploy {
         /// A Marathon app definition in JSON, or an array of them, pods among them too; `-` reads standard input.
         file: PathBuf,
-        /// Take over apps that are locked by another deployment.
-        #[arg(long)]
-        force: bool,
-        /// Return as soon as the deployment is accepted.
-        #[arg(long)]
-        no_wait: bool,
+        #[command(flatten)]
+        how: How,
         /// Roll back by itself what is not done after so many seconds.
         #[arg(long, value_name = "SECONDS")]
         deadline: Option<u64>,
@@ -72,12 +68,8 @@ pub(crate) enum AppCommand {
         /// One of those that `history` lists.
         #[arg(id = "to", value_name = "VERSION")]
         version: Option<String>,
-        /// Take over an app that is locked by another deployment.
-        #[arg(long)]
-        force: bool,
-        /// Return as soon as the deployment is accepted.
-        #[arg(long)]
-        no_wait: bool,
+        #[command(flatten)]
+        how: How,
     },
     /// Change the number of instances.
     Scale {
@@ -85,23 +77,15 @@ pub(crate) enum AppCommand {
         id: String,
         /// How many instances there should be.
         instances: u32,
-        /// Take over an app that is locked by another deployment.
-        #[arg(long)]
-        force: bool,
-        /// Return as soon as the deployment is accepted.
-        #[arg(long)]
-        no_wait: bool,
+        #[command(flatten)]
+        how: How,
     },
     /// Replace every instance, by the app's upgrade strategy.
     Restart {
         /// The app's id.
         id: String,
-        /// Take over an app that is locked by another deployment.
-        #[arg(long)]
-        force: bool,
-        /// Return as soon as the deployment is accepted.
-        #[arg(long)]
-        no_wait: bool,
+        #[command(flatten)]
+        how: How,
     },
     /// Stop all instances and forget the app.
     Destroy {
@@ -117,20 +101,12 @@ pub(crate) async fn run(context: &Context, command: AppCommand) -> Result<(), Co
     match command {
         AppCommand::Deploy {
             file,
-            force,
-            no_wait,
+            how,
             deadline,
             trial,
         } => {
             let definitions = read_definitions(&file)?;
-            deploy_all(
-                context,
-                definitions,
-                How { force, no_wait },
-                deadline,
-                &trial,
-            )
-            .await
+            deploy_all(context, definitions, how, deadline, &trial).await
         }
         AppCommand::Plan {
             file,
@@ -150,56 +126,28 @@ pub(crate) async fn run(context: &Context, command: AppCommand) -> Result<(), Co
             }
             Ok(())
         }
-        AppCommand::Rollback {
-            id,
-            version,
-            force,
-            no_wait,
-        } => {
+        AppCommand::Rollback { id, version, how } => {
             let version = match version {
                 Some(version) => version,
-                None => versions(context, &id)
-                    .await?
-                    .into_iter()
-                    .nth(1)
-                    .ok_or_else(|| {
-                        CommandError::Failed(format!("{id} has no version before the present one"))
-                    })?,
+                None => before_present(&id, versions(context, &id).await?)?,
             };
             let body = json!({ "version": version });
-            let path = format!("{}?force={force}", app_path(&id));
+            let path = format!("{}?force={}", app_path(&id), how.force);
+            let no_wait = how.no_wait;
             change(context, Method::PUT, &path, Some(&body), &[id], no_wait).await
         }
         AppCommand::Autoscale(args) => super::autoscale::run(context, &args).await,
         AppCommand::Instances { id } => super::instances::run(context, &id).await,
         AppCommand::Explain { id } => explain(context, &id).await,
-        AppCommand::Scale {
-            id,
-            instances,
-            force,
-            no_wait,
-        } => {
+        AppCommand::Scale { id, instances, how } => {
             let body = json!({ "instances": instances });
-            change(
-                context,
-                Method::PUT,
-                &format!("{}?force={force}", app_path(&id)),
-                Some(&body),
-                &[id],
-                no_wait,
-            )
-            .await
+            let path = format!("{}?force={}", app_path(&id), how.force);
+            let no_wait = how.no_wait;
+            change(context, Method::PUT, &path, Some(&body), &[id], no_wait).await
         }
-        AppCommand::Restart { id, force, no_wait } => {
-            change(
-                context,
-                Method::POST,
-                &format!("{}/restart?force={force}", app_path(&id)),
-                None,
-                &[id],
-                no_wait,
-            )
-            .await
+        AppCommand::Restart { id, how } => {
+            let path = format!("{}/restart?force={}", app_path(&id), how.force);
+            change(context, Method::POST, &path, None, &[id], how.no_wait).await
         }
         AppCommand::Destroy { id, no_wait } => {
             change(
@@ -224,6 +172,13 @@ pub(crate) struct How {
     /// Return as soon as the deployment is accepted.
     #[arg(long)]
     pub(crate) no_wait: bool,
+}
+
+/// Of the versions of an app or pod, newest first, the one before the present.
+pub(crate) fn before_present(id: &str, versions: Vec<String>) -> Result<String, CommandError> {
+    let before = versions.into_iter().nth(1);
+    before
+        .ok_or_else(|| CommandError::Failed(format!("{id} has no version before the present one")))
 }
 
 /// Reads a file of app definitions: one object, or an array. What can be known to be wrong without a cluster is refused here.

@@ -152,13 +152,7 @@ pub(crate) async fn run(context: &Context, command: PodCommand) -> Result<(), Co
         PodCommand::Rollback { id, version, how } => {
             let version = match version {
                 Some(version) => version,
-                None => versions(context, &id)
-                    .await?
-                    .into_iter()
-                    .nth(1)
-                    .ok_or_else(|| {
-                        CommandError::Failed(format!("{id} has no version before the present one"))
-                    })?,
+                None => app::before_present(&id, versions(context, &id).await?)?,
             };
             let pod = context
                 .cluster
