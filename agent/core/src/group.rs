@@ -307,7 +307,7 @@ impl Agent {
             if first {
                 out.push(Output::Signal {
                     container,
-                    signal: crate::launch::SIGTERM,
+                    signal: crate::kill::SIGTERM,
                 });
                 self.announce_kill(key, kill, out);
             }

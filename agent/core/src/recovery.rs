@@ -221,7 +221,7 @@ impl Agent {
                         framework: id.clone(),
                         task: task_id.clone(),
                     };
-                    records.push(Record::Kill(crate::launch::kill_record(&key, kill)));
+                    records.push(Record::Kill(crate::kill::kill_record(&key, kill)));
                 }
             }
         }
