@@ -1,5 +1,7 @@
 //! How one agent runs, decided before anything starts.
 
+mod values;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -16,6 +18,9 @@ use crate::isolation::IsolationConfig;
 use crate::networks::NetworksConfig;
 use crate::oversubscription::OversubscriptionConfig;
 use crate::provision::config::ImagesConfig;
+pub use values::parse_duration;
+pub(crate) use values::{format_duration, parse_bytes};
+
 use crate::resources::{FlagValueError, complete, parse_attributes, parse_resources};
 
 /// How one agent runs.
@@ -120,62 +125,6 @@ pub enum ConfigError {
         "--{0} cannot be obeyed: authentication, authorization and TLS are not built yet, and leaving them out silently would be unsafe"
     )]
     Unsafe(&'static str),
-}
-
-/// Reads a duration as Mesos writes it: `10secs`, `1.5mins`, `1weeks`.
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    const UNITS: [(&str, f64); 8] = [
-        ("ns", 1e-9),
-        ("us", 1e-6),
-        ("ms", 1e-3),
-        ("secs", 1.0),
-        ("mins", 60.0),
-        ("hrs", 3600.0),
-        ("days", 86_400.0),
-        ("weeks", 604_800.0),
-    ];
-    let text = text.trim();
-    let at = text.find(|c: char| c.is_ascii_alphabetic())?;
-    let (number, unit) = text.split_at(at);
-    let factor = UNITS.iter().find(|(name, _)| *name == unit)?.1;
-    let number: f64 = number.trim().parse().ok()?;
-    Duration::try_from_secs_f64(number * factor).ok()
-}
-
-/// Reads a size as Mesos writes it: `2GB`, `512MB`, `4KB`, `100B`, in steps of 1024.
-pub(crate) fn parse_bytes(text: &str) -> Option<u64> {
-    const UNITS: [(&str, u64); 5] = [
-        ("B", 1),
-        ("KB", 1 << 10),
-        ("MB", 1 << 20),
-        ("GB", 1 << 30),
-        ("TB", 1 << 40),
-    ];
-    let text = text.trim();
-    let at = text.find(|c: char| c.is_ascii_alphabetic())?;
-    let (number, unit) = text.split_at(at);
-    let factor = UNITS.iter().find(|(name, _)| *name == unit)?.1;
-    number.trim().parse::<u64>().ok()?.checked_mul(factor)
-}
-
-/// Writes a duration as Mesos does: in the largest unit in which it is whole.
-pub(crate) fn format_duration(duration: Duration) -> String {
-    let nanos = duration.as_nanos();
-    const UNITS: [(&str, u128); 8] = [
-        ("weeks", 604_800_000_000_000),
-        ("days", 86_400_000_000_000),
-        ("hrs", 3_600_000_000_000),
-        ("mins", 60_000_000_000),
-        ("secs", 1_000_000_000),
-        ("ms", 1_000_000),
-        ("us", 1_000),
-        ("ns", 1),
-    ];
-    let whole = |unit: &&(&str, u128)| nanos > 0 && nanos.is_multiple_of(unit.1);
-    UNITS.iter().find(whole).map_or_else(
-        || "0ns".to_owned(),
-        |(name, unit)| format!("{}{name}", nanos / unit),
-    )
 }
 
 impl Config {
@@ -628,98 +577,4 @@ fn shown(flags: &Flags) -> BTreeMap<String, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::Parser;
-
-    #[derive(Debug, Parser)]
-    struct Command {
-        #[command(flatten)]
-        flags: Flags,
-    }
-
-    fn config(args: &[&str]) -> Result<Config, ConfigError> {
-        let args = ["agent"].iter().chain(args);
-        Config::from_flags(&Command::try_parse_from(args).unwrap().flags)
-    }
-
-    #[test]
-    fn both_spellings_and_the_usual_values() {
-        for flag in ["--work_dir=/w", "--work-dir=/w"] {
-            let config = config(&[
-                "--master=127.0.0.1:5050",
-                flag,
-                "--resources=cpus:2;mem:64",
-                "--attributes=rack:a",
-            ])
-            .unwrap();
-            assert_eq!(config.work_dir, PathBuf::from("/w"));
-            assert_eq!(config.resources[0].scalar.as_ref().unwrap().value, 2.0);
-            assert_eq!(config.flags["work_dir"], "/w");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_obeyed_is_one_sentence() {
-        let cases: [(&[&str], &str); 8] = [
-            (
-                &["--master=h:1", "--fetcher_cache_size=much"],
-                "--fetcher_cache_size=much: not a size",
-            ),
-            (&[], "--master is required"),
-            (
-                &["--master=h:1", "--reconfiguration_policy=any"],
-                "--reconfiguration_policy=any: 'equal' or 'additive'",
-            ),
-            (
-                &["--master=h:1", "--recovery_timeout=5"],
-                "--recovery_timeout=5: not a duration",
-            ),
-            (
-                &["--master=h:1", "--executor_reregistration_timeout=16secs"],
-                "at most 15secs",
-            ),
-            (
-                &["--master=h:1", "--resources=cpus"],
-                "--resources: 'cpus': expected name:value",
-            ),
-            (&["--master=h:1", "--acls=x"], "--acls cannot be obeyed"),
-            (
-                &["--master=h:1", "--ip=nowhere"],
-                "--ip=nowhere: not an IP address",
-            ),
-        ];
-        for (args, expected) in cases {
-            let error = config(args).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
-        }
-    }
-
-    #[test]
-    fn sizes_read_as_in_mesos() {
-        for (text, bytes) in [("100B", 100), ("2GB", 2 << 30), ("4 KB", 4096)] {
-            assert_eq!(parse_bytes(text), Some(bytes));
-        }
-        for bad in ["", "5", "GB", "-1MB", "1.5MB", "5 gb", "99999999999TB"] {
-            assert_eq!(parse_bytes(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn durations_read_and_print_as_in_mesos() {
-        for (text, nanos, printed) in [
-            ("10secs", 10_000_000_000, "10secs"),
-            ("1.5mins", 90_000_000_000, "90secs"),
-            ("15mins", 900_000_000_000, "15mins"),
-            ("1weeks", 604_800_000_000_000, "1weeks"),
-            ("5 ms", 5_000_000, "5ms"),
-        ] {
-            let read = parse_duration(text).unwrap();
-            assert_eq!(read, Duration::from_nanos(nanos));
-            assert_eq!(format_duration(read), printed);
-        }
-        for bad in ["", "5", "secs", "-1secs", "5 parsecs"] {
-            assert_eq!(parse_duration(bad), None, "{bad}");
-        }
-    }
-}
+mod tests;
