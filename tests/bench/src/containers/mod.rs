@@ -44,7 +44,7 @@ pub(crate) async fn run(
     json: bool,
 ) -> Result<(), BenchError> {
     let work_dir = tempfile::tempdir().map_err(BenchError::Start)?;
-    let (daemon, address) = Daemon::master(master, &work_dir.path().join("master")).await?;
+    let (_daemon, address) = Daemon::master(master, &work_dir.path().join("master")).await?;
     // More resources than the machine has: what is measured is Tepui, not the machine's size.
     let args_of_agent = vec![
         "agent".into(),
