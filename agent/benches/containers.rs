@@ -32,6 +32,7 @@ async fn main() -> Outcome<()> {
     let config = ContainerizerConfig {
         runtime_dir: folder.path().join("runtime"),
         cgroups_root: format!("tepui-bench-{}", std::process::id()),
+        measure_block_io: false,
         lifetime: Lifetime::Ephemeral,
     };
     let begun = Instant::now();

@@ -1,6 +1,6 @@
 //! How strictly containers are kept in, decided before anything starts: the flags that are about isolation, under Mesos' names.
 //!
-//! Containers are isolated as well as the machine allows whatever `--isolation` lists. What the list can do is make it stricter (`linux/nnp`, `cgroups/devices`); a name that nobody knows, or that asks for what is not built, stops the start, so that nobody counts on it.
+//! Containers are isolated as well as the machine allows whatever `--isolation` lists. What the list can do is make it stricter (`linux/nnp`, `cgroups/devices`) or have more measured (`cgroups/blkio`, `disk/du`); a name that nobody knows, or that asks for what is not built, stops the start, so that nobody counts on it.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -14,9 +14,12 @@ use crate::containerizer::devices::Devices;
 use crate::containerizer::seccomp::{Filter, MAX_PROFILE_BYTES, Situation, available};
 use crate::provision::plan::Settings;
 
+mod block_io;
 mod devices;
 mod gpus;
 
+pub(crate) use block_io::RateWish;
+pub(crate) use block_io::weight as block_weight;
 pub use devices::AllowedDevice;
 pub use gpus::GpuConfig;
 
@@ -24,7 +27,7 @@ pub use gpus::GpuConfig;
 #[derive(Debug, Clone, Default, Args)]
 #[command(rename_all = "snake_case")]
 pub struct IsolationFlags {
-    /// Isolators as in Mesos. All that is built is on; 'linux/nnp' and 'cgroups/devices' make it stricter for all containers
+    /// Isolators as in Mesos. All that is built is on; 'linux/nnp' and 'cgroups/devices' make it stricter for all containers, 'cgroups/blkio' and 'disk/du' measure more
     #[arg(long)]
     pub isolation: Option<String>,
     /// Directory of seccomp profiles, which containers name
@@ -62,8 +65,9 @@ impl IsolationFlags {
 }
 
 /// What is built, by Mesos' names.
-const BUILT: [&str; 30] = [
+const BUILT: [&str; 31] = [
     "cgroups/all",
+    "cgroups/blkio",
     "cgroups/cpu",
     "cgroups/cpuset",
     "cgroups/devices",
@@ -96,9 +100,8 @@ const BUILT: [&str; 30] = [
 ];
 
 /// What Mesos has and this agent has not.
-const NOT_BUILT: [&str; 15] = [
+const NOT_BUILT: [&str; 14] = [
     "appc/runtime",
-    "cgroups/blkio",
     "cgroups/hugetlb",
     "cgroups/net_cls",
     "cgroups/net_prio",
@@ -130,6 +133,8 @@ pub struct IsolationConfig {
     pub no_new_privileges: bool,
     /// Also containers on the machine's own file system use no devices but the usual ones and those allowed.
     pub confine_devices: bool,
+    /// What containers read from and write to block devices is counted.
+    pub measure_block_io: bool,
     /// What all containers may use besides the usual.
     pub allowed_devices: Vec<AllowedDevice>,
     /// Where GPUs are found.
@@ -174,6 +179,7 @@ impl IsolationConfig {
                 ));
             }
             config.no_new_privileges |= name == "linux/nnp";
+            config.measure_block_io |= matches!(name, "cgroups/blkio" | "cgroups/all");
             config.confine_devices |= matches!(name, "cgroups/devices" | "cgroups/all");
         }
         if let Some(text) = &flags.nvidia_gpu_devices {

@@ -135,6 +135,7 @@ impl Agent {
         let (containerizer, events) = Containerizer::start(ContainerizerConfig {
             runtime_dir: config.runtime_dir.clone(),
             cgroups_root: config.cgroups_root.clone(),
+            measure_block_io: config.isolation.measure_block_io,
             lifetime: if config.ephemeral {
                 Lifetime::Ephemeral
             } else {

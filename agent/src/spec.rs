@@ -15,6 +15,7 @@ use crate::containerizer::{
     Command, ContainerId, LaunchSpec, Limits, Rlimit, RlimitKind, RootFilesystem, Window,
 };
 use crate::fetcher::Fetcher;
+use crate::isolation::IsolationConfig;
 use crate::networks::{Attached, Networks};
 use crate::provision::plan::{Settings, network_files};
 use crate::provision::{Provisioned, Provisioner, merge, resolve_secret};
@@ -107,6 +108,7 @@ impl Surroundings {
         spec.terminal = container.and_then(terminal);
         spec.limits.processes = plan.processes;
         spec.cpuset.clone_from(&plan.cpuset);
+        spec.block_io = IsolationConfig::block_io(plan)?;
         spec.oom_score_adj = plan.oom_score_adj;
         spec.hostname.clone_from(&plan.hostname);
         spec.namespaces.network = plan.no_network || attached.is_some();

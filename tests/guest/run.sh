@@ -41,7 +41,7 @@ put() {
   done
 }
 commands=(sh cat echo id ls head tail seq sort sleep tr wc yes true false touch mkdir rm dd stat readlink grep hostname mount umount
-  unshare setsid ps kill perl env printf test pwd date nice uniq cut base64 mknod chmod ln)
+  unshare setsid ps kill perl env printf test pwd date nice uniq cut base64 mknod chmod ln losetup)
 for command in "${commands[@]}"; do put "$(type -P "$command")" "/usr/bin/$command"; done
 ln -sf /usr/bin/sh "$disk/bin/sh"
 for command in "${commands[@]}"; do [ -e "$disk/bin/$command" ] || ln -s "/usr/bin/$command" "$disk/bin/$command"; done
@@ -51,7 +51,7 @@ cp /bin/busybox "$disk/busybox"
 for library in /lib/x86_64-linux-gnu/libnss_files.so.2 /usr/lib/x86_64-linux-gnu/perl-base; do
   [ -e "$library" ] && mkdir -p "$disk${library%/*}" && cp -rL "$library" "$disk$library"
 done
-cp "$work/kernel/lib/modules/$release/kernel/fs/overlayfs/overlay.ko" "$disk/overlay.ko"
+cp "$work/kernel/lib/modules/$release/kernel/"{fs/overlayfs/overlay,drivers/block/loop}.ko "$disk/"
 
 runs=''
 for program in "$@"; do
@@ -69,7 +69,7 @@ cat >"$disk/init" <<'INIT'
 #!/busybox sh
 /busybox mkdir -p /new
 /busybox mount -t tmpfs -o mode=755,size=80% none /new
-for entry in bin sbin usr lib lib64 etc tmp var run root mnt tests overlay.ko start; do
+for entry in bin sbin usr lib lib64 etc tmp var run root mnt tests overlay.ko loop.ko start; do
   /busybox mv "/$entry" /new/
 done
 /busybox mkdir -p /new/proc /new/sys /new/dev
@@ -89,6 +89,7 @@ b mount -t tmpfs -o mode=1777 tmpfs /tmp
 b ip link set lo up
 b hostname guest
 b insmod /overlay.ko
+b insmod /loop.ko
 echo "== cgroup controllers: \$(cat /sys/fs/cgroup/cgroup.controllers)"
 cd /tmp
 bad=0

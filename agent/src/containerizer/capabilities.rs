@@ -19,6 +19,8 @@ pub struct Capabilities {
     pub processes: bool,
     /// Devices can be kept away from containers.
     pub devices: bool,
+    /// The use of block devices can be limited and measured.
+    pub block_io: bool,
     /// What is missing, one phrase each, for people.
     pub missing: Vec<String>,
 }
@@ -68,6 +70,7 @@ impl Capabilities {
             memory,
             processes,
             devices,
+            block_io: layout.has(Controller::BlockIo),
             missing,
         }
     }
@@ -117,6 +120,7 @@ mod tests {
             memory: true,
             processes: true,
             devices: true,
+            block_io: true,
             missing: Vec::new(),
         };
         let wanted = Namespaces {

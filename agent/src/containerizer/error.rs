@@ -72,6 +72,11 @@ pub enum ContainerizerError {
         "container '{0}': its processors cannot be chosen: this machine lets the agent not use the cgroup controller 'cpuset'"
     )]
     Cpuset(ContainerId),
+    /// The use of block devices cannot be limited on this machine.
+    #[error(
+        "container '{0}': its use of block devices cannot be limited: this machine lets the agent not use the cgroup controller 'blkio' or 'io'"
+    )]
+    BlockIo(ContainerId),
     /// Not as many GPUs are free, or they cannot be used.
     #[error("container '{container}': {why}")]
     Gpus {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::block_io::BlockUsage;
 use super::spec::ContainerId;
 
 /// Told on the stream of [`Containerizer::start`](super::Containerizer::start). For one container: at most one `Started`, then
@@ -199,7 +200,7 @@ fn signal_description(signal: i32) -> String {
 }
 
 /// What a container uses or has used. `None` where this machine cannot tell.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// CPU time in user mode, in nanoseconds.
     pub cpu_user_ns: Option<u64>,
@@ -227,6 +228,9 @@ pub struct Usage {
     pub processes: Option<u64>,
     /// Threads, the processes' first ones included.
     pub threads: Option<u64>,
+    /// What was read from and written to block devices, if that is measured.
+    #[serde(default)]
+    pub block: Vec<BlockUsage>,
 }
 
 /// What a command run inside a container left.

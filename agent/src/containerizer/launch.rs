@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::block_io::BlockIo;
 use super::devices::{Devices, Gpus};
 use super::isolators::cgroups::Controller;
 use super::record::{self, Durability};
@@ -79,6 +80,15 @@ impl Containerizer {
                 } else {
                     return Err(ContainerizerError::Cpuset(container));
                 };
+                let limited = spec.block_io != BlockIo::default();
+                if limited && !self.inner.layout.has(Controller::BlockIo) {
+                    return Err(ContainerizerError::BlockIo(container));
+                }
+                let placement = if limited || self.inner.config.measure_block_io {
+                    placement
+                } else {
+                    placement.without(Controller::BlockIo)
+                };
                 let placement = match &spec.devices {
                     None => placement.without(Controller::Devices),
                     Some(devices) if devices.must && !self.inner.capabilities.devices => {
@@ -134,6 +144,7 @@ impl Containerizer {
             capabilities,
             devices: spec.devices,
             cpuset: spec.cpuset,
+            block_io: spec.block_io,
             oom_score_adj: spec.oom_score_adj,
             gpus,
             placement,

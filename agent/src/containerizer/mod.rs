@@ -20,6 +20,7 @@ pub(crate) mod rootfs;
 pub mod seccomp;
 pub(crate) mod spec;
 
+pub mod block_io;
 mod capabilities;
 pub mod devices;
 mod error;
@@ -78,6 +79,8 @@ pub struct ContainerizerConfig {
     pub runtime_dir: PathBuf,
     /// Below the mount of each controller: `<mount>/<cgroups_root>/<container id>`. Mesos' flag `--cgroups_root`, here `tepui`.
     pub cgroups_root: String,
+    /// What containers read from and write to block devices is counted.
+    pub measure_block_io: bool,
     /// Whether containers outlive the agent's process.
     pub lifetime: Lifetime,
 }
@@ -175,12 +178,19 @@ impl Containerizer {
             Path::new("/proc/sys/kernel/random/boot_id"),
         ))?;
         let (layout, missing) = Layout::set_up(&config.cgroups_root);
+        if config.measure_block_io {
+            layout.count_block_io();
+        }
         let roots = match config.lifetime {
             Lifetime::Ephemeral => layout.roots().map(Path::to_owned).collect(),
             Lifetime::Durable => Vec::new(),
         };
         let launcher = Launcher::start(roots)?;
-        let capabilities = Capabilities::find(&layout, missing, &launcher);
+        let mut capabilities = Capabilities::find(&layout, missing, &launcher);
+        if config.measure_block_io && !capabilities.block_io {
+            let what = "no usable cgroup controller: the use of block devices is not measured";
+            capabilities.missing.push(what.to_owned());
+        }
         if let Some(warning) = capabilities.warning() {
             tracing::warn!("{warning}");
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::block_io::BlockIo;
 use super::devices::{Devices, Gpus};
 use super::error::ContainerizerError;
 use super::rootfs::{Mount, RootFilesystem};
@@ -114,6 +115,8 @@ pub struct LaunchSpec {
     pub devices: Option<Devices>,
     /// On which processors it runs.
     pub cpuset: Cpuset,
+    /// How fast block devices may be used.
+    pub block_io: BlockIo,
     /// How willingly the kernel ends its processes when the machine is out of memory: -1000 to 1000, `None` as the agent. Less than that needs
     /// CAP_SYS_RESOURCE.
     pub oom_score_adj: Option<i32>,
@@ -187,6 +190,7 @@ impl LaunchSpec {
             capabilities: None,
             devices: None,
             cpuset: Cpuset::default(),
+            block_io: BlockIo::default(),
             oom_score_adj: None,
             gpus: None,
             seal: Seal::default(),

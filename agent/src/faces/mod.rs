@@ -16,6 +16,7 @@
 
 mod asked;
 mod attach;
+mod block_io;
 mod direct;
 mod executor;
 mod files;

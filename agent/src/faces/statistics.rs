@@ -9,8 +9,8 @@ use tepui_model::ContainerId as CoreId;
 use tepui_proto::json::Json;
 use tepui_proto::mesos::v1::{ContainerStatus, NetworkInfo, ResourceStatistics, network_info};
 
-use super::Face;
 use super::asked::{Asked, Response, text};
+use super::{Face, block_io};
 use crate::containerizer::ContainerId;
 use crate::networks::traffic;
 
@@ -218,6 +218,7 @@ fn used_by(face: &Face, shown: &Shown) -> Option<ResourceStatistics> {
         disk_used_bytes: sandbox.used_bytes,
         disk_limit_bytes: sandbox.limit_bytes,
         disk_statistics: disk.all,
+        blkio_statistics: block_io::statistics(&usage.block),
         ..Default::default()
     };
     if let Some(pid) = shown.status.executor_pid

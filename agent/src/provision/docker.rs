@@ -4,7 +4,7 @@
 use tepui_proto::mesos::v1::Parameter;
 
 use crate::containerizer::{Cpuset, Rlimit, RlimitKind};
-use crate::isolation::{AllowedDevice, SeccompWish};
+use crate::isolation::{AllowedDevice, RateWish, SeccompWish, block_weight};
 
 /// What the parameters ask for.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -31,6 +31,8 @@ pub(crate) struct Options {
     pub(crate) rlimits: Vec<Rlimit>,
     pub(crate) processes: Option<u64>,
     pub(crate) cpuset: Cpuset,
+    pub(crate) block_weight: Option<u16>,
+    pub(crate) block_rates: Vec<RateWish>,
     pub(crate) oom_score_adj: Option<i32>,
     pub(crate) seccomp: SeccompWish,
     pub(crate) devices: Vec<AllowedDevice>,
@@ -283,6 +285,11 @@ pub(crate) fn options(parameters: &[Parameter]) -> Result<Options, String> {
             "cpuset-mems" => {
                 options.cpuset.mems = Some(numbers(value).ok_or_else(|| wrong("is not 0-2,7"))?);
             }
+            "blkio-weight" => options.block_weight = block_weight(value).map_err(wrong)?,
+            "device-read-bps" | "device-write-bps" | "device-read-iops" | "device-write-iops" => {
+                let wish = RateWish::of_docker(key, value);
+                options.block_rates.push(wish.map_err(|why| wrong(&why))?);
+            }
             "oom-score-adj" => {
                 let number = value.parse().ok();
                 let number = number.filter(|number| (-1000..=1000).contains(number));
@@ -394,6 +401,11 @@ mod tests {
             ("env", "HOME", "not NAME=value"),
             ("pids-limit", "many", "is no number"),
             ("cpuset-cpus", "0-", "is not 0-2,7"),
+            ("blkio-weight", "9", "from 10 to 1000"),
+            ("device-read-bps", "/dev/sda", "is not device:rate"),
+            ("device-read-bps", "sda:1m", "is no absolute path"),
+            ("device-write-bps", "/dev/sda:0", "a rate is at least 1"),
+            ("device-read-iops", "/dev/sda:1m", "no number"),
             ("oom-score-adj", "1001", "from -1000 to 1000"),
             ("security-opt", "apparmor=x", "only 'seccomp=<profile>'"),
             ("privileged", "maybe", "neither true nor false"),

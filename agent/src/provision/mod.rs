@@ -15,7 +15,7 @@ pub(crate) mod flags;
 pub(crate) mod merge;
 pub(crate) mod plan;
 
-mod docker;
+pub(crate) mod docker;
 mod secrets;
 pub(crate) mod volumes;
 

@@ -13,7 +13,7 @@ use super::docker::{self, Options};
 use super::secrets;
 use super::volumes::{self, Around};
 use crate::containerizer::{At, Cpuset, Rlimit, Source};
-use crate::isolation::{AllowedDevice, SeccompWish};
+use crate::isolation::{AllowedDevice, RateWish, SeccompWish};
 use crate::networks::Attached;
 
 /// `/dev/shm` when nobody says how large: what Docker gives.
@@ -53,6 +53,8 @@ pub(crate) struct Settings {
     /// Processes and threads together.
     pub(crate) processes: Option<u64>,
     pub(crate) cpuset: Cpuset,
+    pub(crate) block_weight: Option<u16>,
+    pub(crate) block_rates: Vec<RateWish>,
     pub(crate) oom_score_adj: Option<i32>,
     pub(crate) seccomp: SeccompWish,
     /// Besides the usual.
@@ -95,6 +97,8 @@ impl Default for Settings {
             rlimits: Vec::new(),
             processes: None,
             cpuset: Cpuset::default(),
+            block_weight: None,
+            block_rates: Vec::new(),
             oom_score_adj: None,
             seccomp: SeccompWish::Usual,
             devices: Vec::new(),
@@ -215,6 +219,8 @@ fn of_docker(plan: &mut Plan, info: &DockerInfo, around: &Around<'_>) -> Result<
     settings.rlimits = options.rlimits;
     settings.processes = options.processes;
     settings.cpuset = options.cpuset;
+    settings.block_weight = options.block_weight;
+    settings.block_rates = options.block_rates;
     settings.oom_score_adj = options.oom_score_adj;
     settings.seccomp = options.seccomp;
     settings.devices = options.devices;

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::sys;
+use crate::containerizer::block_io::BlockIo;
 use crate::containerizer::devices::Devices;
 use crate::containerizer::isolators::cgroups::Placement;
 use crate::containerizer::record::Process;
@@ -74,6 +75,7 @@ pub(crate) struct Launch {
     /// The devices that it may use; `None`: all.
     pub(crate) devices: Option<Devices>,
     pub(crate) cpuset: Cpuset,
+    pub(crate) block_io: BlockIo,
     pub(crate) oom_score_adj: Option<i32>,
     /// The nodes of GPUs among them.
     pub(crate) gpus: Vec<PathBuf>,

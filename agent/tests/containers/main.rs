@@ -7,6 +7,7 @@
     reason = "a test that meets the unexpected is to fail there"
 )]
 
+mod block_io;
 mod isolation;
 mod lifecycle;
 mod limits;
@@ -148,6 +149,7 @@ fn open(
     let config = ContainerizerConfig {
         runtime_dir: folder.join("runtime"),
         cgroups_root: cgroups_root.to_owned(),
+        measure_block_io: true,
         lifetime,
     };
     Containerizer::start(config).unwrap()

@@ -119,6 +119,7 @@ pub(crate) fn of_launch(launch: &Launch) -> Isolators {
             Cgroups::new(launch.placement.clone(), launch.limits)
                 .devices(launch.devices.as_ref().map(|it| it.rules.clone()))
                 .cpuset(launch.cpuset.clone())
+                .block_io(launch.block_io.clone())
                 .inside(inside),
         ),
         Box::new(

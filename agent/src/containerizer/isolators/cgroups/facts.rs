@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 
-use super::{Controller, Directory, Version};
+use super::{Controller, Directory, Version, block_io};
 use crate::containerizer::event::{MemoryLimitation, Usage};
 
 /// Version 1 reports CPU times in hundredths of a second.
@@ -111,6 +111,7 @@ fn usage_v1(directory: &Directory, usage: &mut Usage) {
                 usage.threads = files.number("pids.current");
                 usage.processes = files.lines("cgroup.procs");
             }
+            Controller::BlockIo => usage.block = block_io::usage(Version::V1, &files),
             Controller::Cpuset | Controller::Devices => {}
         }
     }
@@ -137,19 +138,22 @@ fn usage_v2(directory: &Directory, usage: &mut Usage) {
     if directory.controllers.contains(&Controller::Pids) {
         usage.threads = files.number("pids.current");
     }
+    if directory.controllers.contains(&Controller::BlockIo) {
+        usage.block = block_io::usage(Version::V2, &files);
+    }
     usage.processes = files.lines("cgroup.procs");
 }
 
 /// A directory that is open: its path, which is long, is walked once for all of its files.
-struct Files(Option<OwnedFd>);
+pub(super) struct Files(Option<OwnedFd>);
 
 impl Files {
-    fn of(directory: &Path) -> Self {
+    pub(super) fn of(directory: &Path) -> Self {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         Self(open(directory, flags, Mode::empty()).ok())
     }
 
-    fn text(&self, file: &str) -> Option<String> {
+    pub(super) fn text(&self, file: &str) -> Option<String> {
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         let file = openat(self.0.as_ref()?, file, flags, Mode::empty()).ok()?;
         // Room for what most of them say, so that it is read in one go: the file's size, which the standard library would ask for, is none.
@@ -301,6 +305,7 @@ mod tests {
             memory_limit_bytes: None,
             processes: Some(2),
             threads: Some(3),
+            block: Vec::new(),
         };
         for directory in [v1, v2] {
             let mut told = Usage::default();

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::{Controller, Directory, Placement, Version, cpuset, devices, members, write};
+use super::{Controller, Directory, Placement, Version, block_io, cpuset, devices, members, write};
 use crate::supervisor::sys;
 
 /// An empty cgroup that is younger may belong to a container that is just being launched by another agent of this machine.
@@ -58,6 +58,14 @@ impl Layout {
             }
         }
         (layout, missing)
+    }
+
+    /// Lets version 1 count what containers read and write, if that is where it is counted.
+    pub(crate) fn count_block_io(&self) {
+        let counting = self.hierarchies.iter().filter(|hierarchy| {
+            hierarchy.version == Version::V1 && hierarchy.controllers.contains(&Controller::BlockIo)
+        });
+        counting.for_each(|hierarchy| block_io::count_from_now_on(&hierarchy.root));
     }
 
     /// Whether this controller can be used.
@@ -114,7 +122,8 @@ fn hand_down(root: &Path, cgroups_root: &str) {
         .ancestors()
         .nth(depth)
         .map(|mount| std::fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default());
-    if names_to_controllers(offered.unwrap_or_default().split_ascii_whitespace()).is_empty() {
+    let offered = offered.unwrap_or_default();
+    if names_to_controllers(Version::V2, offered.split_ascii_whitespace()).is_empty() {
         // All of ours are in version 1 hierarchies: nothing to make here.
         return;
     }
@@ -125,7 +134,7 @@ fn hand_down(root: &Path, cgroups_root: &str) {
         for controller in Controller::ALL {
             let _ = write(
                 &directory.join("cgroup.subtree_control"),
-                &format!("+{}", controller.name()),
+                &format!("+{}", controller.name(Version::V2)),
             );
         }
     }
@@ -134,15 +143,18 @@ fn hand_down(root: &Path, cgroups_root: &str) {
 /// The controllers that cgroups below `root` have.
 fn handed_down(root: &Path) -> Vec<Controller> {
     let names = std::fs::read_to_string(root.join("cgroup.subtree_control")).unwrap_or_default();
-    names_to_controllers(names.split_ascii_whitespace())
+    names_to_controllers(Version::V2, names.split_ascii_whitespace())
 }
 
-fn names_to_controllers<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Controller> {
+fn names_to_controllers<'a>(
+    version: Version,
+    names: impl Iterator<Item = &'a str>,
+) -> Vec<Controller> {
     names
         .filter_map(|name| {
             Controller::ALL
                 .into_iter()
-                .find(|controller| controller.name() == name)
+                .find(|controller| controller.name(version) == name)
         })
         .collect()
 }
@@ -165,7 +177,7 @@ fn parse(mountinfo: &str, cgroups_root: &str) -> Vec<Hierarchy> {
         };
         match kind {
             "cgroup" => {
-                let mut controllers = names_to_controllers(options.split(','));
+                let mut controllers = names_to_controllers(Version::V1, options.split(','));
                 controllers.retain(|controller| {
                     !found
                         .iter()

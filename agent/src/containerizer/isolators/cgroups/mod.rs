@@ -11,6 +11,7 @@
 //! Out of memory, the whole container ends, whichever process the kernel chose: version 2 does it by `memory.oom.group`, in version 1 the supervisor
 //! listens on an eventfd.
 
+mod block_io;
 mod cpuset;
 mod devices;
 mod facts;
@@ -34,6 +35,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::Isolator;
+use crate::containerizer::block_io::BlockIo;
 use crate::containerizer::devices::DeviceRule;
 use crate::containerizer::error::ContainerizerError;
 use crate::containerizer::event::{LaunchFailure, MemoryLimitation, Usage};
@@ -65,21 +67,26 @@ pub(crate) enum Controller {
     Cpuset,
     /// Version 2 has no controller for them, but programs.
     Devices,
+    /// `blkio` in version 1, `io` in version 2.
+    BlockIo,
 }
 
 impl Controller {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Cpu,
         Self::Cpuacct,
         Self::Memory,
         Self::Pids,
         Self::Cpuset,
         Self::Devices,
+        Self::BlockIo,
     ];
 
-    /// As the kernel calls it.
-    pub(crate) fn name(self) -> &'static str {
+    /// As the kernel calls it in this version.
+    pub(crate) fn name(self, version: Version) -> &'static str {
         match self {
+            Self::BlockIo if version == Version::V2 => "io",
+            Self::BlockIo => "blkio",
             Self::Cpu => "cpu",
             Self::Cpuacct => "cpuacct",
             Self::Memory => "memory",
@@ -109,6 +116,11 @@ impl Placement {
     pub(crate) fn without(mut self, controller: Controller) -> Self {
         self.directories
             .retain(|directory| directory.controllers != [controller]);
+        if controller == Controller::BlockIo {
+            // Whoever shares its directory asks for nothing: neither is anything read that nobody wants to know.
+            let of_all = self.directories.iter_mut();
+            of_all.for_each(|directory| directory.controllers.retain(|it| *it != controller));
+        }
         self
     }
 
@@ -152,6 +164,7 @@ pub(super) struct Cgroups {
     /// What alone may be used; `None`: all.
     devices: Option<Vec<DeviceRule>>,
     cpuset: Cpuset,
+    block_io: BlockIo,
     /// Below the directories of another container.
     inside: bool,
     /// Version 1: one open `tasks` file for each directory.
@@ -168,6 +181,7 @@ impl Cgroups {
             limits,
             devices: None,
             cpuset: Cpuset::default(),
+            block_io: BlockIo::default(),
             inside: false,
             tasks: Vec::new(),
             unified: None,
@@ -184,6 +198,12 @@ impl Cgroups {
     /// On these processors.
     pub(super) fn cpuset(mut self, cpuset: Cpuset) -> Self {
         self.cpuset = cpuset;
+        self
+    }
+
+    /// With these rates of block devices.
+    pub(super) fn block_io(mut self, block_io: BlockIo) -> Self {
+        self.block_io = block_io;
         self
     }
 
@@ -251,6 +271,9 @@ impl Isolator for Cgroups {
             }
             if directory.controllers.contains(&Controller::Cpuset) {
                 cpuset::confine(directory, &self.cpuset)?;
+            }
+            if directory.controllers.contains(&Controller::BlockIo) {
+                block_io::confine(directory, &self.block_io)?;
             }
             if let (Some(rules), false) = (&self.devices, self.inside)
                 && directory.controllers.contains(&Controller::Devices)

@@ -60,7 +60,13 @@ pub(super) fn of(version: Version, controllers: &[Controller], limits: &Limits) 
                     settings.push(("pids.max", processes.to_string()));
                 }
             }
-            (Controller::Cpuacct | Controller::Cpuset | Controller::Devices, _) => {}
+            (
+                Controller::Cpuacct
+                | Controller::Cpuset
+                | Controller::Devices
+                | Controller::BlockIo,
+                _,
+            ) => {}
         }
     }
     settings
