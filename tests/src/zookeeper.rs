@@ -119,6 +119,19 @@ impl Ensemble {
         }
     }
 
+    /// How many nodes the first server holds.
+    ///
+    /// # Panics
+    /// It does not serve.
+    #[must_use]
+    pub fn nodes(&self) -> usize {
+        let answer = self.servers[0].ask(b"mntr").unwrap_or_default();
+        let mut lines = answer.lines();
+        let count = lines.find_map(|line| line.strip_prefix("zk_znode_count\t"));
+        let count = count.and_then(|count| count.trim().parse().ok());
+        count.expect("ZooKeeper tells how many nodes it has")
+    }
+
     /// SIGKILL for the server that leads the ensemble.
     pub fn kill_leader(&mut self) {
         let leader = self
@@ -171,15 +184,21 @@ impl Server {
 
     /// `leader`, `follower` or `standalone`, when it serves.
     fn mode(&self) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
-        stream.write_all(b"srvr").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
+        let answer = self.ask(b"srvr")?;
         answer
             .lines()
             .find_map(|line| line.strip_prefix("Mode: "))
             .map(str::to_owned)
+    }
+
+    /// The answer to one of its four-letter words.
+    fn ask(&self, word: &[u8; 4]) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+        stream.write_all(word).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
     }
 
     fn log(&self) -> String {
