@@ -8,8 +8,14 @@ use std::collections::BTreeSet;
 
 use cluster::{Behaviour, Cluster, delete, update};
 use proptest::prelude::*;
-use tepui_marathon_core::{ApiCall, Origin, Trial, view::Embed, view::Query};
+use tepui_marathon_core::{
+    ApiCall, CheckId, Input, Measured, Origin, PolicyAction, PolicyPart, Trial, view::Embed,
+    view::Query,
+};
 use tepui_proto::mesos::TaskState;
+
+/// So much of what is measured there shall be for each instance.
+const PER_INSTANCE: f64 = 10.0;
 
 #[derive(Clone, Debug)]
 enum Act {
@@ -54,6 +60,16 @@ enum Act {
     },
     Promote {
         force: bool,
+    },
+    /// Its number of instances follows a number, at once or after a while; without bounds it does no more.
+    Autoscale {
+        app: u8,
+        bounds: Option<(u8, u8)>,
+        quiet: u8,
+    },
+    /// All that is measured is this much, or cannot be.
+    Measure {
+        value: Option<u8>,
     },
     Restart {
         app: u8,
@@ -124,6 +140,9 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (app.clone(), 0..4u8, prop::option::of(1..4u8), prop::option::of(1..9u8), any::<bool>())
             .prop_map(|(app, command, canary, after, force)| Act::Try { app, command, canary, after, force }),
         2 => any::<bool>().prop_map(|force| Act::Promote { force }),
+        2 => (app.clone(), prop::option::weighted(0.8, (1..3u8, 0..4u8)), 0..6u8)
+            .prop_map(|(app, bounds, quiet)| Act::Autoscale { app, bounds: bounds.map(|(min, more)| (min, min + more)), quiet }),
+        3 => prop::option::weighted(0.9, 0..70u8).prop_map(|value| Act::Measure { value }),
         1 => app.clone().prop_map(|app| Act::Restart { app }),
         1 => app.clone().prop_map(|app| Act::Delete { app }),
         2 => (any::<u8>(), any::<bool>(), any::<bool>()).prop_map(|(task, scale, wipe)| Act::KillTask { task, scale, wipe }),
@@ -276,6 +295,24 @@ fn perform(cluster: &mut Cluster, act: &Act) {
                 });
             }
         }
+        Act::Autoscale { app, bounds, quiet } => {
+            let action = match bounds {
+                None => PolicyAction::Delete,
+                Some((min, max)) => PolicyAction::Put(
+                    serde_json::json!({ "minInstances": min, "maxInstances": max, "target": PER_INSTANCE,
+                        "scaleUpCooldownSeconds": quiet, "scaleDownCooldownSeconds": quiet, "intervalSeconds": 1,
+                        "metric": { "type": "prometheus", "url": "http://p:9090/api/v1/query?query=up" } })
+                    .to_string()
+                    .into(),
+                ),
+            };
+            cluster.send(ApiCall::Policy {
+                id: name(*app),
+                part: PolicyPart::Autoscaling,
+                action,
+            });
+        }
+        Act::Measure { value } => measure(cluster, value.map(f64::from)),
         Act::Restart { app } => {
             cluster.send(ApiCall::RestartApp {
                 id: name(*app),
@@ -341,6 +378,45 @@ fn perform(cluster: &mut Cluster, act: &Act) {
     }
 }
 
+/// Each app whose number of instances follows something measures this, or cannot.
+fn measure(cluster: &mut Cluster, value: Option<f64>) {
+    let checks: Vec<CheckId> = cluster.measures.keys().copied().collect();
+    for check in checks {
+        let result = value.map(Measured::Value).ok_or("nobody answers");
+        let result = result.map_err(str::to_owned);
+        cluster.push(Input::Measured { check, result });
+    }
+}
+
+/// Once nothing else holds them, apps have as many instances as what is measured asks for, and stay so.
+fn follows_what_is_measured(cluster: &mut Cluster) {
+    for _ in 0..2 {
+        measure(cluster, Some(3.5 * PER_INSTANCE));
+        cluster.run();
+        cluster.pass(10);
+    }
+    let policies: Vec<serde_json::Value> = cluster
+        .store
+        .iter()
+        .filter(|(key, _)| key.starts_with("policy/"))
+        .map(|(_, value)| serde_json::from_slice(value).unwrap())
+        .collect();
+    let scaled = policies.iter().map(|one| &one["data"]);
+    let scaled: Vec<_> = scaled
+        .filter(|one| !one["policy"]["autoscaling"].is_null())
+        .collect();
+    assert_eq!(cluster.measures.len(), scaled.len());
+    for one in scaled {
+        let app = cluster.app(one["app"].as_str().unwrap());
+        let bound = |name: &str| one["policy"]["autoscaling"][name].as_u64().unwrap();
+        let wanted = 4.clamp(bound("minInstances"), bound("maxInstances"));
+        // Who wants none has none.
+        if app["instances"] != 0 {
+            assert_eq!(app["instances"], wanted, "{one}");
+        }
+    }
+}
+
 fn converges(cluster: &mut Cluster) {
     cluster.unhealthy = None;
     cluster.behaviour.clear();
@@ -361,6 +437,7 @@ fn converges(cluster: &mut Cluster) {
         assert_eq!(answer.status, 200, "{}", cluster::body(&answer));
     }
     cluster.pass(10);
+    follows_what_is_measured(cluster);
     assert_eq!(
         cluster.deployments(),
         serde_json::json!([]),
