@@ -137,6 +137,25 @@ const cases = {
     await page.context().close();
   },
 
+  "tasks that have ended are told with why, and their logs can be read": async () => {
+    const page = await open({}, `${BASE}/#/apps${APP}?tab=ended`);
+    const { tasks } = await until("Marathon remembers the task that was killed", async () => {
+      const told = await json(`${MORE}/apps${APP}/history`);
+      return told.tasks.some((task) => task.cause === "killed") && told;
+    });
+    const table = page.getByRole("table", { name: "Ended tasks" });
+    const row = table.getByRole("row").filter({ hasText: "Killed" });
+    await row.first().waitFor();
+    assert.ok(tasks.length >= 1);
+    await row.first().getByRole("button", { name: "Logs" }).click();
+    const dialog = page.getByRole("dialog");
+    await until("its log is there", async () => /line \d+ of the log/.test(await dialog.locator(".log pre").textContent()));
+    await dialog.getByRole("button", { name: "Close" }).click();
+    await page.getByRole("combobox", { name: "Why it ended" }).selectOption("crashed");
+    await page.getByText("None of them ended like that.").waitFor();
+    await page.context().close();
+  },
+
   "a pod's page has its instances and their containers, and leads to their logs": async () => {
     const evil = '<img src=x onerror="window.broken = 1">';
     const shell = (text) => ({ command: { shell: text } });
@@ -168,11 +187,17 @@ const cases = {
     await page.getByRole("heading", { level: 1, name: POD }).waitFor();
     assert.equal(await page.evaluate(() => window.broken), undefined, "what comes from outside is text");
     // A container that fails tells how it ended, and the pod why it waits.
-    pod.containers[1].exec = shell("exit 3");
+    pod.containers[1].exec = shell("sleep 1; exit 3");
     await fetch(`${MARATHON}/pods${POD}`, { method: "PUT", headers: { "content-type": "application/json" }, body: JSON.stringify(pod) });
     await page.locator(".card.failed", { hasText: "Command exited with status 3" }).waitFor();
     await table.getByRole("row", { name: /web/ }).getByText("Failed").first().waitFor();
     await page.getByRole("region", { name: "Why it waits" }).waitFor();
+    await page.getByRole("tab", { name: "Ended" }).click();
+    const crashed = page.getByRole("table", { name: "Ended tasks" }).getByRole("row").filter({ hasText: "Crashed" }).first();
+    await crashed.getByText("Command exited with status 3").waitFor();
+    await crashed.getByRole("button", { name: "Logs" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "ticker", exact: true }).click();
+    await until("a container that has ended has its log", async () => /tick\ntick/.test(await page.getByRole("dialog").locator(".log pre").textContent()));
     await page.context().close();
   },
 
@@ -313,7 +338,7 @@ const cases = {
     const { frameworks } = await json(`${BASE}/frameworks`);
     const { tasks } = await json(`${BASE}/tasks?limit=1`);
     const page = await open({ viewport: { width: 390, height: 844 } });
-    const pages = ["", "apps", `apps${APP}`, "apps/browser-daemon", "apps/browser-waits", "pods", `pods${POD}`, "tasks", `tasks/${tasks[0].framework_id}/${tasks[0].id}`, "agents", `agents/${slaves[0].id}`, "frameworks", `frameworks/${frameworks[0].id}`, "roles", "offers", "maintenance"];
+    const pages = ["", "apps", `apps${APP}`, `apps${APP}?tab=ended`, "apps/browser-daemon", "apps/browser-waits", "pods", `pods${POD}`, "tasks", `tasks/${tasks[0].framework_id}/${tasks[0].id}`, "agents", `agents/${slaves[0].id}`, "frameworks", `frameworks/${frameworks[0].id}`, "roles", "offers", "maintenance"];
     for (const one of pages) {
       await visit(page, `#/${one}`);
       await page.getByRole("heading", { level: 1 }).waitFor();

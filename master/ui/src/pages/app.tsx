@@ -6,18 +6,20 @@ import { cluster, clusterTopic, marathon, marathonTopic } from "../live";
 import { subjectOfApp, type App } from "../live/marathon";
 import { useTopics } from "../live/store";
 import { Destroy, Restart, Scale } from "../parts/change";
+import { Ended } from "../parts/ended";
 import { frameworkId, Instances, useInstances } from "../parts/instances";
 import { isDaemon, Nodes, nodesOf } from "../parts/nodes";
 import { Events, Json, Versions } from "../parts/records";
 import { AutoscalingCard, AutoscalingForm, useAutoscaling } from "../parts/scaling";
 import { Ago, Empty, Facts, Head, Labels, Tabs, useTab } from "../parts/small";
+import { hasUpkeep, PolicyEditor, UpkeepCard, usePolicy } from "../parts/upkeep";
 import { Progress, useExplanation } from "../parts/waiting";
 import { link, podLink } from "../router";
 import { AppBadge, HealthBar, NoMarathon, Traits } from "./apps";
 import { AppEditor, definition } from "./appeditor";
 
-type Action = "scale" | "autoscale" | "restart" | "destroy" | "edit";
-const TABS = ["instances", "configuration", "versions", "events"] as const;
+type Action = "scale" | "autoscale" | "policy" | "restart" | "destroy" | "edit";
+const TABS = ["instances", "ended", "configuration", "versions", "events"] as const;
 const DAEMON_TABS = ["agents", ...TABS] as const;
 
 export function AppPage({ id }: { id: string }) {
@@ -29,6 +31,7 @@ export function AppPage({ id }: { id: string }) {
     <>
       <Head title={id} above={["Apps", link("apps")]} />
       <Empty>{marathon.ready ? marathon.pods.has(id) ? <a href={podLink(id)}>{id} is a pod.</a> : `There is no app ${id}.` : "Reading…"}</Empty>
+      {marathon.ready && <Ended id={id} pod={false} seen={null} quiet />}
     </>
   );
 }
@@ -40,6 +43,7 @@ function Known({ app }: { app: App }) {
   const [tab, choose] = useTab(daemon ? DAEMON_TABS : TABS);
   const explanation = useExplanation(subject, app);
   const autoscaling = useAutoscaling(daemon ? undefined : subject, app);
+  const policy = usePolicy(subject, app);
   const instances = useInstances(subject, app);
   const close = (): void => setAction(null);
   const nodes = daemon ? nodesOf(cluster.now.agents.values(), instances ?? [], explanation) : [];
@@ -48,6 +52,7 @@ function Known({ app }: { app: App }) {
       <Head title={<span class="break">{app.id}</span>} above={["Apps", link("apps")]} note={<><AppBadge app={app} /> <Traits labels={subject.labels} /></>}>
         {!daemon && <button type="button" onClick={() => setAction("scale")}>Scale</button>}
         {autoscaling.value?.autoscaling === null && <button type="button" onClick={() => setAction("autoscale")}>Autoscale</button>}
+        {hasUpkeep(policy) && <button type="button" onClick={() => setAction("policy")}>Policy</button>}
         <button type="button" onClick={() => setAction("restart")}>Restart</button>
         <button type="button" onClick={() => setAction("edit")}>Edit</button>
         <button type="button" class="danger" onClick={() => setAction("destroy")}>Destroy</button>
@@ -77,6 +82,7 @@ function Known({ app }: { app: App }) {
           ]} />
         </section>
         <AutoscalingCard subject={subject} reading={autoscaling} />
+        <UpkeepCard subject={subject} reading={policy} />
       </div>
       {app.lastTaskFailure && (
         <section class="card failed">
@@ -90,11 +96,13 @@ function Known({ app }: { app: App }) {
       <Tabs label="About this app" tabs={daemon ? DAEMON_TABS : TABS} chosen={tab} onChoose={choose} />
       {tab === "agents" && <Nodes instances={instances ?? []} explanation={explanation} />}
       {tab === "instances" && <Instances app={app} instances={instances} />}
+      {tab === "ended" && <Ended id={app.id} pod={false} seen={app} />}
       {tab === "configuration" && <Json value={definition(app)} />}
       {tab === "versions" && <Versions subject={subject} />}
       {tab === "events" && <Events id={app.id} />}
       {action === "scale" && <Scale subject={subject} onClose={close} />}
       {action === "autoscale" && <AutoscalingForm subject={subject} onClose={() => (close(), autoscaling.again())} />}
+      {action === "policy" && <PolicyEditor subject={subject} policy={policy.value?.policy ?? {}} onClose={() => (close(), policy.again())} />}
       {action === "restart" && <Restart subject={subject} onClose={close} />}
       {action === "destroy" && <Destroy subject={subject} then={link("apps")} onClose={close} />}
       {action === "edit" && <AppEditor now={app} onClose={close} />}

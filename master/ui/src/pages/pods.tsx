@@ -7,6 +7,7 @@ import { cluster, clusterTopic, marathon, marathonTopic } from "../live";
 import { podState, subjectOfPod, type Pod, type PodContainer, type PodInstance } from "../live/marathon";
 import { useTopics } from "../live/store";
 import { Confirm, Destroy, Scale, urlOf } from "../parts/change";
+import { Ended } from "../parts/ended";
 import { frameworkId, useInstances, type Instance } from "../parts/instances";
 import { isDaemon, Nodes } from "../parts/nodes";
 import { Events, Json, Versions } from "../parts/records";
@@ -14,6 +15,7 @@ import { AutoscalingCard, AutoscalingForm, useAutoscaling } from "../parts/scali
 import { Ago, Badge, Copy, Empty, Facts, Head, Labels, State, Tabs, useTab } from "../parts/small";
 import { Table } from "../parts/table";
 import { taskLink } from "../parts/tasklist";
+import { hasUpkeep, PolicyEditor, UpkeepCard, usePolicy } from "../parts/upkeep";
 import { AgentName, Progress, useExplanation } from "../parts/waiting";
 import { appLink, link, podLink, setQuery, useRoute } from "../router";
 import { AppEditor } from "./appeditor";
@@ -72,9 +74,9 @@ export function Pods() {
   );
 }
 
-type Action = "scale" | "autoscale" | "destroy" | "edit";
-const TABS = ["instances", "configuration", "versions", "events"] as const;
-const DAEMON_TABS = ["instances", "agents", "configuration", "versions", "events"] as const;
+type Action = "scale" | "autoscale" | "policy" | "destroy" | "edit";
+const TABS = ["instances", "ended", "configuration", "versions", "events"] as const;
+const DAEMON_TABS = ["instances", "agents", "ended", "configuration", "versions", "events"] as const;
 
 export function PodPage({ id }: { id: string }) {
   useTopics(marathonTopic, clusterTopic);
@@ -85,6 +87,7 @@ export function PodPage({ id }: { id: string }) {
     <>
       <Head title={id} above={["Pods", link("pods")]} />
       <Empty>{marathon.ready ? marathon.apps.has(id) ? <a href={appLink(id)}>{id} is an app.</a> : `There is no pod ${id}.` : "Reading…"}</Empty>
+      {marathon.ready && <Ended id={id} pod seen={null} quiet />}
     </>
   );
 }
@@ -96,6 +99,7 @@ function Known({ pod }: { pod: Pod }) {
   const [tab, choose] = useTab<(typeof DAEMON_TABS)[number]>(daemon ? DAEMON_TABS : TABS);
   const explanation = useExplanation(subject, pod);
   const autoscaling = useAutoscaling(daemon ? undefined : subject, pod);
+  const policy = usePolicy(subject, pod);
   const instances = useInstances(subject, pod);
   const close = (): void => setAction(null);
   const { spec } = pod;
@@ -106,6 +110,7 @@ function Known({ pod }: { pod: Pod }) {
       <Head title={<span class="break">{pod.id}</span>} above={["Pods", link("pods")]} note={<><PodBadge pod={pod} /> <Traits labels={subject.labels} /></>}>
         {!daemon && <button type="button" onClick={() => setAction("scale")}>Scale</button>}
         {autoscaling.value?.autoscaling === null && <button type="button" onClick={() => setAction("autoscale")}>Autoscale</button>}
+        {hasUpkeep(policy) && <button type="button" onClick={() => setAction("policy")}>Policy</button>}
         <button type="button" onClick={() => setAction("edit")}>Edit</button>
         <button type="button" class="danger" onClick={() => setAction("destroy")}>Destroy</button>
       </Head>
@@ -128,6 +133,7 @@ function Known({ pod }: { pod: Pod }) {
           ]} />
         </section>
         <AutoscalingCard subject={subject} reading={autoscaling} />
+        <UpkeepCard subject={subject} reading={policy} />
       </div>
       {failure && (
         <section class="card failed">
@@ -139,11 +145,13 @@ function Known({ pod }: { pod: Pod }) {
       <Tabs label="About this pod" tabs={daemon ? DAEMON_TABS : TABS} chosen={tab} onChoose={choose} />
       {tab === "instances" && <PodInstances pod={pod} instances={instances} />}
       {tab === "agents" && <Nodes instances={instances ?? []} explanation={explanation} />}
+      {tab === "ended" && <Ended id={pod.id} pod seen={pod} />}
       {tab === "configuration" && <Json value={spec} />}
       {tab === "versions" && <Versions subject={subject} />}
       {tab === "events" && <Events id={pod.id} />}
       {action === "scale" && <Scale subject={subject} onClose={close} />}
       {action === "autoscale" && <AutoscalingForm subject={subject} onClose={() => (close(), autoscaling.again())} />}
+      {action === "policy" && <PolicyEditor subject={subject} policy={policy.value?.policy ?? {}} onClose={() => (close(), policy.again())} />}
       {action === "destroy" && <Destroy subject={subject} then={link("pods")} onClose={close} />}
       {action === "edit" && <AppEditor pod now={spec} onClose={close} />}
     </>
