@@ -29,6 +29,12 @@ POD = {
 }
 
 AUTOSCALING = {"minInstances": 1, "maxInstances": 2, "metric": {"type": "cpu"}, "target": 70}
+POLICY = {
+    "restarts": {"schedule": "*/5 3 * * mon-fri", "utcOffset": "+02:00", "maxAgeSeconds": 3600},
+    "rebalance": {"over": ["@zone", "hostname"]},
+    "disruptionBudget": {"maxUnavailable": "50%", "windows": [{"days": ["sat"], "from": "22:00", "to": "04:00"}]},
+}
+GRANTED = {"/autoscaling": AUTOSCALING, "/policy": POLICY}
 
 # Requests that succeed are seen to here. Hypothesis' own search for them breaks off with an IndexError of its own now and then.
 hypothesis.target = lambda *_, **__: None
@@ -164,9 +170,10 @@ def before_call(context, case, kwargs):
     turns[label] += 1
     if turn % 2 == 0:
         aim(case)
-        if case.operation.path.endswith("/autoscaling") and case.method.upper() == "PUT":
-            case.body = AUTOSCALING
-    if turn // 2 % 2 == 0 and not case.operation.path.endswith("/autoscaling"):
+        for end, body in GRANTED.items():
+            if case.operation.path.endswith(end) and case.method.upper() == "PUT":
+                case.body = body
+    if turn // 2 % 2 == 0 and not case.operation.path.endswith(tuple(GRANTED)):
         mend(case.body)
         if case.method.upper() == "POST" and isinstance(case.body, dict) and case.operation.path != "/v2/tasks/delete":
             # What is created must not be there.

@@ -100,6 +100,18 @@ pub enum PolicyAction {
     Delete,
 }
 
+/// With how an app is spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RebalanceAction {
+    /// GET.
+    Show,
+    /// POST.
+    Ask {
+        /// Only tell what would be moved.
+        dry_run: bool,
+    },
+}
+
 /// What a probe found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeOutcome {
@@ -382,6 +394,13 @@ pub enum ApiCall {
         of_pod: bool,
         /// Which.
         query: TaskQuery,
+    },
+    /// `/v3/apps/{id}/rebalance`.
+    Rebalance {
+        /// From the URL.
+        id: String,
+        /// What to do.
+        action: RebalanceAction,
     },
     /// `GET /v3/apps/{id}/instances`.
     Instances {

@@ -36,10 +36,12 @@ pub use deployment::{Trial, TrialSize};
 pub use ended::TaskQuery;
 pub use input::{
     ApiCall, Input, Measured, Origin, PolicyAction, PolicyPart, ProbeOutcome, ReadinessAnswer,
-    ReplyToken, Usage,
+    RebalanceAction, ReplyToken, Usage,
 };
 pub use output::{CheckId, Measure, Mutation, Output, Probe, ProbeTarget, Record};
 pub use path::PathId;
-pub use policy::{Autoscaling, Metric, Policy};
+pub use policy::{
+    Amount, Autoscaling, DisruptionBudget, Metric, Policy, Rebalance, Restarts, Window,
+};
 pub use response::{Detail, Response};
 pub use timestamp::{InvalidTimestamp, Timestamp};

@@ -73,7 +73,7 @@ impl<'de> Deserialize<'de> for Timestamp {
 }
 
 /// Days since 1970-01-01 to (year, month, day) of the Gregorian calendar, counted in eras of 400 years that begin in March.
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
+pub(crate) fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);

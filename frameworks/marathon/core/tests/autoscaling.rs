@@ -162,7 +162,7 @@ fn a_policy_is_shown_kept_taken_away_and_refused() {
     let shown = body(&policy(&mut cluster, PolicyPart::All, PolicyAction::Show));
     assert_eq!(
         shown,
-        json!({ "id": "/web", "policy": { "autoscaling": settings() } })
+        json!({ "id": "/web", "policy": { "autoscaling": settings() }, "upkeep": null })
     );
     for (key, value, want) in [
         (

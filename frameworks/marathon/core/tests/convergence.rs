@@ -74,6 +74,11 @@ enum Act {
     Restart {
         app: u8,
     },
+    /// Restarts, rebalancing, a budget, or none of them, in the app's policy.
+    Keep {
+        app: u8,
+        policy: u8,
+    },
     Delete {
         app: u8,
     },
@@ -144,6 +149,7 @@ fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(app, bounds, quiet)| Act::Autoscale { app, bounds: bounds.map(|(min, more)| (min, min + more)), quiet }),
         3 => prop::option::weighted(0.9, 0..70u8).prop_map(|value| Act::Measure { value }),
         1 => app.clone().prop_map(|app| Act::Restart { app }),
+        3 => (app.clone(), 0..5u8).prop_map(|(app, policy)| Act::Keep { app, policy }),
         1 => app.clone().prop_map(|app| Act::Delete { app }),
         2 => (any::<u8>(), any::<bool>(), any::<bool>()).prop_map(|(task, scale, wipe)| Act::KillTask { task, scale, wipe }),
         2 => any::<bool>().prop_map(|force| Act::Cancel { force }),
@@ -319,6 +325,17 @@ fn perform(cluster: &mut Cluster, act: &Act) {
                 force: false,
             });
         }
+        Act::Keep { app, policy } => {
+            // The least age is a minute, so what is old is so in the middle of other things.
+            let policy = [
+                r#"{"rebalance":{"intervalSeconds":3}}"#,
+                r#"{"restarts":{"maxAgeSeconds":60}}"#,
+                r#"{"restarts":{"schedule":"* * * * *"},"disruptionBudget":{"maxUnavailable":2}}"#,
+                r#"{"rebalance":{"intervalSeconds":1},"restarts":{"schedule":"* * * * *"},"disruptionBudget":{"minAvailable":"50%","minIntervalSeconds":1}}"#,
+                "{}",
+            ][usize::from(*policy)];
+            keep(cluster, &name(*app), policy);
+        }
         Act::Delete { app } => {
             cluster.send(delete(&name(*app)));
         }
@@ -417,6 +434,63 @@ fn follows_what_is_measured(cluster: &mut Cluster) {
     }
 }
 
+/// Sets the policy of an app, if it is there.
+fn keep(cluster: &mut Cluster, id: &str, policy: &str) {
+    cluster.send(ApiCall::Policy {
+        id: id.to_owned(),
+        part: PolicyPart::All,
+        action: PolicyAction::Put(policy.to_owned().into()),
+    });
+}
+
+/// Takes everything from policies but autoscaling.
+fn ends_restarts(cluster: &mut Cluster) {
+    for app in 0..3 {
+        let stored = cluster.store.get(&format!("policy/%2Fgroup%2Fapp{app}"));
+        let Some(stored) = stored else {
+            continue;
+        };
+        let record: serde_json::Value = serde_json::from_slice(stored).unwrap();
+        let scaled = &record["data"]["policy"]["autoscaling"];
+        let policy = if scaled.is_null() {
+            "{}".to_owned()
+        } else {
+            serde_json::json!({ "autoscaling": scaled }).to_string()
+        };
+        keep(cluster, &format!("/group/app{app}"), &policy);
+    }
+    cluster.run();
+    cluster.pass(5);
+}
+
+/// What goes on over time ends: restarts by a word, rebalancing by itself.
+fn comes_to_rest(cluster: &mut Cluster) {
+    let apps: Vec<String> = (0..3).map(|app| format!("/group/app{app}")).collect();
+    for id in &apps {
+        // One that keeps data cannot be rebalanced.
+        keep(cluster, id, "{}");
+        keep(cluster, id, r#"{"rebalance":{"intervalSeconds":5}}"#);
+    }
+    cluster.pass(130);
+    let even: Vec<bool> = apps
+        .iter()
+        .map(|id| {
+            let counts = cluster::daemons::places(cluster, id);
+            let agents = 0..cluster.agents.len();
+            let counts = agents.map(|at| counts.get(&at).copied().unwrap_or(0));
+            let (least, most) = (counts.clone().min().unwrap(), counts.max().unwrap());
+            // Where it keeps data it stays.
+            let resident = !cluster.app(id)["residency"].is_null();
+            resident || most <= least + 1
+        })
+        .collect();
+    assert_eq!(even, [true, true, true], "what is to be spread is spread");
+    let before: BTreeSet<String> = apps.iter().flat_map(|id| cluster.running(id)).collect();
+    cluster.pass(30);
+    let after: BTreeSet<String> = apps.iter().flat_map(|id| cluster.running(id)).collect();
+    assert_eq!(before, after, "rebalancing ends");
+}
+
 fn converges(cluster: &mut Cluster) {
     cluster.unhealthy = None;
     cluster.behaviour.clear();
@@ -437,7 +511,9 @@ fn converges(cluster: &mut Cluster) {
         assert_eq!(answer.status, 200, "{}", cluster::body(&answer));
     }
     cluster.pass(10);
+    ends_restarts(cluster);
     follows_what_is_measured(cluster);
+    comes_to_rest(cluster);
     assert_eq!(
         cluster.deployments(),
         serde_json::json!([]),

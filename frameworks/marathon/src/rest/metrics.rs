@@ -15,7 +15,7 @@ pub(super) struct Metrics {
 
 #[allow(clippy::cast_precision_loss, reason = "figures for people")]
 pub(super) fn collect(leading: &Leading, http: &HttpStats, started: Instant) -> Metrics {
-    let (apps, pods, groups, deployments, running, staged, ended, held) = {
+    let (apps, pods, groups, deployments, running, staged, ended, held, (restarts, moves)) = {
         let view = leading.engine.view().read();
         let (running, staged) = view
             .apps()
@@ -32,6 +32,7 @@ pub(super) fn collect(leading: &Leading, http: &HttpStats, started: Instant) -> 
             staged,
             view.ended_tasks(),
             view.held().map_or(0, |held| held.reservations),
+            view.disruptions(),
         )
     };
     let (readers, slow_readers, event_bytes) = leading.events.counts();
@@ -72,6 +73,8 @@ pub(super) fn collect(leading: &Leading, http: &HttpStats, started: Instant) -> 
             ),
             ("tepui.tasks.ended.dropped.counter", ended.1),
             ("tepui.http.event-streams.slow.counter", slow_readers),
+            ("tepui.instances.restarted.counter", restarts),
+            ("tepui.instances.moved.counter", moves),
             ("tepui.http.responses.2xx.counter", answers(2)),
             ("tepui.http.responses.3xx.counter", answers(3)),
             ("tepui.http.responses.4xx.counter", answers(4)),

@@ -1,7 +1,9 @@
 //! Routes under `/v3`: what Marathon never had.
 
 use http::Method;
-use tepui_marathon_core::{ApiCall, PolicyAction, PolicyPart, Response, TaskQuery, Trial};
+use tepui_marathon_core::{
+    ApiCall, PolicyAction, PolicyPart, RebalanceAction, Response, TaskQuery, Trial,
+};
 
 use super::route::{Parameters, Parts, Wanted, not_allowed, only, with_body};
 
@@ -40,6 +42,17 @@ pub(super) fn route(parts: &Parts<'_>, rest: &[&str], parameters: &Parameters) -
                 Err(refusal) => Wanted::Answer(refusal),
             };
             only(parts.method, &[Method::GET], wanted)
+        }
+        (method, ["apps", id @ .., "rebalance"]) if !id.is_empty() => {
+            let id = format!("/{}", id.join("/"));
+            let action = match method {
+                "GET" => RebalanceAction::Show,
+                "POST" => RebalanceAction::Ask {
+                    dry_run: parameters.flag("dryRun", false),
+                },
+                _ => return not_allowed(),
+            };
+            Wanted::Call(ApiCall::Rebalance { id, action })
         }
         (_, ["apps", id @ .., "instances"]) if !id.is_empty() => only(
             parts.method,

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     definition::App,
-    instance::{Condition, Goal, Instance, TaskFailure},
+    instance::{Condition, Goal, Instance, Replaces, TaskFailure},
     launch::Delay,
     matching::{Placed, Reasons, Summary},
     timestamp::Timestamp,
@@ -39,6 +39,10 @@ pub(super) struct AppState {
     /// Instances of another configuration that shall go on: those that serve by their age, and the others.
     pub(super) old_serving: BTreeSet<(Timestamp, u64)>,
     pub(super) old_idle: BTreeSet<u64>,
+    /// Wanted instances that are to take the place of others.
+    pub(super) pairs: BTreeMap<u64, Replaces>,
+    /// Offers are looked at to spread it.
+    pub(super) looking: bool,
     pub(super) placed: Placed,
     pub(super) delay: Option<Delay>,
     /// Of a daemon app.
@@ -111,6 +115,7 @@ pub(super) struct Class {
     checked: Option<bool>,
     sitter: Option<Sitter>,
     held: Option<Held>,
+    replaces: Option<Replaces>,
 }
 
 impl AppState {
@@ -127,6 +132,8 @@ impl AppState {
             unplaced: BTreeSet::new(),
             old_serving: BTreeSet::new(),
             old_idle: BTreeSet::new(),
+            pairs: BTreeMap::new(),
+            looking: false,
             delay: None,
             lock: None,
             last_failure: None,
@@ -161,6 +168,7 @@ impl AppState {
         let sits = self.seats.is_some();
         Class {
             key: instance.key,
+            replaces: instance.replaces.filter(|_| running_goal),
             held: Held::of(instance, new, condition == Condition::UnreachableInactive)
                 .filter(|_| self.ordinals.is_some()),
             sitter: sits.then(|| Sitter::of(instance, self.app(), &self.placed, new)),
@@ -199,6 +207,9 @@ impl AppState {
 
     pub(super) fn add(&mut self, class: &Class) {
         self.count(class, true);
+        if let Some(replaces) = class.replaces {
+            self.pairs.insert(class.key, replaces);
+        }
         if class.scheduled {
             self.scheduled.insert(class.key);
             if !class.reserved {
@@ -215,6 +226,7 @@ impl AppState {
 
     pub(super) fn remove(&mut self, class: &Class) {
         self.count(class, false);
+        self.pairs.remove(&class.key);
         self.scheduled.remove(&class.key);
         self.unplaced.remove(&class.key);
         self.old_idle.remove(&class.key);

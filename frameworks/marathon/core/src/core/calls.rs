@@ -189,6 +189,7 @@ impl Marathon {
             ApiCall::EndedTasks { id, of_pod, query } => {
                 Ok(self.ended_tasks(&PathId::resolve(&id), of_pod, &query))
             }
+            ApiCall::Rebalance { id, action } => self.rebalance_call(&PathId::resolve(&id), action),
             ApiCall::Instances { id } => Ok(self.list_instances(&PathId::resolve(&id))),
             ApiCall::Explain { id } => Ok(self.explain(&PathId::resolve(&id))),
             ApiCall::CreatePod {

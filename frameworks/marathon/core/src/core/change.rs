@@ -192,6 +192,7 @@ impl Marathon {
         state.instances = old.instances;
         state.delay = old.delay;
         state.lock = old.lock;
+        state.looking = old.looking;
         state.last_failure = old.last_failure;
         state.offers = old.offers;
         for key in state.instances.clone() {
@@ -212,7 +213,7 @@ impl Marathon {
         } else {
             self.waiting_for_own.remove(id);
         }
-        if state.scheduled.is_empty() && !state.follows_agents() {
+        if state.scheduled.is_empty() && !state.follows_agents() && !state.looking {
             self.waiting.remove(id);
         } else {
             self.waiting.insert(id.clone());

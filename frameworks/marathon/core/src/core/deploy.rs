@@ -460,6 +460,7 @@ impl Marathon {
             if let Some(state) = self.apps.get_mut(&app) {
                 state.lock = Some(id.clone());
             }
+            self.end_pairs(&app);
             self.dirty.apps.insert(app);
         }
         self.deployments.insert(id.clone(), deployment);

@@ -69,6 +69,7 @@ impl Marathon {
                 "offersSeen": state.offers.processed,
                 "deployment": deployment,
                 "autoscaling": self.scaler_view(id),
+                "upkeep": self.upkeep_view(id),
                 "reasons": reasons,
                 "lacks": lacks,
                 "agents": agents,
@@ -118,6 +119,7 @@ impl Marathon {
             reasons.extend(told(lacks));
         }
         reasons.extend(self.reason_of_scaler(&state.app().id));
+        reasons.extend(self.reasons_of_upkeep(&state.app().id));
         reasons.extend(self.reasons_of_ordinals(state));
         reasons.extend(self.reason_of_trial(&state.app().id));
         let kept = state.scheduled.difference(&state.unplaced);

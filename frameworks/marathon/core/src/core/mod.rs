@@ -18,6 +18,7 @@ mod groups;
 mod held;
 mod instances;
 mod kills;
+mod moves;
 mod offers;
 mod ordinals;
 mod outbox;
@@ -35,6 +36,7 @@ mod scalers;
 mod seats;
 mod trials;
 mod updates;
+mod upkeep;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -87,6 +89,10 @@ pub struct Marathon {
     /// What autoscaling measures, by app.
     scalers: BTreeMap<PathId, scalers::Scaler>,
     measures: HashMap<CheckId, PathId>,
+    /// What goes on with instances that are well, by app.
+    upkeeps: BTreeMap<PathId, upkeep::Upkeep>,
+    /// Apps that look at offers to be spread.
+    looking: BTreeSet<PathId>,
     timers: BTreeSet<(Time, Timer)>,
     /// Instances whose task is to be killed, with the time of the next attempt once one was made.
     kills: BTreeMap<u64, Option<Time>>,
@@ -159,6 +165,8 @@ enum Timer {
     Deadline(Arc<str>),
     /// The oldest of the ended tasks that are kept is too old.
     EndedTasks,
+    /// See what is to be restarted or moved of an app.
+    Upkeep(PathId),
     /// Ask for offers.
     Revive,
     /// Compare all tasks with the master.
@@ -224,6 +232,8 @@ impl Marathon {
             policies: BTreeMap::new(),
             scalers: BTreeMap::new(),
             measures: HashMap::new(),
+            upkeeps: BTreeMap::new(),
+            looking: BTreeSet::new(),
             timers: BTreeSet::new(),
             kills: BTreeMap::new(),
             kill_queue: VecDeque::new(),
@@ -316,6 +326,7 @@ impl Marathon {
                 Timer::AgentDelay(id, agent) => self.agent_delay_over(&id, &agent),
                 Timer::Deadline(id) => self.deadline_over(&id),
                 Timer::EndedTasks => self.ended_over(),
+                Timer::Upkeep(id) => self.tend(&id),
                 Timer::Revive => self.revive.due = true,
                 Timer::Reconcile => self.reconcile(),
             }

@@ -132,6 +132,7 @@ impl Marathon {
         let mut states: Vec<Using> = offers.into_iter().map(using).collect();
         self.use_reservations(&mut states);
         self.match_offers(&mut states);
+        self.match_moves(&mut states);
         let mut declined = Vec::new();
         for Using {
             state,
@@ -202,7 +203,10 @@ impl Marathon {
     }
 
     /// Launches an instance on an offer if it fits. What is refused counts once for each offer: in the first round.
-    fn launch(&mut self, id: &PathId, key: u64, offer: &mut Using, count: bool) -> bool {
+    pub(super) fn launch(&mut self, id: &PathId, key: u64, offer: &mut Using, count: bool) -> bool {
+        if self.aims_elsewhere(id, key, &offer.state.agent.id) {
+            return false;
+        }
         let waits = self.apps.get(id).zip(self.instance(key));
         if waits.is_some_and(|(state, instance)| state.awaits_ordinal(instance)) {
             return false;
@@ -249,6 +253,7 @@ impl Marathon {
             let used = Reasons::default();
             state.offers.count(&offered, &agent.id, used, now);
         }
+        self.aim_met(id, key);
         if resident {
             self.await_reservation(key);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{Marathon, records};
+use super::{Marathon, records, upkeep::Kept};
 use crate::{
     definition::Faults,
     input::{PolicyAction, PolicyPart},
@@ -54,11 +54,11 @@ impl Marathon {
 
     fn policy_view(&self, id: &PathId, part: PolicyPart) -> Response {
         let policy = self.policies.get(id).cloned().unwrap_or_default();
-        let status = self.scaler_view(id);
+        let (status, upkeep) = (self.scaler_view(id), self.upkeep_view(id));
         Response::json(
             200,
             &match part {
-                PolicyPart::All => json!({ "id": id, "policy": *policy }),
+                PolicyPart::All => json!({ "id": id, "policy": *policy, "upkeep": upkeep }),
                 PolicyPart::Autoscaling => {
                     json!({ "id": id, "autoscaling": policy.autoscaling, "status": status })
                 }
@@ -68,19 +68,44 @@ impl Marathon {
 
     /// Puts a policy in force, and writes it.
     pub(super) fn set_policy(&mut self, id: &PathId, policy: Policy) {
-        let key = records::policy_key(id);
+        let old = self.policies.get(id).cloned().unwrap_or_default();
+        let kept = self.kept_of(id, &old, &policy);
         if policy.is_empty() {
+            let key = records::policy_key(id);
             self.outbox.write(Mutation::Delete { key });
             self.policies.remove(id);
         } else {
-            let record = PolicyRecord {
-                app: id.clone(),
-                policy,
-            };
-            self.outbox.write(records::put(key, &record));
-            self.policies.insert(id.clone(), Arc::new(record.policy));
+            self.policies.insert(id.clone(), Arc::new(policy));
         }
         self.follow_policy(id);
+        let new = self.policies.get(id).cloned().unwrap_or_default();
+        let upkeep = |policy: &Policy| {
+            let Policy {
+                restarts,
+                rebalance,
+                disruption_budget,
+                ..
+            } = policy.clone();
+            (restarts, rebalance, disruption_budget)
+        };
+        if upkeep(&old) != upkeep(&new) {
+            self.follow_upkeep(id, kept);
+        }
+        self.store_policy(id);
+    }
+
+    /// Writes a policy with what is kept beside it, if there is one.
+    pub(super) fn store_policy(&mut self, id: &PathId) {
+        let Some(policy) = self.policies.get(id) else {
+            return;
+        };
+        let record = PolicyRecord {
+            app: id.clone(),
+            policy: Policy::clone(policy),
+            upkeep: self.upkeeps.get(id).map(|upkeep| upkeep.kept),
+        };
+        self.outbox
+            .write(records::put(records::policy_key(id), &record));
     }
 
     /// Forgets the policy of an app that is no more.
@@ -88,6 +113,8 @@ impl Marathon {
         if self.policies.contains_key(id) {
             self.set_policy(id, Policy::default());
         }
+        // Also what was asked for once.
+        self.follow_upkeep(id, Kept::default());
     }
 
     /// Takes over what is stored; of an app that is gone nothing should be.
@@ -97,6 +124,7 @@ impl Marathon {
                 let id = record.app.clone();
                 self.policies.insert(record.app, Arc::new(record.policy));
                 self.follow_policy(&id);
+                self.follow_upkeep(&id, record.upkeep.unwrap_or_default());
             }
         }
     }
@@ -107,4 +135,6 @@ impl Marathon {
 pub(super) struct PolicyRecord {
     app: PathId,
     policy: Policy,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    upkeep: Option<Kept>,
 }

@@ -30,11 +30,19 @@ impl Marathon {
             self.skip_action(id);
             return;
         };
-        match state.lock.clone() {
+        let lock = state.lock.clone();
+        self.touch_upkeep(id);
+        let Some(state) = self.apps.get(id) else {
+            return;
+        };
+        match lock {
             None if self.is_daemon(id) && self.root.get(id).is_some() => {
                 self.keep_daemon(id);
             }
-            None if self.root.get(id).is_some() => self.keep_scale(id, false),
+            None if self.root.get(id).is_some() => {
+                self.mend_pairs(id);
+                self.keep_scale(id, false);
+            }
             None => {
                 for key in state.instances.iter().copied().collect::<Vec<_>>() {
                     if self
@@ -130,7 +138,9 @@ impl Marathon {
         let (Some(app), Some(state)) = (self.root.get(id), self.apps.get(id)) else {
             return;
         };
-        let (target, wanted) = (app.instances as usize, state.tally.wanted);
+        // Of a pair both are wanted, until one takes the place of the other.
+        let target = app.instances as usize + state.pairs.len();
+        let wanted = state.tally.wanted;
         if wanted > target {
             for key in self.victims(id, wanted - target) {
                 self.retire(key, Cause::ScaledDown);

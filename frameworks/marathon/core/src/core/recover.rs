@@ -110,6 +110,7 @@ impl Marathon {
                 self.begin_step(&id);
             }
         }
+        self.recover_pairs();
         self.dirty.pending.extend(self.apps.keys().cloned());
         Ok(())
     }
@@ -185,6 +186,7 @@ impl Marathon {
                 agent: record.agent,
                 task: record.task,
                 reservation: record.reservation,
+                replaces: record.replaces,
                 ..Instance::new(record.key, "", spec, record.since)
             };
             let kept = instance.reservation.as_ref();

@@ -108,6 +108,11 @@ impl Marathon {
         if app.is_daemon() {
             return Some("a daemon app has as many instances as agents that match".to_owned());
         }
+        if verdict.wants < app.instances
+            && let Some(why) = self.budget_forbids(id)
+        {
+            return Some(why);
+        }
         let lock = self.apps.get(id).and_then(|state| state.lock.clone());
         if let Some(lock) = lock.filter(|lock| !self.is_autoscaled(lock)) {
             return Some(format!("deployment {lock} holds the app"));

@@ -38,6 +38,10 @@ pub(crate) enum Cause {
     ScaledDown,
     /// A deployment put another version in its place.
     Replaced,
+    /// A scheduled restart put another in its place, or started it anew.
+    Restarted,
+    /// It was moved to where its app is spread more evenly.
+    Moved,
     /// The app was deleted.
     Deleted,
     /// Its health checks failed.
@@ -59,12 +63,14 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Finished,
         Self::Crashed,
         Self::NotStarted,
         Self::ScaledDown,
         Self::Replaced,
+        Self::Restarted,
+        Self::Moved,
         Self::Deleted,
         Self::Unhealthy,
         Self::StartTimeout,
@@ -84,6 +90,8 @@ impl Cause {
             Self::NotStarted => "notStarted",
             Self::ScaledDown => "scaledDown",
             Self::Replaced => "replaced",
+            Self::Restarted => "restarted",
+            Self::Moved => "moved",
             Self::Deleted => "deleted",
             Self::Unhealthy => "unhealthy",
             Self::StartTimeout => "startTimeout",

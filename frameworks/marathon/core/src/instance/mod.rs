@@ -67,6 +67,17 @@ pub(crate) struct Instance {
     pub(crate) awaited: bool,
     /// Why Marathon ends its task, if it does.
     pub(crate) cause: Option<Cause>,
+    /// It is there to take the place of another.
+    pub(crate) replaces: Option<Replaces>,
+}
+
+/// Whose place an instance takes once it is ready, without a deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Replaces {
+    pub(crate) key: u64,
+    /// Because of where it is: it must be launched nowhere else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) moves: bool,
 }
 
 /// Where an instance is.
@@ -133,6 +144,8 @@ pub(crate) struct InstanceRecord {
     pub(crate) reservation: Option<Reservation>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cause: Option<Cause>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replaces: Option<Replaces>,
 }
 
 impl Instance {
@@ -156,6 +169,7 @@ impl Instance {
             last_answer: None,
             awaited: false,
             cause: None,
+            replaces: None,
         }
     }
 
@@ -196,6 +210,7 @@ impl Instance {
             task: self.task.clone(),
             reservation: self.reservation.clone(),
             cause: self.cause,
+            replaces: self.replaces,
         }
     }
 

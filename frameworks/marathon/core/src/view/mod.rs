@@ -72,6 +72,17 @@ pub enum Change {
     },
     /// More, or less, is held since a backup was restored; none: nothing is held any more.
     Held(Option<Arc<HeldView>>),
+    /// Marathon took an instance away by itself.
+    Disruption(Disruption),
+}
+
+/// Why Marathon takes an instance away that is well, without a deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disruption {
+    /// A scheduled restart.
+    Restart,
+    /// Its app is spread more evenly without it there.
+    Move,
 }
 
 /// An app's definition with its JSON, made at most once.
@@ -144,6 +155,8 @@ pub struct View {
     deployments: BTreeMap<Arc<str>, Arc<DeploymentView>>,
     ended_tasks: (usize, u64),
     held: Option<Arc<HeldView>>,
+    restarts: u64,
+    moves: u64,
 }
 
 /// One app with what hangs on it. The app is absent while the tasks of a deleted one end.
@@ -156,9 +169,17 @@ struct Entry {
 }
 
 impl View {
+    /// Since this leader began: instances replaced by scheduled restarts, and instances moved.
+    #[must_use]
+    pub const fn disruptions(&self) -> (u64, u64) {
+        (self.restarts, self.moves)
+    }
+
     /// Takes a change over.
     pub fn apply(&mut self, change: Change) {
         match change {
+            Change::Disruption(Disruption::Restart) => self.restarts += 1,
+            Change::Disruption(Disruption::Move) => self.moves += 1,
             Change::App(app) => {
                 let id = app.definition.app.id.clone();
                 self.apps.entry(id).or_default().app = Some(app);

@@ -800,6 +800,33 @@ pub(super) const TABLE: &[Endpoint] = &[
         &[NO_POD, NO_QUERY],
     ),
     get(
+        "/v3/apps/{id}/rebalance",
+        "How an app is spread over agents, and what would be moved by the offers of the last look.",
+        &[],
+        &[ok("Rebalancing")],
+        &[NO_APP],
+    ),
+    Endpoint {
+        method: "POST",
+        path: "/v3/apps/{id}/rebalance",
+        what: "Spreads the instances of an app more evenly, once: looks at offers for some seconds, and moves one after another until no move \
+               gains anything.",
+        parameters: &[flag(
+            "dryRun",
+            false,
+            "only look, and tell what would be moved",
+        )],
+        body: None,
+        answers: &[ok("Rebalancing")],
+        refusals: &[
+            NO_APP,
+            (
+                422,
+                "its instances cannot be moved: a daemon app, or persistent volumes",
+            ),
+        ],
+    },
+    get(
         "/v3/apps/{id}/instances",
         "Every instance of an app, or a pod, also those that wait.",
         &[],

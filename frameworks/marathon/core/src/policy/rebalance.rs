@@ -1,0 +1,427 @@
+//! Rebalancing: whether moving one instance makes an app spread more evenly.
+//!
+//! Wanted: it ends. Every move makes a *potential* smaller, a tuple of natural numbers that is compared from its first on: for each UNIQUE and MAX_PER
+//! constraint how many instances are too many somewhere, then for each GROUP_BY constraint and each field to spread over the sum of the
+//! squares of how many instances have which value. Moving one from a value with `a` instances to one with `b` changes that sum by
+//! `-2 (a - b - 1)`, so it falls where `a - b` is above 1. A move is made for the first number that falls by enough: where `a - b`
+//! is above `maxSkew`, which is at least 1. All before it stay as they are or fall; so no two moves undo each other, and there is no endless row
+//! of them without somebody else changing something.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    definition::{App, Faults, Operator},
+    instance::Agent,
+    matching::field_value,
+};
+
+/// More fields are refused.
+const MAX_FIELDS: usize = 10;
+
+/// How instances are moved by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rebalance {
+    /// Fields of agents as in constraints, the most important first; after those of GROUP_BY constraints.
+    #[serde(default = "hostname")]
+    pub over: Vec<String>,
+    /// A value may have so many instances more than another.
+    #[serde(default = "one")]
+    pub max_skew: u32,
+    /// So often it is looked for a better place.
+    #[serde(default = "sixty")]
+    pub interval_seconds: u32,
+}
+
+fn hostname() -> Vec<String> {
+    vec!["hostname".to_owned()]
+}
+
+const fn one() -> u32 {
+    1
+}
+
+const fn sixty() -> u32 {
+    60
+}
+
+impl Default for Rebalance {
+    fn default() -> Self {
+        Self {
+            over: hostname(),
+            max_skew: one(),
+            interval_seconds: sixty(),
+        }
+    }
+}
+
+impl Rebalance {
+    pub(super) fn validate(&self, app: &App, faults: &mut Faults) {
+        let path = |field: &str| format!("/rebalance/{field}");
+        if let Some(why) = stays_put(app) {
+            faults.add("/rebalance", why);
+        }
+        if self.over.is_empty() || self.over.len() > MAX_FIELDS {
+            let message = format!("must have from 1 to {MAX_FIELDS} fields");
+            faults.add(path("over"), message);
+        }
+        for (at, field) in self.over.iter().enumerate() {
+            if field.is_empty() {
+                faults.add(path(&format!("over({at})")), "must not be empty");
+            }
+        }
+        if self.max_skew == 0 {
+            faults.add(path("maxSkew"), "must be greater than 0");
+        }
+        if !(1..=super::MAX_SECONDS).contains(&self.interval_seconds) {
+            let message = format!("must be from 1 to {}", super::MAX_SECONDS);
+            faults.add(path("intervalSeconds"), message);
+        }
+    }
+}
+
+/// Why instances of an app cannot be moved; none: they can.
+pub(crate) fn stays_put(app: &App) -> Option<&'static str> {
+    if app.is_daemon() {
+        Some("a daemon app has one instance on each agent that matches")
+    } else if app.is_resident() {
+        Some("instances with persistent volumes cannot be moved")
+    } else {
+        None
+    }
+}
+
+/// How the instances of an app are spread.
+#[derive(Clone, Debug)]
+pub(crate) struct Spread {
+    levels: Vec<Level>,
+}
+
+/// One number of the potential.
+#[derive(Clone, Debug)]
+struct Level {
+    field: String,
+    kind: Kind,
+    counts: BTreeMap<Arc<str>, u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// So many may be anywhere.
+    Bound(u32),
+    /// As many everywhere; so many more are borne.
+    Even(u32),
+}
+
+/// What a move gains: at which level, the less the more important, and how much there. The greater is the better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Gain {
+    level: std::cmp::Reverse<usize>,
+    amount: u32,
+}
+
+impl Spread {
+    /// Of an app with nothing placed.
+    pub(crate) fn new(app: &App, settings: &Rebalance) -> Self {
+        let mut levels: Vec<Level> = Vec::new();
+        let level = |field: &str, kind: Kind| Level {
+            field: field.to_owned(),
+            kind,
+            counts: BTreeMap::new(),
+        };
+        for constraint in &app.constraints {
+            let bound = match constraint.operator {
+                Operator::Unique => Some(1),
+                Operator::MaxPer => constraint
+                    .value
+                    .as_deref()
+                    .and_then(|text| text.parse().ok()),
+                _ => None,
+            };
+            levels.extend(bound.map(|most| level(&constraint.field, Kind::Bound(most))));
+        }
+        let grouped = app
+            .constraints
+            .iter()
+            .filter(|one| one.operator == Operator::GroupBy);
+        let fields = grouped.map(|one| &one.field).chain(&settings.over);
+        for field in fields {
+            let name = |field: &str| field.trim_start_matches('@').to_owned();
+            let same = |one: &Level| {
+                let host = name(&one.field) == "hostname" && name(field) == "hostname";
+                matches!(one.kind, Kind::Even(_)) && (one.field == *field || host)
+            };
+            if !levels.iter().any(same) {
+                levels.push(level(field, Kind::Even(settings.max_skew.max(1))));
+            }
+        }
+        Self { levels }
+    }
+
+    /// One instance more, or less, on an agent.
+    pub(crate) fn change(&mut self, agent: &Agent, added: bool) {
+        for level in &mut self.levels {
+            let value = field_value(&level.field, agent).unwrap_or_default();
+            let count = level.counts.entry(value).or_default();
+            *count = if added {
+                *count + 1
+            } else {
+                count.saturating_sub(1)
+            };
+        }
+    }
+
+    /// What is gained by moving one instance; none: it is not worth it, or one cannot know.
+    pub(crate) fn gain(&self, from: &Agent, to: &Agent) -> Option<Gain> {
+        for (at, level) in self.levels.iter().enumerate() {
+            let to = field_value(&level.field, to)?;
+            let from = field_value(&level.field, from).unwrap_or_default();
+            if from == to {
+                continue;
+            }
+            let (here, there) = (level.of(&from), level.of(&to));
+            let gain = |amount: u32| {
+                Some(Gain {
+                    level: std::cmp::Reverse(at),
+                    amount,
+                })
+            };
+            match level.kind {
+                Kind::Bound(most) if there >= most => return None,
+                Kind::Bound(most) if here > most => return gain(here - most),
+                Kind::Bound(_) => {}
+                Kind::Even(_) if here <= there => return None,
+                Kind::Even(skew) if here - there > skew => return gain(here - there),
+                Kind::Even(_) => {}
+            }
+        }
+        None
+    }
+
+    /// The counts on an agent's values, to put the fullest first.
+    pub(crate) fn load(&self, agent: &Agent) -> Vec<u32> {
+        let counts = self.levels.iter().map(|level| {
+            let value = field_value(&level.field, agent).unwrap_or_default();
+            level.of(&value)
+        });
+        counts.collect()
+    }
+
+    /// `hostname: from 1 to 4`, for each field to spread over.
+    pub(crate) fn told(&self) -> String {
+        let even = self
+            .levels
+            .iter()
+            .filter(|level| matches!(level.kind, Kind::Even(_)));
+        let parts = even.filter_map(|level| {
+            let counts = level.counts.values().filter(|count| **count > 0);
+            let (least, most) = (counts.clone().min()?, counts.max()?);
+            Some(format!("{} has {least} to {most}", level.field))
+        });
+        parts.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The potential itself.
+    #[cfg(test)]
+    fn potential(&self) -> Vec<u64> {
+        let number = |level: &Level| {
+            let counts = level.counts.values().copied();
+            match level.kind {
+                Kind::Bound(most) => counts
+                    .map(|count| u64::from(count.saturating_sub(most)))
+                    .sum(),
+                Kind::Even(_) => counts.map(|count| u64::from(count).pow(2)).sum(),
+            }
+        };
+        self.levels.iter().map(number).collect()
+    }
+}
+
+impl Level {
+    fn of(&self, value: &str) -> u32 {
+        self.counts.get(value).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::definition::tests::app;
+
+    fn agent(host: usize, zone: Option<usize>, rack: usize) -> Agent {
+        Agent {
+            host: format!("h{host}").into(),
+            id: format!("a{host}").into(),
+            region: None,
+            zone: zone.map(|zone| format!("z{zone}").into()),
+            attributes: [("rack".to_owned(), format!("r{rack}").into())].into(),
+        }
+    }
+
+    fn spread(
+        constraints: &str,
+        over: &[&str],
+        skew: u32,
+        agents: &[Agent],
+        counts: &[u32],
+    ) -> Spread {
+        let app = app(&format!(
+            r#"{{"id":"/a","cmd":"run","constraints":{constraints}}}"#
+        ));
+        let settings = Rebalance {
+            over: over.iter().map(|&field| field.to_owned()).collect(),
+            max_skew: skew,
+            interval_seconds: 60,
+        };
+        let mut spread = Spread::new(&app, &settings);
+        for (agent, count) in agents.iter().zip(counts) {
+            for _ in 0..*count {
+                spread.change(agent, true);
+            }
+        }
+        spread
+    }
+
+    #[test]
+    fn a_move_is_worth_it_for_the_first_field_that_gains() {
+        // Three agents: two in zone 0, one in zone 1; racks cross.
+        let agents = [
+            agent(0, Some(0), 0),
+            agent(1, Some(0), 1),
+            agent(2, Some(1), 0),
+        ];
+        let gain = |level, amount| {
+            Some(Gain {
+                level: std::cmp::Reverse(level),
+                amount,
+            })
+        };
+        for (constraints, over, skew, counts, from, to, want) in [
+            ("[]", &["hostname"][..], 1, [2, 0, 0], 0, 1, gain(0, 2)),
+            ("[]", &["hostname"], 1, [1, 0, 0], 0, 1, None),
+            ("[]", &["hostname"], 2, [2, 0, 0], 0, 1, None),
+            ("[]", &["hostname"], 2, [3, 0, 0], 0, 1, gain(0, 3)),
+            ("[]", &["hostname"], 1, [1, 1, 0], 0, 1, None),
+            // Zones first: a host is emptied for the other zone, and not the other way.
+            ("[]", &["@zone", "hostname"], 1, [1, 1, 0], 0, 2, gain(0, 2)),
+            ("[]", &["@zone", "hostname"], 1, [2, 0, 1], 0, 1, gain(1, 2)),
+            ("[]", &["@zone", "hostname"], 1, [0, 0, 2], 2, 0, gain(0, 2)),
+            ("[]", &["@zone", "hostname"], 1, [1, 0, 1], 2, 1, None),
+            // Zones stay as they are while hosts gain.
+            ("[]", &["@zone", "hostname"], 1, [2, 1, 2], 0, 2, None),
+            ("[]", &["@zone", "hostname"], 1, [3, 0, 1], 0, 1, gain(1, 3)),
+            // Constraints come before what is to be spread over.
+            (
+                r#"[["rack","GROUP_BY"]]"#,
+                &["hostname"],
+                1,
+                [2, 0, 0],
+                0,
+                2,
+                gain(1, 2),
+            ),
+            (
+                r#"[["rack","GROUP_BY"]]"#,
+                &["hostname"],
+                1,
+                [2, 1, 0],
+                1,
+                2,
+                None,
+            ),
+            (
+                r#"[["rack","UNIQUE"]]"#,
+                &["hostname"],
+                1,
+                [1, 0, 1],
+                2,
+                1,
+                gain(0, 1),
+            ),
+            (
+                r#"[["rack","MAX_PER","2"]]"#,
+                &["hostname"],
+                1,
+                [2, 2, 0],
+                0,
+                1,
+                None,
+            ),
+            (
+                r#"[["hostname","GROUP_BY"]]"#,
+                &["@hostname"],
+                1,
+                [3, 0, 0],
+                0,
+                1,
+                gain(0, 3),
+            ),
+        ] {
+            let spread = spread(constraints, over, skew, &agents, &counts);
+            assert_eq!(
+                spread.gain(&agents[from], &agents[to]),
+                want,
+                "{constraints} {over:?} {counts:?} {from} {to}"
+            );
+        }
+        let spread = spread("[]", &["@zone"], 1, &agents, &[4, 0, 0]);
+        assert_eq!(
+            spread.gain(&agents[0], &agent(9, None, 0)),
+            None,
+            "its zone is not known"
+        );
+        assert_eq!(spread.told(), "@zone has 4 to 4");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+        /// Whatever moves are chosen, each makes the potential smaller, and in the end none is left.
+        #[test]
+        fn every_move_lowers_the_potential_and_they_end(
+            counts in prop::collection::vec(0..6u32, 2..7),
+            zones in prop::collection::vec(prop::option::of(0..3usize), 7),
+            choices in prop::collection::vec(any::<usize>(), 300),
+            form in 0..5usize,
+            skew in 1..3u32,
+        ) {
+            let agents: Vec<Agent> = (0..counts.len()).map(|at| agent(at, zones[at], at % 2)).collect();
+            let (constraints, over) = [
+                ("[]", &["hostname"][..]),
+                ("[]", &["@zone", "rack", "hostname"]),
+                (r#"[["rack","GROUP_BY"]]"#, &["@zone", "hostname"]),
+                (r#"[["hostname","MAX_PER","2"]]"#, &["rack"]),
+                (r#"[["@zone","UNIQUE"],["rack","GROUP_BY"]]"#, &["hostname"]),
+            ][form];
+            let mut here = counts.clone();
+            let mut spread = spread(constraints, over, skew, &agents, &counts);
+            let mut moves = 0;
+            for choice in choices {
+                let mut possible = Vec::new();
+                for from in 0..agents.len() {
+                    for to in 0..agents.len() {
+                        if here[from] > 0 && spread.gain(&agents[from], &agents[to]).is_some() {
+                            possible.push((from, to));
+                        }
+                    }
+                }
+                if possible.is_empty() {
+                    return Ok(());
+                }
+                let (from, to) = possible[choice % possible.len()];
+                let before = spread.potential();
+                spread.change(&agents[from], false);
+                spread.change(&agents[to], true);
+                here[from] -= 1;
+                here[to] += 1;
+                prop_assert!(spread.potential() < before, "{from} to {to}: {:?} after {before:?}", spread.potential());
+                moves += 1;
+            }
+            prop_assert!(false, "{moves} moves, and no end");
+        }
+    }
+}
