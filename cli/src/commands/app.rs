@@ -5,7 +5,12 @@ use std::path::{Path, PathBuf};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{CommandError, Context, items, number, pod, print_json, text, trial::TrialOptions};
+use super::{
+    CommandError, Context,
+    ended::{EndedArgs, Kind, LogsArgs},
+    items, number, pod, print_json, text,
+    trial::TrialOptions,
+};
 use crate::{
     client::app_path,
     rollout::{self, Watched},
@@ -56,11 +61,15 @@ pub(crate) enum AppCommand {
         /// The app's id.
         id: String,
     },
-    /// List the versions to which an app can go back, newest first.
+    /// List the versions to which an app can go back, newest first; with --tasks, the tasks that have ended.
     History {
         /// The app's id.
         id: String,
+        #[command(flatten)]
+        ended: EndedArgs,
     },
+    /// Print what the tasks of an app write or, with --previous, what the last one wrote that has ended.
+    Logs(LogsArgs),
     /// Go back to a version of an app; without one, to the one before the present.
     Rollback {
         /// The app's id.
@@ -115,7 +124,11 @@ pub(crate) async fn run(context: &Context, command: AppCommand) -> Result<(), Co
         } => super::plan::run(context, &file, detailed_exitcode, &trial).await,
         AppCommand::List => list(context).await,
         AppCommand::Show { id } => show(context, &id).await,
-        AppCommand::History { id } => {
+        AppCommand::Logs(args) => super::task::logs_of(context, Kind::App, &args).await,
+        AppCommand::History { id, ended } if ended.tasks => {
+            super::ended::list(context, Kind::App, &id, &ended).await
+        }
+        AppCommand::History { id, .. } => {
             let versions = versions(context, &id).await?;
             if context.json {
                 print_json(&json!(versions));

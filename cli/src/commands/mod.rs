@@ -3,6 +3,7 @@
 pub(crate) mod app;
 mod autoscale;
 pub(crate) mod deployment;
+mod ended;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod framework;

@@ -5,7 +5,12 @@ use std::path::PathBuf;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{CommandError, Context, app, items, number, print_json, text, trial::TrialOptions};
+use super::{
+    CommandError, Context, app,
+    ended::{EndedArgs, Kind, LogsArgs},
+    items, number, print_json, text,
+    trial::TrialOptions,
+};
 use crate::{rollout::Watched, table::Table};
 
 /// Commands on pods.
@@ -41,11 +46,15 @@ pub(crate) enum PodCommand {
         /// The pod's id.
         id: String,
     },
-    /// List the versions to which a pod can go back, newest first.
+    /// List the versions to which a pod can go back, newest first; with --tasks, the runs of its instances that have ended.
     History {
         /// The pod's id.
         id: String,
+        #[command(flatten)]
+        ended: EndedArgs,
     },
+    /// Print what the containers of a pod write or, with --previous, what those of the last instance wrote that has ended.
+    Logs(LogsArgs),
     /// Go back to a version of a pod; without one, to the one before the present.
     Rollback {
         /// The pod's id.
@@ -140,7 +149,11 @@ pub(crate) async fn run(context: &Context, command: PodCommand) -> Result<(), Co
             Ok(())
         }
         PodCommand::Explain { id } => app::explain(context, &id).await,
-        PodCommand::History { id } => {
+        PodCommand::Logs(args) => super::task::logs_of(context, Kind::Pod, &args).await,
+        PodCommand::History { id, ended } if ended.tasks => {
+            super::ended::list(context, Kind::Pod, &id, &ended).await
+        }
+        PodCommand::History { id, .. } => {
             let versions = versions(context, &id).await?;
             if context.json {
                 print_json(&json!(versions));

@@ -7,7 +7,7 @@ use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::{CommandError, Context, items, print_json, text};
+use super::{CommandError, Context, ended as ended_tasks, items, print_json, text};
 use crate::table::Table;
 
 /// How long `logs -f` waits before it looks for more after it found nothing: Mesos' file interface has no push.
@@ -28,20 +28,14 @@ pub(crate) enum TaskCommand {
         #[arg(long, short)]
         all: bool,
     },
-    /// Print what a task wrote; of several tasks, each line with its task's id.
+    /// Print what a task wrote; of several tasks, each line with its task's id. One that has ended is found for as long as its sandbox is there, also
+    /// when the master has forgotten it and Marathon has not.
     Logs {
         /// The tasks' ids, or the beginnings of them.
         #[arg(required = true)]
         tasks: Vec<String>,
-        /// Go on printing as the task writes.
-        #[arg(long, short)]
-        follow: bool,
-        /// Its standard error instead of its standard output.
-        #[arg(long)]
-        stderr: bool,
-        /// Begin this many bytes before the end.
-        #[arg(long, value_name = "BYTES")]
-        tail: Option<u64>,
+        #[command(flatten)]
+        how: LogArgs,
     },
     /// Run a command beside a task: in its namespaces, with its variables and as its user. The exit code is the command's.
     Exec(super::exec::ExecArgs),
@@ -62,6 +56,20 @@ pub(crate) enum TaskCommand {
         /// The task's id, or the beginning of it.
         task: String,
     },
+}
+
+/// Which output, and how much of it.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct LogArgs {
+    /// Go on printing as the task writes.
+    #[arg(long, short)]
+    follow: bool,
+    /// Its standard error instead of its standard output.
+    #[arg(long)]
+    stderr: bool,
+    /// Begin this many bytes before the end.
+    #[arg(long, value_name = "BYTES")]
+    tail: Option<u64>,
 }
 
 /// Commands on the files in a task's sandbox.
@@ -96,15 +104,7 @@ pub(crate) enum FilesCommand {
 pub(crate) async fn run(context: &Context, command: TaskCommand) -> Result<(), CommandError> {
     match command {
         TaskCommand::List { framework, all } => list(context, framework.as_deref(), all).await,
-        TaskCommand::Logs {
-            tasks,
-            follow,
-            stderr,
-            tail,
-        } => {
-            let file = if stderr { "stderr" } else { "stdout" };
-            logs(context, &tasks, follow, file, tail).await
-        }
+        TaskCommand::Logs { tasks, how } => logs(context, &tasks, how).await,
         TaskCommand::Files { command } => files(context, command).await,
         TaskCommand::Stats(args) => super::stats::run(context, &args).await,
         TaskCommand::Exec(args) => super::exec::exec(context, &args).await,
@@ -196,13 +196,13 @@ pub(super) fn find<'a>(tasks: &'a [Value], wanted: &str) -> Result<&'a Value, Co
 
 /// The sandbox of a task, as the agent's operator API reaches it.
 #[derive(Debug)]
-struct Sandbox {
+pub(super) struct Sandbox {
     /// The task's id.
-    task: String,
+    pub(super) task: String,
     /// The API's address.
-    url: String,
+    pub(super) url: String,
     /// The sandbox's path there.
-    path: String,
+    pub(super) path: String,
 }
 
 async fn agent_of(context: &Context, task: &Value) -> Result<String, CommandError> {
@@ -216,11 +216,17 @@ async fn agent_of(context: &Context, task: &Value) -> Result<String, CommandErro
             "agent {agent_id}, where the task ran, is not registered now"
         ))
     })?;
-    Ok(format!(
-        "{}:{}",
-        text(agent, "hostname"),
-        number_or(&agent["port"], 5051)
-    ))
+    Ok(address(agent))
+}
+
+/// `HOST:PORT` of an agent as the master lists it.
+fn address(agent: &Value) -> String {
+    let port = number_or(&agent["port"], 5051);
+    format!("{}:{port}", text(agent, "hostname"))
+}
+
+pub(super) fn agent_url(agent: &Value) -> String {
+    format!("http://{}", address(agent))
 }
 
 /// The id of a task's container, once it is known.
@@ -232,12 +238,41 @@ pub(super) fn container_of(task: &Value) -> Option<&Value> {
         .find(|id| id.is_object())
 }
 
+/// The sandbox of a task: of one that the master knows, or else of one that Marathon remembers.
 async fn sandbox(
     context: &Context,
     tasks: &[Value],
     wanted: &str,
 ) -> Result<Sandbox, CommandError> {
+    let known = tasks.iter().any(|one| text(one, "id").starts_with(wanted));
+    if !known && let Some(found) = ended_tasks::find(context, wanted).await? {
+        return ended_tasks::sandbox(context, &found).await;
+    }
     let task = find(tasks, wanted)?;
+    let sandbox = sandbox_of(context, task).await?;
+    if ended(text(task, "state"))
+        && !is_there(context, &sandbox).await?
+        && let Some(found) = ended_tasks::find(context, &sandbox.task).await?
+    {
+        // It says what has become of it.
+        return ended_tasks::sandbox(context, &found).await;
+    }
+    Ok(sandbox)
+}
+
+/// Whether the agent still has it.
+pub(super) async fn is_there(context: &Context, sandbox: &Sandbox) -> Result<bool, CommandError> {
+    let call = json!({"type": "LIST_FILES", "list_files": {"path": sandbox.path}});
+    let client = context.cluster.client();
+    let answer = client.send(Method::POST, &sandbox.url, call.to_string().into());
+    match answer.await {
+        Ok(_) => Ok(true),
+        Err(error) if error.status() == Some(http::StatusCode::NOT_FOUND) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn sandbox_of(context: &Context, task: &Value) -> Result<Sandbox, CommandError> {
     let id = text(task, "id");
     let executor = match text(task, "executor_id") {
         "" => id,
@@ -259,23 +294,44 @@ async fn sandbox(
     })
 }
 
-async fn logs(
+/// `tepui app logs` and `tepui pod logs`.
+pub(super) async fn logs_of(
     context: &Context,
-    wanted: &[String],
-    follow: bool,
-    file: &str,
-    tail: Option<u64>,
+    kind: ended_tasks::Kind,
+    args: &ended_tasks::LogsArgs,
 ) -> Result<(), CommandError> {
+    match ended_tasks::chosen(context, kind, args).await? {
+        ended_tasks::Chosen::Running(tasks) => logs(context, &tasks, args.how).await,
+        ended_tasks::Chosen::Ended(found) => {
+            let mut sandboxes = Vec::new();
+            for one in &found {
+                sandboxes.push(ended_tasks::sandbox(context, one).await?);
+            }
+            print_logs(context, &sandboxes, args.how).await
+        }
+    }
+}
+
+async fn logs(context: &Context, wanted: &[String], how: LogArgs) -> Result<(), CommandError> {
     let tasks = tasks(context).await?;
     let mut sandboxes = Vec::new();
     for wanted in wanted {
         sandboxes.push(sandbox(context, &tasks, wanted).await?);
     }
+    print_logs(context, &sandboxes, how).await
+}
+
+async fn print_logs(
+    context: &Context,
+    sandboxes: &[Sandbox],
+    how: LogArgs,
+) -> Result<(), CommandError> {
+    let file = if how.stderr { "stderr" } else { "stdout" };
     let several = sandboxes.len() > 1;
     let colours = std::io::IsTerminal::is_terminal(&std::io::stdout());
     let printing = sandboxes.iter().enumerate().map(|(at, sandbox)| {
         let prefix = several.then(|| prefix(&sandbox.task, at, colours));
-        print_log(context, sandbox, follow, file, tail, prefix)
+        print_log(context, sandbox, how.follow, file, how.tail, prefix)
     });
     futures::future::try_join_all(printing).await.map(drop)
 }
