@@ -101,7 +101,7 @@ def aim(case):
     """Turns a request to what is there."""
     base = case.operation.base_url
     path, given = case.operation.path, case.path_parameters or {}
-    pods = path.startswith("/v2/pods")
+    pods = path.startswith(("/v2/pods", "/v3/pods"))
     for name in given:
         if name == "group" or path.startswith("/v2/groups") and name == "id":
             given[name] = "fuzz"
@@ -113,6 +113,10 @@ def aim(case):
                 kind = "root_versions" if path == "/v2/groups/versions/{version}" else None
                 kind = kind or ("group_versions" if "groups" in path else "pod_versions" if pods else "app_versions")
             given[name] = some(base, kind)
+    if path.endswith("/history"):
+        # Any text is none that is understood.
+        for name in ("since", "status"):
+            (case.query or {}).pop(name, None)
     body = case.body
     if isinstance(body, dict) and "ids" in body:
         body["ids"] = [some(base, "tasks")]
