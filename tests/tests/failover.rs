@@ -177,6 +177,36 @@ fn a_master_without_zookeeper_has_its_agents_back_when_it_returns() {
 }
 
 #[test]
+fn a_marathon_that_returns_at_once_answers_nothing_before_it_can_show_all() {
+    let _alone = alone();
+    let ensemble = Ensemble::start(1);
+    let mut cluster = Cluster::at(&ensemble.url("/mesos"));
+    let _master = cluster.master(&[]);
+    let mut marathon = cluster.marathon(&[]);
+    let apps: Vec<_> = (0..500)
+        .map(|at| json!({ "id": format!("app-{at}"), "cmd": "true", "cpus": 0.1, "mem": 1, "instances": 0 }))
+        .collect();
+    let url = format!("{}/v2/groups/many", marathon.url);
+    let created = until("an answer of Marathon", PATIENCE, || {
+        put(&url, &json!({ "apps": apps }))
+    });
+    assert!(created.status < 300, "{}", created.body);
+    // The session of its former life lasts for a while: that one is still elected, under the same address.
+    for _ in 0..2 {
+        marathon.kill();
+        marathon.restart();
+        let all = until("all apps", PATIENCE, || {
+            let answer = get(&format!("{}/v2/apps", marathon.url))?;
+            for wrong in ["proxying loop", "Connection to leader refused"] {
+                assert!(!answer.body.contains(wrong), "{}", answer.body);
+            }
+            (answer.status == 200).then(|| answer.json())
+        });
+        assert_eq!(all["apps"].as_array().map(Vec::len), Some(500));
+    }
+}
+
+#[test]
 fn marathons_elect_a_leader_and_pass_requests_on() {
     let _alone = alone();
     let ensemble = Ensemble::start(1);

@@ -247,3 +247,98 @@ async fn lost(election: &mut Election) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tepui_coordination::store::MemoryStore;
+    use tepui_marathon_core::{Input, Marathon, Mutation, Origin, Output, Record, ReplyToken};
+    use tepui_model::Time;
+
+    use super::*;
+
+    const APPS: usize = 50;
+
+    /// What a Marathon has stored that has so many apps.
+    fn stored() -> Vec<Record> {
+        let mut out = Vec::new();
+        let mut core = Marathon::new(Default::default(), Time::from_secs(1), Vec::new(), &mut out)
+            .expect("nothing is stored");
+        for at in 0..APPS {
+            let body = json!({ "id": format!("/app-{at}"), "cmd": "true", "instances": 0 });
+            let call = ApiCall::CreateApp {
+                body: body.to_string().into(),
+                force: false,
+                origin: Origin::default(),
+            };
+            core.step(
+                Time::from_secs(2),
+                Input::Request(ReplyToken(at as u64), call),
+                &mut out,
+            );
+        }
+        let mut records = std::collections::BTreeMap::new();
+        for output in out {
+            if let Output::Store { mutations, .. } = output {
+                for mutation in mutations {
+                    match mutation {
+                        Mutation::Put { key, value } => records.insert(key, value),
+                        Mutation::Delete { key } => records.remove(&key),
+                    };
+                }
+            }
+        }
+        let record = |(key, value)| Record { key, value };
+        records.into_iter().map(record).collect()
+    }
+
+    #[tokio::test]
+    async fn nobody_is_told_who_leads_before_all_that_was_stored_can_be_read() {
+        let engine = Engine::recover(Default::default(), stored(), Clock::start()).expect("reads");
+        let handle = engine.handle();
+        let (standing, mut watching) = watch::channel(Standing::Unknown);
+        let (_info, info) = watch::channel(Info::default());
+        let (backups, backup_requests) = mpsc::channel(1);
+        let leading = Leading {
+            engine: handle.clone(),
+            events: EventHub::new(1),
+            info: info.clone(),
+            abdicate: Arc::default(),
+            backups,
+        };
+        let announced = handle.clone();
+        let announcing =
+            tokio::spawn(async move { announce(&announced, leading, &standing).await });
+        // The core has taken everything over, and none of it is shown yet.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(*watching.borrow(), Standing::Unknown));
+        assert_eq!(handle.view().read().app_count(), 0);
+
+        let (store, writes) = mpsc::channel(QUEUE);
+        let (scheduler, _commands) = mpsc::channel(QUEUE);
+        let carriers = Carriers {
+            store,
+            scheduler,
+            prober: Prober::new(handle.clone(), Handle::current(), 1),
+            measurer: Measurer::new(handle.clone(), Handle::current(), info),
+            events: EventHub::new(1),
+        };
+        let memory: SharedStore = Arc::new(MemoryStore::new());
+        let writer = storage::run(memory, 1, writes, backup_requests, handle.clone());
+        let writer = tokio::spawn(writer);
+        let (over, ended) = oneshot::channel::<()>();
+        let thread = engine.spawn(carriers, ended).expect("a thread");
+        let leads = watching
+            .wait_for(|standing| matches!(standing, Standing::Leading(_)))
+            .await;
+        drop(leads.expect("it leads"));
+        assert_eq!(handle.view().read().app_count(), APPS);
+        announcing.abort();
+        drop((over, handle));
+        tokio::task::spawn_blocking(move || thread.join().expect("it ends"))
+            .await
+            .expect("it is waited for");
+        writer.abort();
+    }
+}
