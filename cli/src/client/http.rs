@@ -44,6 +44,9 @@ pub(crate) enum ClientError {
         status: StatusCode,
         message: String,
     },
+    /// What came could not be written down.
+    #[error("what came cannot be written: {0}")]
+    Write(#[source] std::io::Error),
     /// The answer is not the JSON that was expected.
     #[error("{url} did not answer with JSON: {source}")]
     NotJson {
@@ -139,12 +142,16 @@ impl Client {
         }
     }
 
-    /// What may be of any size: it is read for as long as it comes.
-    pub(crate) async fn get_large(&self, url: &str) -> Result<Bytes, ClientError> {
+    /// What may be of any size: it is read for as long as it comes, and handed on piece by piece.
+    pub(crate) async fn get_large(
+        &self,
+        url: &str,
+        mut each: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<(), ClientError> {
         let (url, answer) = self
             .open(Method::GET, url, Bytes::new(), "application/json")
             .await?;
-        let (mut body, mut read) = (answer.into_body(), bytes::BytesMut::new());
+        let mut body = answer.into_body();
         loop {
             let broken = |reason| ClientError::Unreachable {
                 url: url.clone(),
@@ -153,13 +160,13 @@ impl Client {
             match tokio::time::timeout(ANSWER_TIMEOUT, body.frame()).await {
                 Ok(Some(Ok(frame))) => {
                     if let Some(data) = frame.data_ref() {
-                        read.extend_from_slice(data);
+                        each(data).map_err(ClientError::Write)?;
                     }
                 }
                 Ok(Some(Err(error))) => {
                     return Err(broken(format!("the answer broke off ({error})")));
                 }
-                Ok(None) => return Ok(read.freeze()),
+                Ok(None) => return Ok(()),
                 Err(_) => return Err(broken("the answer stopped for a minute".into())),
             }
         }

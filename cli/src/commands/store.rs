@@ -1,7 +1,8 @@
 //! `tepui store …`: all that Marathon has stored, into a file and back.
 
 use std::{
-    io::Write as _,
+    fs::File,
+    io::{BufReader, BufWriter, Seek as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
@@ -10,7 +11,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{CommandError, Context, items, number, print_json, text};
-use crate::{daemon, table::Table};
+use crate::{client::ClientError, daemon, table::Table};
 
 /// What a restore costs, while there is still time.
 const WARNING: &str = "When you start Marathon, tasks launched since the backup are killed. Persistent volumes made since the backup are left alone: \
@@ -105,18 +106,24 @@ pub(crate) async fn run(context: &Context, command: StoreCommand) -> Result<(), 
             Ok(())
         }
         StoreCommand::Backup { file, place } => {
-            let backup = if place.is_named() {
-                tepui_marathon::backup_stopped(&place.config())
-                    .await
-                    .map_err(failed)?
+            let unwritten = |error| input(&file, format!("cannot be written: {error}"));
+            let mut draft = Draft::begin(&file).map_err(unwritten)?;
+            if place.is_named() {
+                let backup = tepui_marathon::backup_stopped(&place.config()).await;
+                draft.write(&backup.map_err(failed)?).map_err(unwritten)?;
             } else {
                 let url = format!("{}/v3/backup", context.cluster.marathon);
-                context.cluster.client().get_large(&url).await?
-            };
+                let client = context.cluster.client();
+                let got = client.get_large(&url, |data| draft.write(data)).await;
+                match got {
+                    Err(ClientError::Write(error)) => return Err(unwritten(error)),
+                    got => got?,
+                }
+            }
+            let written = draft.end().map_err(unwritten)?;
             let damaged = |error| CommandError::Failed(format!("what came is not whole: {error}"));
-            let records = tepui_marathon::check_backup(&backup).map_err(damaged)?;
-            save(&file, &backup)
-                .map_err(|error| input(&file, format!("cannot be written: {error}")))?;
+            let records = tepui_marathon::check_backup(written).map_err(damaged)?;
+            draft.keep().map_err(unwritten)?;
             told(context, "written to", &file, records);
             Ok(())
         }
@@ -207,19 +214,65 @@ fn told(context: &Context, what: &str, file: &Path, records: usize) {
     }
 }
 
-/// Only its owner may read it: environments of apps are in it. It is there wholly or not at all, also after a power cut.
-fn save(file: &Path, content: &[u8]) -> std::io::Result<()> {
-    let mut open = std::fs::OpenOptions::new();
-    let mut written = open.write(true).create_new(true).mode(0o600).open(file)?;
-    let done = written.write_all(content).and_then(|()| written.sync_all());
-    if done.is_err() {
-        let _ = std::fs::remove_file(file);
+/// A file that is being written under another name, and only gets its own once it is whole and on the disk. Only its owner may read it:
+/// environments of apps are in it. Dropped before, nothing of it is left.
+struct Draft {
+    open: BufWriter<File>,
+    /// Where it is written.
+    draft: PathBuf,
+    file: PathBuf,
+}
+
+impl Draft {
+    /// Refused if there is such a file already.
+    fn begin(file: &Path) -> std::io::Result<Self> {
+        if file.symlink_metadata().is_ok() {
+            return Err(std::io::ErrorKind::AlreadyExists.into());
+        }
+        let name = file.file_name().ok_or(std::io::ErrorKind::InvalidInput)?;
+        let mut draft_name = name.to_owned();
+        draft_name.push(format!(".{}.part", std::process::id()));
+        let draft = file.with_file_name(draft_name);
+        let mut open = File::options();
+        let open = open.read(true).write(true).create_new(true).mode(0o600);
+        Ok(Self {
+            open: BufWriter::new(open.open(&draft)?),
+            draft,
+            file: file.to_owned(),
+        })
     }
-    done
+
+    fn write(&mut self, data: &[u8]) -> std::io::Result<()> {
+        self.open.write_all(data)
+    }
+
+    /// All of it is written; to be read once more.
+    fn end(&mut self) -> std::io::Result<BufReader<&File>> {
+        self.open.flush()?;
+        let file = self.open.get_mut();
+        file.sync_all()?;
+        file.rewind()?;
+        Ok(BufReader::new(file))
+    }
+
+    /// Gives it its name, unless somebody else has made such a file meanwhile.
+    fn keep(self) -> std::io::Result<()> {
+        std::fs::hard_link(&self.draft, &self.file)?;
+        let folder = self.file.parent().filter(|one| *one != Path::new(""));
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.draft);
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{io::Read as _, os::unix::fs::PermissionsExt as _};
+
     use clap::Parser as _;
 
     use super::*;
@@ -239,8 +292,47 @@ mod tests {
         }]);
         assert_eq!(
             listed(items(&json!({ "held": held }), "held")),
-            "ID             HOST  ROLE  CPUS  MEM  DISK  VOLUMES                        SEEN\n\
-             db.instance-1  h1    dev    0.5   64   110  data (100 MiB), log (10 MiB)   2026-11-29T10:00:00.000Z\n"
+            "ID             HOST  ROLE  CPUS  MEM  DISK  VOLUMES                       SEEN\n\
+             db.instance-1  h1    dev    0.5   64   110  data (100 MiB), log (10 MiB)  2026-11-29T10:00:00.000Z\n"
+        );
+    }
+
+    #[test]
+    fn a_file_is_there_wholly_or_not_at_all_and_takes_no_others_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("backup");
+        let names = || std::fs::read_dir(folder.path()).unwrap().count();
+        let mut given_up = Draft::begin(&file).unwrap();
+        given_up.write(b"half").unwrap();
+        assert!(!file.exists());
+        drop(given_up);
+        assert_eq!(names(), 0);
+
+        let mut draft = Draft::begin(&file).unwrap();
+        draft.write(b"who").unwrap();
+        draft.write(b"le").unwrap();
+        let mut read = String::new();
+        draft.end().unwrap().read_to_string(&mut read).unwrap();
+        assert_eq!((read.as_str(), file.exists()), ("whole", false));
+        draft.keep().unwrap();
+        assert_eq!(
+            (std::fs::read(&file).unwrap(), names()),
+            (b"whole".to_vec(), 1)
+        );
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let again = Draft::begin(&file).err().unwrap();
+        assert_eq!(again.kind(), std::io::ErrorKind::AlreadyExists);
+
+        // One that somebody made meanwhile is left as it is.
+        let other = folder.path().join("other");
+        let mut late = Draft::begin(&other).unwrap();
+        late.write(b"late").unwrap();
+        std::fs::write(&other, "theirs").unwrap();
+        assert!(late.keep().is_err());
+        assert_eq!(
+            (std::fs::read(&other).unwrap(), names()),
+            (b"theirs".to_vec(), 2)
         );
     }
 

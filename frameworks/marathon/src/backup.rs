@@ -4,7 +4,10 @@
 //! all before it. It is checked as a whole before anything is written. A leader makes it between two writes of its own, which is the only one that
 //! writes, so it is the state of one moment; what is restored is there wholly or not at all.
 
-use std::time::Duration;
+use std::{
+    io::{BufRead, Read as _},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -34,6 +37,8 @@ const VERSION: u32 = 1;
 const FRAMEWORK: &str = "framework";
 /// Whoever leads is heard of within this time.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// No line of a backup is longer, in bytes: a record is at most as large as a value of the store, and JSON takes little more.
+const MAX_LINE: u64 = 64 << 20;
 
 #[derive(Serialize, Deserialize)]
 struct Header {
@@ -75,6 +80,9 @@ pub enum BackupError {
         "it holds {0} records and no framework id, so it is not of a Marathon that was ever registered with a master"
     )]
     Nothing(usize),
+    /// It could not be read to its end.
+    #[error("it cannot be read: {0}")]
+    Read(#[from] std::io::Error),
     /// Marathon would not start on it.
     #[error("this release could not start with it: {0}")]
     Recover(Box<RecoverError>),
@@ -107,62 +115,94 @@ fn write(records: &[Record]) -> Result<Bytes, serde_json::Error> {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Checks a backup; tells how many records it holds.
+/// Checks a backup as it is read, holding one record of it at a time; tells how many it holds.
 ///
 /// # Errors
-/// It is none, is damaged, or of a later release.
-pub fn check(file: &[u8]) -> Result<usize, BackupError> {
-    read(file).map(|records| records.len())
+/// It is none, is damaged, of a later release, or cannot be read.
+pub fn check(file: impl BufRead) -> Result<usize, BackupError> {
+    let (mut records, mut framework) = (0, false);
+    scan(file, |line| {
+        records += 1;
+        framework |= line.key == FRAMEWORK;
+    })?;
+    if framework {
+        Ok(records)
+    } else {
+        Err(BackupError::Nothing(records))
+    }
 }
 
 fn read(file: &[u8]) -> Result<Vec<Record>, BackupError> {
+    let mut records = Vec::new();
+    scan(file, |line| {
+        let value = Bytes::from(Box::<str>::from(line.value).into_string());
+        let key = line.key;
+        records.push(Record { key, value });
+    })?;
+    if !has_framework(&records) {
+        return Err(BackupError::Nothing(records.len()));
+    }
+    Ok(records)
+}
+
+/// Goes through a backup line by line. Only once it has come to its end without an error is it known to be whole.
+fn scan(mut file: impl BufRead, mut each: impl FnMut(Line)) -> Result<(), BackupError> {
     let damaged = |why: &str| BackupError::Damaged(why.to_owned());
-    let first = file.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let header: Header = serde_json::from_slice(first).map_err(|_| BackupError::Format)?;
+    let (mut digested, mut count) = (Sha256::new(), 0);
+    let mut line = Vec::new();
+    if !next_line(&mut file, &mut line)? {
+        return Err(BackupError::Format);
+    }
+    let header: Header = serde_json::from_slice(&line).map_err(|_| BackupError::Format)?;
     if header.format != FORMAT {
         return Err(BackupError::Format);
     }
     if header.version > VERSION {
         return Err(BackupError::Version(header.version));
     }
-    let whole = file
-        .strip_suffix(b"\n")
+    digested.update(&line);
+    let mut next = Vec::new();
+    if !next_line(&mut file, &mut line)? {
+        return Err(damaged("its end is missing"));
+    }
+    // The last line is the end.
+    while next_line(&mut file, &mut next)? {
+        let record: Line = serde_json::from_slice(&line)
+            .map_err(|error| BackupError::Damaged(error.to_string()))?;
+        digested.update(&line);
+        each(record);
+        count += 1;
+        std::mem::swap(&mut line, &mut next);
+    }
+    let footer: Footer = Some(&line[..])
+        .filter(|line| line.ends_with(b"\n"))
+        .and_then(|line| serde_json::from_slice(line).ok())
         .ok_or_else(|| damaged("its end is missing"))?;
-    let last = whole
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |at| at + 1);
-    let (body, footer) = whole.split_at(last);
-    let footer: Footer =
-        serde_json::from_slice(footer).map_err(|_| damaged("its end is missing"))?;
-    if footer.sha256 != digest(body) {
+    if footer.sha256 != hex(&digested.finalize()) {
         return Err(damaged("its digest is not that of what it holds"));
     }
-    let lines = body.split(|byte| *byte == b'\n').skip(1);
-    let records: Result<Vec<Record>, _> = lines
-        .filter(|line| !line.is_empty())
-        .map(|line| {
-            let line: Line = serde_json::from_slice(line)?;
-            let value = Bytes::from(Box::<str>::from(line.value).into_string());
-            Ok(Record {
-                key: line.key,
-                value,
-            })
-        })
-        .collect();
-    let records =
-        records.map_err(|error: serde_json::Error| BackupError::Damaged(error.to_string()))?;
-    if records.len() != footer.records {
+    if count != footer.records {
         return Err(damaged("a record is missing"));
     }
-    if !has_framework(&records) {
-        return Err(BackupError::Nothing(records.len()));
+    Ok(())
+}
+
+/// The next line with its end; false: there is none.
+fn next_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> Result<bool, BackupError> {
+    line.clear();
+    let mut bounded = file.take(MAX_LINE);
+    bounded.read_until(b'\n', line)?;
+    if line.len() as u64 == MAX_LINE && !line.ends_with(b"\n") {
+        return Err(BackupError::Damaged("a line of it has no end".to_owned()));
     }
-    Ok(records)
+    Ok(!line.is_empty())
 }
 
 fn has_framework(records: &[Record]) -> bool {
@@ -346,13 +386,21 @@ mod tests {
     fn a_file_reads_back_as_it_was_and_any_damage_is_found() {
         let file = write(&many()).expect("written");
         assert_eq!(read(&file).expect("good"), many());
-        assert_eq!(check(&file).expect("good"), 3001);
+        assert_eq!(check(&file[..]).expect("good"), 3001);
         for at in (0..file.len()).step_by(997) {
             let mut changed = file.to_vec();
             changed[at] ^= 1;
             assert!(read(&changed).is_err(), "byte {at} was changed");
             assert!(read(&file[..at]).is_err(), "cut at {at}");
+            assert!(check(&file[..at]).is_err(), "cut at {at}");
         }
+        assert!(
+            read(&file[..file.len() - 1]).is_err(),
+            "cut before its last byte"
+        );
+        let twice = [&file[..], &file[..]].concat();
+        assert!(read(&twice).is_err(), "two of them");
+        assert!(matches!(read(b""), Err(BackupError::Format)));
         assert!(matches!(read(b"{}\n"), Err(BackupError::Format)));
         let later = br#"{"format":"tepui-marathon-backup","version":2,"tepui":"9"}"#;
         assert!(matches!(read(later), Err(BackupError::Version(2))));
