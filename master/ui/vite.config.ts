@@ -4,7 +4,7 @@ import { defineConfig } from "vite";
 declare const process: { env: Record<string, string | undefined> };
 
 const master = process.env.TEPUI_MASTER ?? "http://127.0.0.1:5050";
-const passed = ["/api", "/tepui", "/service", "/agent", "/master", "/state", "/slaves", "/frameworks", "/tasks", "/roles", "/metrics", "/health"];
+const passed = ["/api", "/tepui", "/service", "/agent", "/master", "/state", "/slaves", "/frameworks", "/tasks", "/roles", "/metrics", "/health", "/maintenance", "/machine"];
 
 export default defineConfig({
   base: "./",

@@ -290,6 +290,33 @@ const cases = {
     await page.context().close();
   },
 
+  "a policy is set, told with what comes next, and refused when it is wrong": async () => {
+    const page = await open({}, `${BASE}/#/apps${APP}`);
+    const dialog = page.getByRole("dialog");
+    const editor = dialog.getByRole("textbox", { name: "The policy as JSON" });
+    await page.getByRole("button", { name: "Policy", exact: true }).click();
+    const policy = { restarts: { schedule: "nonsense" }, disruptionBudget: { maxUnavailable: "50%", minIntervalSeconds: 7 } };
+    await editor.fill(JSON.stringify(policy));
+    await dialog.getByRole("button", { name: "Save" }).click();
+    await dialog.getByRole("alert").filter({ hasText: "/restarts/schedule" }).waitFor();
+    policy.restarts.schedule = "0 3 1 1 *";
+    await editor.fill(JSON.stringify(policy));
+    await dialog.getByRole("button", { name: "Save" }).click();
+    await dialog.waitFor({ state: "detached" });
+    const card = page.getByRole("region", { name: "Upkeep" });
+    await card.getByText("0 3 1 1 *").waitFor();
+    await card.getByText("at most 50% of the instances unavailable, 7 s from one disruption to the next").waitFor();
+    await card.getByText(/^in \d+ (days?|h)/).waitFor();
+    const told = await json(`${MORE}/apps${APP}/policy`);
+    assert.equal(told.policy.restarts.schedule, "0 3 1 1 *");
+    assert.match(told.upkeep.nextRestart, /-01-01T03:00:00/);
+    await card.getByRole("button", { name: "Change" }).click();
+    await editor.fill("{}");
+    await dialog.getByRole("button", { name: "Save" }).click();
+    await card.waitFor({ state: "detached" });
+    await page.context().close();
+  },
+
   "what an app waits for is told, agent by agent": async () => {
     await create("apps", { id: "/browser-waits", ...SLEEPS, cpus: 4000 });
     const page = await open({}, `${BASE}/#/apps/browser-waits`);

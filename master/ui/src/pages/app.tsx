@@ -12,7 +12,7 @@ import { isDaemon, Nodes, nodesOf } from "../parts/nodes";
 import { Events, Json, Versions } from "../parts/records";
 import { AutoscalingCard, AutoscalingForm, useAutoscaling } from "../parts/scaling";
 import { Ago, Empty, Facts, Head, Labels, Tabs, useTab } from "../parts/small";
-import { hasUpkeep, PolicyEditor, UpkeepCard, usePolicy } from "../parts/upkeep";
+import { lacksUpkeep, PolicyEditor, UpkeepCard, usePolicy } from "../parts/upkeep";
 import { Progress, useExplanation } from "../parts/waiting";
 import { link, podLink } from "../router";
 import { AppBadge, HealthBar, NoMarathon, Traits } from "./apps";
@@ -52,7 +52,7 @@ function Known({ app }: { app: App }) {
       <Head title={<span class="break">{app.id}</span>} above={["Apps", link("apps")]} note={<><AppBadge app={app} /> <Traits labels={subject.labels} /></>}>
         {!daemon && <button type="button" onClick={() => setAction("scale")}>Scale</button>}
         {autoscaling.value?.autoscaling === null && <button type="button" onClick={() => setAction("autoscale")}>Autoscale</button>}
-        {hasUpkeep(policy) && <button type="button" onClick={() => setAction("policy")}>Policy</button>}
+        {lacksUpkeep(policy) && <button type="button" onClick={() => setAction("policy")}>Policy</button>}
         <button type="button" onClick={() => setAction("restart")}>Restart</button>
         <button type="button" onClick={() => setAction("edit")}>Edit</button>
         <button type="button" class="danger" onClick={() => setAction("destroy")}>Destroy</button>

@@ -15,7 +15,7 @@ import { AutoscalingCard, AutoscalingForm, useAutoscaling } from "../parts/scali
 import { Ago, Badge, Copy, Empty, Facts, Head, Labels, State, Tabs, useTab } from "../parts/small";
 import { Table } from "../parts/table";
 import { taskLink } from "../parts/tasklist";
-import { hasUpkeep, PolicyEditor, UpkeepCard, usePolicy } from "../parts/upkeep";
+import { lacksUpkeep, PolicyEditor, UpkeepCard, usePolicy } from "../parts/upkeep";
 import { AgentName, Progress, useExplanation } from "../parts/waiting";
 import { appLink, link, podLink, setQuery, useRoute } from "../router";
 import { AppEditor } from "./appeditor";
@@ -110,7 +110,7 @@ function Known({ pod }: { pod: Pod }) {
       <Head title={<span class="break">{pod.id}</span>} above={["Pods", link("pods")]} note={<><PodBadge pod={pod} /> <Traits labels={subject.labels} /></>}>
         {!daemon && <button type="button" onClick={() => setAction("scale")}>Scale</button>}
         {autoscaling.value?.autoscaling === null && <button type="button" onClick={() => setAction("autoscale")}>Autoscale</button>}
-        {hasUpkeep(policy) && <button type="button" onClick={() => setAction("policy")}>Policy</button>}
+        {lacksUpkeep(policy) && <button type="button" onClick={() => setAction("policy")}>Policy</button>}
         <button type="button" onClick={() => setAction("edit")}>Edit</button>
         <button type="button" class="danger" onClick={() => setAction("destroy")}>Destroy</button>
       </Head>

@@ -62,8 +62,10 @@ const EVERY_MS = 5_000;
 
 export const usePolicy = (subject: Subject, seen: unknown) => useReading<AppPolicy>(moreUrlOf(subject, "policy"), seen, EVERY_MS);
 
-/** Whether there is anything beside autoscaling to be set. */
-export const hasUpkeep = (reading: ReturnType<typeof usePolicy>): boolean => reading.value?.upkeep !== undefined;
+/** Whether something beside autoscaling could be set, and nothing is. */
+export const lacksUpkeep = ({ value }: ReturnType<typeof usePolicy>): boolean => value?.upkeep !== undefined && !isKept(value.policy);
+
+const isKept = (policy: Policy): boolean => !!(policy.restarts || policy.rebalance || policy.disruptionBudget);
 
 const amount = (value: Amount): string => (typeof value === "number" ? plural(value, "instance") : `${value} of the instances`);
 const windowText = ({ days, from, to, utcOffset }: Window): string => `${days?.length ? `${days.join(", ")} ` : ""}${from}–${to}${utcOffset && utcOffset !== "Z" ? ` (UTC${utcOffset})` : " UTC"}`;
@@ -73,8 +75,10 @@ export function UpkeepCard({ subject, reading }: { subject: Subject; reading: Re
   const { policy, upkeep } = reading.value ?? {};
   const { restarts, rebalance, disruptionBudget: budget } = policy ?? {};
   const rebalancing = useReading<Rebalancing>(rebalance ? moreUrlOf(subject, "rebalance") : null, upkeep?.lastDisruption, EVERY_MS);
-  if (!restarts && !rebalance && !budget) return null;
+  if (!policy || !isKept(policy)) return null;
   const close = (): void => (setAsking(null), reading.again(), rebalancing.again());
+  // What the facts say already.
+  const told = (upkeep?.told ?? []).filter((words) => !/^(next restart at|the next instance is replaced for its age|spread:) /.test(words));
   const times = (iso: string | null | undefined) => seconds(iso ?? undefined);
   const move = rebalancing.value?.move;
   const plan = rebalancing.value?.plan;
@@ -108,8 +112,8 @@ export function UpkeepCard({ subject, reading }: { subject: Subject; reading: Re
         !!upkeep && (["Available", `${upkeep.available} now, ${upkeep.minAvailable} have to stay`] as const),
         !!upkeep?.lastDisruption && (["Last disruption", <Ago at={times(upkeep.lastDisruption)} />] as const),
       ]} />
-      {!!upkeep?.told.length && <ul class="reasons">{upkeep.told.map((words) => <li key={words}><Told words={words} /></li>)}</ul>}
-      {asking === "edit" && policy && <PolicyEditor subject={subject} policy={policy} onClose={close} />}
+      {told.length > 0 && <ul class="reasons">{told.map((words) => <li key={words}><Told words={words} /></li>)}</ul>}
+      {asking === "edit" && <PolicyEditor subject={subject} policy={policy} onClose={close} />}
       {asking === "rebalance" && (
         <Confirm title={`Rebalance ${subject.id}?`} yes="Rebalance" change={() => send("POST", moreUrlOf(subject, "rebalance"))} onClose={close}>
           <p>Offers are looked at for some seconds, then instances move one after another until no move gains anything, within the disruption budget.</p>
@@ -122,7 +126,7 @@ export function UpkeepCard({ subject, reading }: { subject: Subject; reading: Re
 const EXAMPLE: Policy = { restarts: { schedule: "0 3 * * sun" }, rebalance: { over: ["@hostname"], maxSkew: 1, intervalSeconds: 600 }, disruptionBudget: { maxUnavailable: 1, minIntervalSeconds: 60 } };
 
 export function PolicyEditor({ subject, policy, onClose }: { subject: Subject; policy: Policy; onClose: () => void }) {
-  const begin = policy.restarts || policy.rebalance || policy.disruptionBudget ? policy : { ...policy, ...EXAMPLE };
+  const begin = isKept(policy) ? policy : { ...policy, ...EXAMPLE };
   const [text, setText] = useState(() => JSON.stringify(begin, null, 2));
   const { problem, busy, run } = useChange(onClose);
   return (
