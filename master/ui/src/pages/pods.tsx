@@ -6,20 +6,16 @@ import { duration, mebibytes, number, plural, seconds, type Tone } from "../form
 import { cluster, clusterTopic, marathon, marathonTopic } from "../live";
 import { podState, subjectOfPod, type Pod, type PodContainer, type PodInstance } from "../live/marathon";
 import { useTopics } from "../live/store";
-import { Confirm, Destroy, Scale, urlOf } from "../parts/change";
-import { Ended } from "../parts/ended";
-import { frameworkId, useInstances, type Instance } from "../parts/instances";
-import { isDaemon, Nodes } from "../parts/nodes";
-import { Events, Json, Versions } from "../parts/records";
-import { AutoscalingCard, AutoscalingForm, useAutoscaling } from "../parts/scaling";
-import { Ago, Badge, Copy, Empty, Facts, Head, Labels, State, Tabs, useTab } from "../parts/small";
+import { Confirm, urlOf } from "../parts/change";
+import { frameworkId, type Instance } from "../parts/instances";
+import { Ago, Badge, Copy, Empty, Head, State } from "../parts/small";
 import { Table } from "../parts/table";
 import { taskLink } from "../parts/tasklist";
-import { lacksUpkeep, PolicyEditor, UpkeepCard, usePolicy } from "../parts/upkeep";
-import { AgentName, Progress, useExplanation } from "../parts/waiting";
-import { appLink, link, podLink, setQuery, useRoute } from "../router";
+import { AgentName } from "../parts/waiting";
+import { appLink, podLink, setQuery, useRoute } from "../router";
 import { AppEditor } from "./appeditor";
 import { NoMarathon, TONES, Traits, TrialBadge } from "./apps";
+import { Absent, SubjectPage } from "./subject";
 
 const deploying = (id: string): boolean => marathon?.deployments.some((one) => one.affectedPods?.includes(id)) ?? false;
 
@@ -74,87 +70,35 @@ export function Pods() {
   );
 }
 
-type Action = "scale" | "autoscale" | "policy" | "destroy" | "edit";
-const TABS = ["instances", "ended", "configuration", "versions", "events"] as const;
-const DAEMON_TABS = ["instances", "agents", "ended", "configuration", "versions", "events"] as const;
-
 export function PodPage({ id }: { id: string }) {
   useTopics(marathonTopic, clusterTopic);
   if (!marathon) return <NoMarathon title="Pods" />;
   const pod = marathon.pods.get(id);
-  if (pod) return <Known pod={pod} />;
-  return (
-    <>
-      <Head title={id} above={["Pods", link("pods")]} />
-      <Empty>{marathon.ready ? marathon.apps.has(id) ? <a href={appLink(id)}>{id} is an app.</a> : `There is no pod ${id}.` : "Reading…"}</Empty>
-      {marathon.ready && <Ended id={id} pod seen={null} quiet />}
-    </>
-  );
+  return pod ? <Known pod={pod} /> : <Absent id={id} pod other={marathon.apps.has(id) ? appLink(id) : null} />;
 }
 
 function Known({ pod }: { pod: Pod }) {
-  const [action, setAction] = useState<Action | null>(null);
   const subject = subjectOfPod(pod);
-  const daemon = isDaemon(subject.labels);
-  const [tab, choose] = useTab<(typeof DAEMON_TABS)[number]>(daemon ? DAEMON_TABS : TABS);
-  const explanation = useExplanation(subject, pod);
-  const autoscaling = useAutoscaling(daemon ? undefined : subject, pod);
-  const policy = usePolicy(subject, pod);
-  const instances = useInstances(subject, pod);
-  const close = (): void => setAction(null);
   const { spec } = pod;
   const failure = pod.terminationHistory?.[0];
-  const task = failure?.containers?.[0]?.containerId;
+  const last = failure?.containers?.[0];
   return (
-    <>
-      <Head title={<span class="break">{pod.id}</span>} above={["Pods", link("pods")]} note={<><PodBadge pod={pod} /> <Traits labels={subject.labels} /></>}>
-        {!daemon && <button type="button" onClick={() => setAction("scale")}>Scale</button>}
-        {autoscaling.value?.autoscaling === null && <button type="button" onClick={() => setAction("autoscale")}>Autoscale</button>}
-        {lacksUpkeep(policy) && <button type="button" onClick={() => setAction("policy")}>Policy</button>}
-        <button type="button" onClick={() => setAction("edit")}>Edit</button>
-        <button type="button" class="danger" onClick={() => setAction("destroy")}>Destroy</button>
-      </Head>
-      <Progress subject={subject} explanation={explanation} />
-      <div class="columns">
-        <section class="card">
-          <h2>Instances</h2>
+    <SubjectPage subject={subject} now={spec} badge={<PodBadge pod={pod} />}
+      summary={() => (
+        <>
           <p class="big"><b>{subject.running}</b> of {subject.wanted} running</p>
           <PodBar pod={pod} />
           <p class="dim">{subject.ready} stable{subject.running > subject.ready && `, ${subject.running - subject.ready} degraded`}{!subject.checked && ", without a health check"}</p>
-        </section>
-        <section class="card">
-          <h2>About</h2>
-          <Facts facts={[
-            ["Each instance", `${plural(spec.containers.length, "container")}, ${number(subject.cpus)} CPU, ${mebibytes(subject.mem)}`],
-            ["Role", <code>{spec.role ?? "*"}</code>],
-            !!spec.user && (["User", spec.user] as const),
-            ["Changed", <Ago at={seconds(spec.version)} />],
-            Object.keys(subject.labels).length > 0 && (["Labels", <Labels labels={subject.labels} />] as const),
-          ]} />
-        </section>
-        <AutoscalingCard subject={subject} reading={autoscaling} />
-        <UpkeepCard subject={subject} reading={policy} />
-      </div>
-      {failure && (
-        <section class="card failed">
-          <h2>Last failure <span class="dim"><Ago at={seconds(failure.terminatedAt)} /></span></h2>
-          <p>{failure.message || failure.containers?.[0]?.lastKnownState}</p>
-          {task && <p class="dim"><a class="mono break" href={taskLink({ framework: frameworkId(), id: task })}>{task}</a></p>}
-        </section>
+        </>
       )}
-      <Tabs label="About this pod" tabs={daemon ? DAEMON_TABS : TABS} chosen={tab} onChoose={choose} />
-      {tab === "instances" && <PodInstances pod={pod} instances={instances} />}
-      {tab === "agents" && <Nodes instances={instances ?? []} explanation={explanation} />}
-      {tab === "ended" && <Ended id={pod.id} pod seen={pod} />}
-      {tab === "configuration" && <Json value={spec} />}
-      {tab === "versions" && <Versions subject={subject} />}
-      {tab === "events" && <Events id={pod.id} />}
-      {action === "scale" && <Scale subject={subject} onClose={close} />}
-      {action === "autoscale" && <AutoscalingForm subject={subject} onClose={() => (close(), autoscaling.again())} />}
-      {action === "policy" && <PolicyEditor subject={subject} policy={policy.value?.policy ?? {}} onClose={() => (close(), policy.again())} />}
-      {action === "destroy" && <Destroy subject={subject} then={link("pods")} onClose={close} />}
-      {action === "edit" && <AppEditor pod now={spec} onClose={close} />}
-    </>
+      facts={[
+        ["Each instance", `${plural(spec.containers.length, "container")}, ${number(subject.cpus)} CPU, ${mebibytes(subject.mem)}`],
+        ["Role", <code>{spec.role ?? "*"}</code>],
+        !!spec.user && (["User", spec.user] as const),
+        ["Changed", <Ago at={seconds(spec.version)} />],
+      ]}
+      failure={failure && { at: failure.terminatedAt, words: failure.message || (last?.lastKnownState ?? ""), task: last?.containerId }}
+      list={(instances) => <PodInstances pod={pod} instances={instances} />} />
   );
 }
 
