@@ -60,6 +60,81 @@ fn all_apps_and_pods_together_want_no_more_instances_than_the_bound() {
 }
 
 #[test]
+fn a_daemon_app_counts_for_each_agent_that_matches() {
+    let config = Config {
+        max_instances: 10,
+        min_revive_offers_interval_ms: 0,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::with(6, config);
+    for agent in &mut cluster.agents[..4] {
+        agent
+            .attributes
+            .insert("disk".to_owned(), "fast".to_owned());
+    }
+    cluster.offer();
+    cluster.run();
+    let daemon = |id: &str, more: serde_json::Value| {
+        let mut app = json!({ "id": id, "cmd": "serve", "cpus": 0.1, "mem": 1, "labels": { "TEPUI_DAEMON": "true" } });
+        app.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        app.to_string()
+    };
+    let message = |response: &tepui_marathon_core::Response| {
+        body(response)["message"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let five = json!({ "id": "/five", "cmd": "serve", "cpus": 0.1, "mem": 1, "instances": 5 });
+    assert_eq!(cluster.create(&five.to_string()).status, 201);
+    cluster.pass(1);
+    let refused = cluster.create(&daemon("/everywhere", json!({})));
+    assert_eq!(refused.status, 403);
+    let told = message(&refused);
+    assert!(
+        told.contains(
+            "together would want 11. Daemon apps run on all agents that match: /everywhere on 6."
+        ),
+        "{told}"
+    );
+    let fast = json!({ "constraints": [["disk", "LIKE", "fast"]] });
+    assert_eq!(cluster.create(&daemon("/fast", fast)).status, 201);
+    cluster.pass(1);
+    assert_eq!(cluster.running("/fast").len(), 4);
+    // What it has counts for others, also when another leads who was offered nothing yet.
+    for _ in 0..2 {
+        let refused = cluster.update("/five", r#"{"instances":7}"#);
+        assert!(
+            message(&refused).contains("would want 11."),
+            "{}",
+            message(&refused)
+        );
+        cluster.fail_over();
+        cluster.run();
+    }
+    assert_eq!(cluster.update("/five", r#"{"instances":6}"#).status, 200);
+    cluster.pass(1);
+    // With its constraint gone it would be on all six.
+    let refused = cluster.update("/fast", r#"{"constraints":[]}"#);
+    assert!(
+        message(&refused).contains("/fast on 6."),
+        "{}",
+        message(&refused)
+    );
+    assert_eq!(
+        cluster.update("/fast", r#"{"cmd":"other"}"#).status,
+        200,
+        "it wants no more than before"
+    );
+    cluster.pass(30);
+    assert_eq!(cluster.update("/fast", r#"{"instances":0}"#).status, 200);
+    cluster.pass(5);
+    assert_eq!(cluster.update("/five", r#"{"instances":10}"#).status, 200);
+}
+
+#[test]
 fn an_app_whose_part_of_a_deployment_is_done_keeps_its_instances_while_the_rest_waits() {
     let mut cluster = Cluster::new(1);
     let group = json!({ "id": "/g", "apps": [

@@ -247,28 +247,6 @@ impl Marathon {
         })
     }
 
-    /// Each instance that is wanted takes memory, whether or not there is a place for it; so there is a bound for all together. What wants no
-    /// more than before is never refused.
-    fn judge_instances(&self, changes: &Changes) -> Result<(), Response> {
-        let instances = |app: Option<&Arc<App>>| app.map_or(0, |app| app.instances as usize);
-        let (mut now, mut then) = (0, self.root.instances());
-        for (id, app) in changes {
-            now += instances(self.root.get(id));
-            then += instances(app.as_ref());
-        }
-        let (max, total) = (self.config.max_instances, then - now);
-        if total > max && total > self.root.instances() {
-            return Err(Response::message(
-                403,
-                format!(
-                    "Max number ({max}) of instances is achieved: all apps and pods together would want {total}. Want fewer, or raise \
-                     --max_instances; each takes memory also while it waits."
-                ),
-            ));
-        }
-        Ok(())
-    }
-
     /// Whether a deployment is the autoscaler's. Such a one stands in nobody's way: it may last for as long as the cluster has too little room.
     pub(super) fn is_autoscaled(&self, deployment: &str) -> bool {
         let deployment = self.deployments.get(deployment);

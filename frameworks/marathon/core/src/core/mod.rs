@@ -27,6 +27,7 @@ mod policies;
 mod preview;
 mod progress;
 mod queue;
+mod reach;
 mod readiness;
 mod records;
 mod recover;
@@ -112,6 +113,8 @@ pub struct Marathon {
     ended_timer: Option<Time>,
     /// A backup was restored: what else is reserved for unknown instances is left alone.
     hold: Option<held::Hold>,
+    /// Those that were offered lately.
+    agents: reach::Agents,
     revive: offers::Revive,
     dirty: Dirty,
 }
@@ -243,6 +246,7 @@ impl Marathon {
             turn: None,
             remains: BTreeMap::new(),
             hold: None,
+            agents: reach::Agents::default(),
             revive: offers::Revive::default(),
             dirty: Dirty::default(),
         };

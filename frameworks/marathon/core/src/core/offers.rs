@@ -130,6 +130,9 @@ impl Marathon {
             launched: 0,
         };
         let mut states: Vec<Using> = offers.into_iter().map(using).collect();
+        for offer in &states {
+            self.agents.note(&offer.state.agent, self.now);
+        }
         self.use_reservations(&mut states);
         self.match_offers(&mut states);
         self.match_moves(&mut states);

@@ -65,6 +65,8 @@ pub(crate) struct RootGroup {
     apps: BTreeMap<PathId, Arc<App>>,
     /// What they want together.
     instances: usize,
+    /// Those of the apps that follow agents.
+    daemons: BTreeSet<PathId>,
     groups: BTreeMap<PathId, Arc<Group>>,
 }
 
@@ -74,6 +76,7 @@ impl Default for RootGroup {
         Self {
             apps: BTreeMap::new(),
             instances: 0,
+            daemons: BTreeSet::new(),
             groups: [(PathId::root(), Arc::new(root))].into(),
         }
     }
@@ -107,13 +110,23 @@ impl RootGroup {
         self.apps.values()
     }
 
-    /// How many instances all apps want together.
+    /// The apps that follow agents.
+    pub(crate) fn daemons(&self) -> impl Iterator<Item = &PathId> {
+        self.daemons.iter()
+    }
+
+    /// How many instances all apps want together; daemon apps count as they are written, once.
     pub(crate) fn instances(&self) -> usize {
         self.instances
     }
 
     pub(crate) fn set(&mut self, id: &PathId, app: Option<Arc<App>>) {
         self.instances += app.as_ref().map_or(0, |app| app.instances as usize);
+        if app.as_ref().is_some_and(|app| app.is_daemon()) {
+            self.daemons.insert(id.clone());
+        } else {
+            self.daemons.remove(id);
+        }
         let before = match app {
             Some(app) => self.apps.insert(id.clone(), app),
             None => self.apps.remove(id),
