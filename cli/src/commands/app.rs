@@ -51,6 +51,10 @@ pub(crate) enum AppCommand {
     },
     /// Let the number of instances follow what they use, within bounds; without options, show how it is set.
     Autoscale(super::autoscale::AutoscaleArgs),
+    /// Show, set or take away what goes on with an app over time: autoscaling, restarts, rebalancing, disruption budget.
+    Policy(super::upkeep::PolicyArgs),
+    /// Spread the instances of an app more evenly over its agents, one move after another.
+    Rebalance(super::upkeep::RebalanceArgs),
     /// List every instance of an app or pod, also those that wait, with their ordinals.
     Instances {
         /// The app's id.
@@ -150,6 +154,8 @@ pub(crate) async fn run(context: &Context, command: AppCommand) -> Result<(), Co
             change(context, Method::PUT, &path, Some(&body), &[id], no_wait).await
         }
         AppCommand::Autoscale(args) => super::autoscale::run(context, &args).await,
+        AppCommand::Policy(args) => super::upkeep::policy(context, &args).await,
+        AppCommand::Rebalance(args) => super::upkeep::rebalance(context, &args).await,
         AppCommand::Instances { id } => super::instances::run(context, &id).await,
         AppCommand::Explain { id } => explain(context, &id).await,
         AppCommand::Scale { id, instances, how } => {
@@ -486,6 +492,9 @@ fn explanation(answer: &Value) -> String {
     }
     for reason in reasons {
         shown += &format!("- {}\n", reason.as_str().unwrap_or_default());
+    }
+    for line in super::upkeep::told(&answer["upkeep"]) {
+        shown += &format!("{line}\n");
     }
     let agents = items(answer, "agents");
     if !agents.is_empty() {

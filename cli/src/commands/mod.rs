@@ -19,6 +19,7 @@ pub(crate) mod stats;
 pub(crate) mod store;
 pub(crate) mod task;
 mod trial;
+mod upkeep;
 
 use serde_json::Value;
 
