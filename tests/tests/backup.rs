@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::json;
 use tepui_tests::{
     PATIENCE,
-    client::get_json,
+    client::{get_json, put},
     cluster::{Cluster, Daemon, active_agents, deploy, running, sleeper, tasks},
     until,
     zookeeper::Ensemble,
@@ -48,7 +48,17 @@ fn what_a_leader_backs_up_comes_back_in_zookeeper_and_in_an_embedded_store() {
     until("the agent", PATIENCE, || {
         (active_agents(&master.url) == 1).then_some(())
     });
-    let tasks = deploy(&marathon.url, &sleeper("/shop/kept", 2), 2);
+    let three = deploy(&marathon.url, &sleeper("/shop/kept", 3), 3);
+    let scale = format!("{}/v2/apps/shop/kept", marathon.url);
+    assert_eq!(put(&scale, &json!({ "instances": 2 })).unwrap().status, 200);
+    let tasks = running(&marathon.url, "/shop/kept", 2);
+    // What became of the third is a part of the backup too.
+    let history = until("the end of one", PATIENCE, || {
+        let history = get_json(&format!("{}/v3/apps/shop/kept/history", marathon.url))?;
+        (history["kept"] == 1).then_some(history)
+    });
+    let ended = history["tasks"][0]["taskId"].as_str().unwrap();
+    assert!(three.iter().any(|task| task == ended) && !tasks.iter().any(|task| task == ended));
     let file = cluster.folder().join("backup");
     let file = file.to_str().unwrap();
     let told = good(&marathon.url, &["store", "backup", file]);
@@ -94,6 +104,7 @@ fn what_a_leader_backs_up_comes_back_in_zookeeper_and_in_an_embedded_store() {
     marathon.restart();
     assert_eq!(running(&marathon.url, "/shop/kept", 2), tasks);
     assert_eq!(ids(&marathon), ["/shop/kept"]);
+    assert_eq!(marathon.get("/v3/apps/shop/kept/history"), history);
 }
 
 #[test]
