@@ -584,6 +584,34 @@ fn where_nothing_may_stand_beside_the_old_one_goes_first_and_to_the_agent_that_i
 }
 
 #[test]
+fn what_somebody_asks_for_waits_for_no_window() {
+    let mut cluster = Cluster::new(1);
+    web(&mut cluster, &json!({ "instances": 4 }));
+    let first = tasks(&cluster);
+    let budget = json!({ "windows": [{ "from": "03:00", "to": "04:00" }] });
+    set(
+        &mut cluster,
+        &json!({ "rebalance": {}, "disruptionBudget": budget }),
+    );
+    cluster.agents.push(Agent::new(1));
+    cluster.pass(200);
+    assert_eq!(tasks(&cluster), first, "the window is closed");
+    balance(&mut cluster, RebalanceAction::Ask { dry_run: false });
+    cluster.pass(60);
+    assert_eq!(places(&cluster, ID), on(&[2, 2]));
+    // A restart that is due waits all the same.
+    let even = tasks(&cluster);
+    set(
+        &mut cluster,
+        &json!({ "restarts": { "schedule": "* * * * *" }, "disruptionBudget": budget }),
+    );
+    cluster.pass(70);
+    balance(&mut cluster, RebalanceAction::Ask { dry_run: false });
+    cluster.pass(70);
+    assert_eq!(tasks(&cluster), even);
+}
+
+#[test]
 fn a_move_that_fails_is_tried_again_later_and_later() {
     let mut cluster = Cluster::new(1);
     web(&mut cluster, &json!({ "instances": 3 }));

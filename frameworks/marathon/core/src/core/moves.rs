@@ -103,6 +103,11 @@ impl Balance {
         [aims, look].into_iter().flatten().min()
     }
 
+    /// Somebody asked for it to be spread.
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.asked == Some(Asked::Once)
+    }
+
     /// In a line.
     pub(super) fn told(&self) -> Option<String> {
         if let Some(doing) = &self.doing {

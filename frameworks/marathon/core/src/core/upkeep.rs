@@ -186,7 +186,14 @@ impl Marathon {
         let mut survey = self.survey(id, &app, &policy);
         let mut held = Vec::new();
         self.finish_pairs(id, &policy, &mut survey, &mut held);
-        let stop = self.held(id, &policy);
+        let held_now = self.held(id);
+        let stop = (held_now.clone()).or_else(|| self.kept_back(id, &policy));
+        // What somebody asks for waits for no window; how much may be away is another matter.
+        let asked = self
+            .upkeeps
+            .get(id)
+            .is_some_and(|one| one.balance.is_asked_for());
+        let stop_moves = if asked { held_now } else { stop.clone() };
         let due = survey.due.len() + survey.due_unready;
         if due > 0 {
             let why = match &stop {
@@ -204,7 +211,7 @@ impl Marathon {
             &policy,
             &survey,
             due,
-            stop.as_ref().map(|(why, _)| why.clone()),
+            stop_moves.map(|(why, _)| why),
             &mut held,
         );
         let next = self.next_moment(id, &policy, &survey, stop.and_then(|(_, at)| at));
@@ -355,8 +362,8 @@ impl Marathon {
     }
 
     /// Why nothing may begin now, and until when if that is known.
-    fn held(&self, id: &PathId, policy: &Policy) -> Option<(String, Option<Time>)> {
-        let (state, upkeep) = (self.apps.get(id)?, self.upkeeps.get(id)?);
+    fn held(&self, id: &PathId) -> Option<(String, Option<Time>)> {
+        let state = self.apps.get(id)?;
         if let Some(lock) = &state.lock {
             return Some((format!("deployment {lock} holds the app"), None));
         }
@@ -371,6 +378,12 @@ impl Marathon {
             );
             return Some((told, Some(until)));
         }
+        None
+    }
+
+    /// Why its budget lets nothing begin now, and until when.
+    fn kept_back(&self, id: &PathId, policy: &Policy) -> Option<(String, Option<Time>)> {
+        let upkeep = self.upkeeps.get(id)?;
         let budget = policy.disruption_budget.as_ref()?;
         let now = self.stamp();
         let opens = budget.opens(now);

@@ -216,7 +216,12 @@ impl Spread {
             .iter()
             .filter(|level| matches!(level.kind, Kind::Even(_)));
         let parts = even.filter_map(|level| {
-            let counts = level.counts.values().filter(|count| **count > 0);
+            // What has no value there is not told of.
+            let counts = level
+                .counts
+                .iter()
+                .filter(|(value, count)| !value.is_empty() && **count > 0);
+            let counts = counts.map(|(_, count)| count);
             let (least, most) = (counts.clone().min()?, counts.max()?);
             Some(format!("{} has {least} to {most}", level.field))
         });
