@@ -41,6 +41,8 @@ pub(crate) enum Timer {
     Executor(ContainerId),
     /// A container has had more than it needs for a while.
     Shrink(ContainerId),
+    /// More tasks wait for an executor than it was given at once.
+    Deliver(ContainerId),
     /// The status of an operation was not acknowledged.
     Operation(Bytes),
     /// The master has not pinged.
@@ -235,6 +237,7 @@ impl Agent {
             Timer::Check(key) => self.probe(&key, crate::probes::Kind::Check, out),
             Timer::Executor(container) => self.executor_timed_out(&container, out),
             Timer::Shrink(container) => self.shrink(&container, out),
+            Timer::Deliver(container) => self.deliver_more(&container, out),
             Timer::Operation(uuid) => self.resend_operation(&uuid, out),
             Timer::Ping => self.ping_missed(out),
         }

@@ -236,7 +236,7 @@ impl Agent {
         let Some(task) = framework.tasks.get_mut(&key.task) else {
             return;
         };
-        task.queued = false;
+        let waits = std::mem::take(&mut task.queued);
         let probers = [task.health.take(), task.check.take()];
         for timer in [task.kill_timer.take(), task.completion_timer.take()] {
             self.timers.cancel(timer);
@@ -253,7 +253,9 @@ impl Agent {
                 && executor.live.swap_remove(&key.task)
             {
                 executor.used = executor.used.minus(amount);
-                executor.queue.retain(|queued| *queued != key.task);
+                if waits {
+                    executor.queue.retain(|queued| *queued != key.task);
+                }
                 self.fit(&key.framework, &id, out);
             }
         }

@@ -1,8 +1,9 @@
 //! What executors say: their subscription, updates and messages.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tepui_model::{ExecutorId, FrameworkId, TaskId, TaskState};
+use tepui_model::{ContainerId, ExecutorId, FrameworkId, TaskId, TaskState};
 use tepui_proto::mesos::v1::executor::call::Update as UpdateCall;
 use tepui_proto::mesos::v1::executor::{Event, event};
 use tepui_proto::mesos::v1::task_status::{Reason, Source};
@@ -13,12 +14,15 @@ use tepui_proto::tepui::v1::{AgentMessage, ExecutorMessage};
 use super::agent_id;
 use super::check::check_update;
 use super::events::{acknowledged, kill, launch, launch_group, shutdown, to};
-use crate::agent::Agent;
+use crate::agent::{Agent, Timer};
 use crate::change::{Change, Phase};
 use crate::input::ExecutorAction;
 use crate::messages::{self};
 use crate::output::{Output, Refusal};
 use crate::task::TaskKey;
+
+/// How many tasks an executor is given in one step.
+const DELIVERED_AT_ONCE: usize = 64;
 
 impl Agent {
     // ---- calls of executors -----------------------------------------------------------------------------------------------------
@@ -203,6 +207,8 @@ impl Agent {
         }
     }
 
+    /// Gives an executor that has subscribed what waits for it, in order: so much at once that it has something to do while the rest follows, and
+    /// nobody else waits for the whole of it.
     pub(super) fn deliver_queue(
         &mut self,
         framework: &FrameworkId,
@@ -221,7 +227,10 @@ impl Agent {
         let queue = std::mem::take(&mut executor.queue);
         executor.used_once |= !queue.is_empty();
         let mut queue = queue.into_iter().peekable();
-        while let Some(first) = queue.next() {
+        let mut delivered = 0;
+        while delivered < DELIVERED_AT_ONCE
+            && let Some(first) = queue.next()
+        {
             let group = known.tasks.get(&first).and_then(|task| task.group.clone());
             let mut together = vec![first];
             if group.is_some() {
@@ -242,6 +251,7 @@ impl Agent {
                 Some(_) => out.push(launch_group(connection, infos.collect())),
                 None => out.extend(infos.map(|info| launch(connection, info))),
             }
+            delivered += together.len();
             for id in together {
                 let Some(task) = known.tasks.get_mut(&id) else {
                     continue;
@@ -253,6 +263,28 @@ impl Agent {
                 };
                 out.push(Output::Changed(Change::Task(Arc::new(task.snapshot(&key)))));
             }
+        }
+        let Some(executor) = known.executors.get_mut(id) else {
+            return;
+        };
+        executor.queue = queue.collect();
+        if !executor.queue.is_empty() && !executor.delivering {
+            executor.delivering = true;
+            // Right after this step, and before whatever waits to be stepped.
+            let at = self.now + Duration::from_nanos(1);
+            let more = Timer::Deliver(executor.container.clone());
+            self.timers.set(at, more);
+        }
+    }
+
+    /// The rest of the queue has its turn.
+    pub(crate) fn deliver_more(&mut self, container: &ContainerId, out: &mut Vec<Output>) {
+        let Some((framework, id)) = self.containers.get(container).cloned() else {
+            return;
+        };
+        if let Some(executor) = self.executor_mut(&framework, &id) {
+            executor.delivering = false;
+            self.deliver_queue(&framework, &id, out);
         }
     }
 

@@ -30,7 +30,7 @@ impl Agent {
             return;
         };
         executor.queue.extend(tasks);
-        if executor.phase == Phase::Running {
+        if executor.phase == Phase::Running && !executor.delivering {
             self.deliver_queue(framework, id, out);
         }
     }

@@ -64,8 +64,10 @@ pub(crate) struct Executor {
     pub(crate) connection: Option<u64>,
     /// Unfinished tasks, queued ones too.
     pub(crate) live: IndexSet<TaskId>,
-    /// Tasks that wait for its subscription.
+    /// Tasks that wait for its subscription, or behind others for their turn.
     pub(crate) queue: Vec<TaskId>,
+    /// The rest of the queue has its turn soon.
+    pub(crate) delivering: bool,
     /// It was given a task, ever.
     pub(crate) used_once: bool,
     /// What its unfinished tasks use together.
@@ -104,6 +106,7 @@ impl Executor {
             connection: None,
             live: IndexSet::new(),
             queue: Vec::new(),
+            delivering: false,
             used_once: false,
             used: Amount::default(),
             limits: Limits::default(),

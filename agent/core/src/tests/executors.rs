@@ -44,6 +44,52 @@ fn tasks_wait_for_the_subscription_and_then_go_at_once() {
 }
 
 #[test]
+fn of_many_tasks_the_first_go_at_once_and_the_rest_lets_others_have_their_turn() {
+    let mut world = World::new();
+    let names: Vec<String> = (0..150).map(|number| format!("t{number:03}")).collect();
+    for name in &names {
+        world.run(custom(name, "e"));
+    }
+    world.launched(0);
+    world.did();
+    world.subscribe("e", 1);
+    let launches = |did: Vec<String>| -> Vec<String> {
+        let launch = |line: &String| line.strip_prefix("event 1 LAUNCH ").map(str::to_owned);
+        did.iter().filter_map(launch).collect()
+    };
+    let mut given = launches(world.did());
+    assert_eq!(given, names[..64]);
+    // What comes now stays behind those that wait.
+    world.run(custom("late", "e"));
+    assert_eq!(launches(world.did()), Vec::<String>::new());
+    // Nor does it get what is killed before its turn.
+    world.kill("t140", None);
+    world.now += Duration::from_micros(1);
+    world.says("e", "t000", Finished, 1);
+    let did = world.did();
+    assert!(did.contains(&"event 1 ACKNOWLEDGED t000 1".to_owned()), "{did:?}");
+    given.extend(launches(did));
+    assert_eq!(given, names[..128]);
+    // A stream that breaks and comes back goes on where it was.
+    world.call(
+        "e",
+        ExecutorAction::Subscribe {
+            connection: 2,
+            unacknowledged_tasks: names[1..128].iter().map(|name| custom(name, "e")).collect(),
+            unacknowledged_updates: Vec::new(),
+        },
+    );
+    let again = |line: &String| line.strip_prefix("event 2 LAUNCH ").map(str::to_owned);
+    given.extend(world.did().iter().filter_map(again));
+    world.pass(Duration::from_secs(1));
+    given.extend(world.did().iter().filter_map(again));
+    let mut expected = names.clone();
+    expected.retain(|name| name != "t140");
+    expected.push("late".to_owned());
+    assert_eq!(given, expected);
+}
+
+#[test]
 fn updates_are_acknowledged_when_they_are_durable_and_travel_unchanged() {
     let mut world = subscribed(&["a"]);
     world.disk = false;
