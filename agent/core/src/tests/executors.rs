@@ -67,7 +67,10 @@ fn of_many_tasks_the_first_go_at_once_and_the_rest_lets_others_have_their_turn()
     world.now += Duration::from_micros(1);
     world.says("e", "t000", Finished, 1);
     let did = world.did();
-    assert!(did.contains(&"event 1 ACKNOWLEDGED t000 1".to_owned()), "{did:?}");
+    assert!(
+        did.contains(&"event 1 ACKNOWLEDGED t000 1".to_owned()),
+        "{did:?}"
+    );
     given.extend(launches(did));
     assert_eq!(given, names[..128]);
     // A stream that breaks and comes back goes on where it was.
