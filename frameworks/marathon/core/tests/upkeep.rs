@@ -395,6 +395,27 @@ fn numbered_resident_and_daemon_apps_are_restarted_one_at_a_time_in_their_places
     }
 }
 
+#[test]
+fn a_daemon_app_that_fails_after_its_restart_is_taken_away_nowhere_else() {
+    for (name, behaviour) in [("fails", Behaviour::Fails), ("hangs", Behaviour::Hangs)] {
+        let mut cluster = Cluster::new(4);
+        web(
+            &mut cluster,
+            &json!({ "labels": { "TEPUI_DAEMON": "true" } }),
+        );
+        let first = tasks(&cluster);
+        let schedule = in_minutes(&cluster, 1);
+        set(
+            &mut cluster,
+            &json!({ "restarts": { "schedule": schedule }, "disruptionBudget": { "maxUnavailable": 1 } }),
+        );
+        cluster.behaviour.insert("run".to_owned(), behaviour);
+        cluster.pass(3600);
+        let left = tasks(&cluster).intersection(&first).count();
+        assert_eq!(left, 3, "{name}: one was taken, and did not come back");
+    }
+}
+
 fn balance(cluster: &mut Cluster, action: RebalanceAction) -> Value {
     body(&cluster.call(ApiCall::Rebalance {
         id: ID.to_owned(),

@@ -125,6 +125,14 @@ impl Marathon {
         ))
     }
 
+    /// Whether an agent is known, and an app's definition has something run there.
+    pub(super) fn is_chosen(&self, app: &App, agent: &str) -> bool {
+        let known = self.agents.known.get(agent);
+        known.is_some_and(|(agent, at)| {
+            *at + AWAY > self.now && chooses(app, &Placed::new(app), agent)
+        })
+    }
+
     /// How many instances an app wants; of a daemon app as many as it will run now.
     fn wants(&self, app: &App) -> usize {
         let stated = app.instances as usize;

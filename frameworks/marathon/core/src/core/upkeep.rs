@@ -317,7 +317,7 @@ impl Marathon {
         survey.due.sort_unstable();
         if app.is_daemon() {
             let there = state.tally.wanted;
-            survey.wanted = there + self.open_gaps(id);
+            survey.wanted = there + self.open_gaps(app);
         }
         let bounds = capacity(
             survey.wanted,
@@ -339,8 +339,9 @@ impl Marathon {
         survey
     }
 
-    /// Agents of a daemon app that wait for the instance that takes the place of one that was killed.
-    fn open_gaps(&mut self, id: &PathId) -> usize {
+    /// Agents of a daemon app that wait for the instance that takes the place of one that was killed, or has failed there.
+    fn open_gaps(&mut self, app: &App) -> usize {
+        let id = &app.id;
         let Some(state) = self.apps.get(id) else {
             return 0;
         };
@@ -349,16 +350,17 @@ impl Marathon {
         let there: BTreeSet<Arc<str>> = wanted
             .filter_map(|one| Some(one.agent.as_ref()?.id.clone()))
             .collect();
-        let now = self.now;
-        let Some(upkeep) = self.upkeeps.get_mut(id) else {
-            return 0;
-        };
-        upkeep.gaps.retain(|_, until| *until > now);
-        upkeep
-            .gaps
-            .keys()
-            .filter(|agent| !there.contains(*agent))
-            .count()
+        let failing = state.seats.iter().flat_map(|seats| seats.delays.keys());
+        let mut waiting: BTreeSet<Arc<str>> = failing.cloned().collect();
+        // A gap lasts for as long as something is to run there, however long that takes: whoever forgot it would take the next one away.
+        let open = self.upkeeps.get(id).into_iter().flat_map(|one| &one.gaps);
+        let open = open.filter(|(agent, until)| **until > self.now || self.is_chosen(app, agent));
+        let open: BTreeSet<Arc<str>> = open.map(|(agent, _)| agent.clone()).collect();
+        if let Some(upkeep) = self.upkeeps.get_mut(id) {
+            upkeep.gaps.retain(|agent, _| open.contains(agent));
+        }
+        waiting.extend(open);
+        waiting.difference(&there).count()
     }
 
     /// Why nothing may begin now, and until when if that is known.
@@ -645,7 +647,8 @@ impl Marathon {
         let unplaced = state.pairs.keys().filter_map(|key| self.instance(*key));
         let patience = unplaced.filter(|one| one.condition == Condition::Scheduled);
         let patience = patience.map(|one| moment(one.since) + PATIENCE).min();
-        let gap = upkeep.gaps.values().min().copied();
+        let gaps = upkeep.gaps.values().copied();
+        let gap = gaps.filter(|at| *at > self.now).min();
         [
             scheduled.map(moment),
             survey.next_expiry.map(moment),
