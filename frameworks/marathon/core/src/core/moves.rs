@@ -44,6 +44,8 @@ const MAX_SEEN: usize = 1000;
 const MAX_COMPARED: usize = 256;
 /// The longest plan.
 const MAX_MOVES: usize = 100;
+/// How many offers are tried for one move: each does by all that can be seen before.
+const MAX_TRIES: usize = 8;
 
 /// How far the spreading of one app is.
 #[derive(Debug, Default)]
@@ -402,8 +404,21 @@ impl Marathon {
             return;
         }
         let (spread, groups) = self.spread(id, app, &settings, None);
-        let mut unfit = BTreeSet::new();
-        loop {
+        // Each is looked at once: there may be thousands that would do but for what they lack.
+        let most = self.config.max_instances_per_offer.max(1);
+        let Some(state) = self.apps.get(id) else {
+            return;
+        };
+        let fits = |using: &Using| {
+            let lacks = using.state.lacks(app, &state.placed, &self.config);
+            using.launched < most && lacks.is_empty()
+        };
+        let places = offers.iter().enumerate();
+        let mut unfit: BTreeSet<usize> = places
+            .filter(|(_, using)| !fits(using))
+            .map(|(at, _)| at)
+            .collect();
+        for _ in 0..MAX_TRIES {
             let agents = offers
                 .iter()
                 .enumerate()
@@ -413,21 +428,14 @@ impl Marathon {
             let Some((from, at)) = best(&spread, &groups, &agents) else {
                 return;
             };
-            let (Some(state), Some((here, keys))) = (self.apps.get(id), groups.get(&from)) else {
+            let Some((here, keys)) = groups.get(&from) else {
                 return;
             };
             let using = &mut offers[at];
             let instances: Vec<&Instance> =
                 keys.iter().filter_map(|key| self.instance(*key)).collect();
-            let old = kill_order(app, instances, 1).first().copied();
-            let fits = using.launched < self.config.max_instances_per_offer.max(1)
-                && using
-                    .state
-                    .lacks(app, &state.placed, &self.config)
-                    .is_empty();
-            let Some(old) = old.filter(|_| fits) else {
-                unfit.insert(at);
-                continue;
+            let Some(old) = kill_order(app, instances, 1).first().copied() else {
+                return;
             };
             let to = using.state.agent.clone();
             let doing = self.instance(old).map(|one| moved(one, here, &to));
