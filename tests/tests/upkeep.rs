@@ -46,7 +46,7 @@ fn spread(marathon: &str, app: &str) -> Vec<usize> {
 
 /// Ids of ended tasks of an app with this cause.
 fn ended(marathon: &str, app: &str, cause: &str) -> Vec<String> {
-    let answer = get_json(&format!("{marathon}/v3/apps{app}/history?cause={cause}"));
+    let answer = get_json(&format!("{marathon}/v3/apps{app}/history?status={cause}"));
     let answer = answer.unwrap_or_default();
     let tasks = answer["tasks"].as_array().cloned().unwrap_or_default();
     let ids = tasks.iter().filter_map(|task| task["taskId"].as_str());
