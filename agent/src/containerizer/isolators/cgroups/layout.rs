@@ -10,6 +10,9 @@ use crate::supervisor::sys;
 /// An empty cgroup that is younger may belong to a container that is just being launched by another agent of this machine.
 const SWEEP_MIN_AGE: Duration = Duration::from_secs(60);
 
+/// How the names of cgroups begin that are made to see whether they can be.
+const PROBE: &str = ".probe-";
+
 /// A hierarchy and our directory in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Hierarchy {
@@ -105,7 +108,13 @@ fn processors_from_above(root: &Path, depth: usize) -> io::Result<()> {
 /// Makes the directory and tries whether a cgroup can be made in it.
 fn usable(root: &Path) -> io::Result<()> {
     std::fs::create_dir_all(root)?;
-    let probe = root.join(format!(".probe-{}", std::process::id()));
+    // Of agents that were killed while they tried.
+    for entry in std::fs::read_dir(root)?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PROBE) {
+            let _ = std::fs::remove_dir(entry.path());
+        }
+    }
+    let probe = root.join(format!("{PROBE}{}", std::process::id()));
     match std::fs::create_dir(&probe) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => {
