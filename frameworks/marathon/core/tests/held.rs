@@ -245,3 +245,44 @@ fn what_was_given_up_because_its_agent_came_late_is_held() {
     );
     assert_eq!(cluster.running("/dev/db").len(), 1, "another has its place");
 }
+
+#[test]
+fn roles_of_what_was_replaced_outlive_a_second_restore() {
+    let mut cluster = Cluster::new(2);
+    let old = backup(&cluster);
+    cluster.create(DB);
+    cluster.pass(1);
+    restore(&mut cluster, old.clone());
+    // No app and no instance is of this role any more; only what the first restore has left says it.
+    cluster.revived.clear();
+    restore(&mut cluster, old);
+    assert!(cluster.revived.contains("dev"), "{:?}", cluster.revived);
+    cluster.offer();
+    cluster.run();
+    assert_eq!(ids(&held(&mut cluster)).len(), 2);
+    assert_eq!(cluster.reserved().len(), 2, "nothing was freed");
+}
+
+#[test]
+fn what_was_left_and_not_freed_when_it_was_replaced_is_held() {
+    let mut cluster = Cluster::new(1);
+    let old = backup(&cluster);
+    cluster.create(&DB.replace("\"instances\":2", "\"instances\":1"));
+    cluster.pass(1);
+    cluster.agents[0].alive = false;
+    cluster.call(delete("/dev/db"));
+    for task in cluster.running("/dev/db") {
+        cluster.report(&task, TaskState::TaskKilled);
+    }
+    cluster.pass(1);
+    let of_dev = |prefix: &str| cluster.store.keys().any(|key| key.starts_with(prefix));
+    assert!(of_dev("remains/") && !of_dev("app/") && !of_dev("instance/"));
+    cluster.revived.clear();
+    restore(&mut cluster, old);
+    assert!(cluster.revived.contains("dev"), "{:?}", cluster.revived);
+    cluster.agents[0].alive = true;
+    cluster.offer();
+    cluster.run();
+    assert_eq!(ids(&held(&mut cluster)).len(), 1);
+    assert_eq!(cluster.reserved().len(), 1, "nothing was freed");
+}

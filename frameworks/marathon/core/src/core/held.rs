@@ -68,6 +68,14 @@ pub fn hold_after_restore(at: Timestamp, replaced: &[Record]) -> Mutation {
         } else if record.key.starts_with("instance/") {
             let read = records::read::<InstanceRecord>(record).ok();
             roles.extend(read.and_then(|one| Some(one.reservation?.role)));
+        } else if record.key.starts_with("remains/") {
+            // What was left there is nobody's once the record of it is replaced.
+            let left = records::read::<Remains>(record).ok();
+            roles.extend(left.map(|left| left.role));
+        } else if record.key == records::RESTORED {
+            // What an earlier restore knew of is held still.
+            let before = records::read::<RestoredRecord>(record).ok();
+            roles.extend(before.into_iter().flat_map(|before| before.roles));
         }
     }
     records::put(records::RESTORED.to_owned(), &RestoredRecord { at, roles })
