@@ -221,6 +221,8 @@ struct Draft {
     /// Where it is written.
     draft: PathBuf,
     file: PathBuf,
+    /// It is whole, and could not get its name.
+    stays: bool,
 }
 
 impl Draft {
@@ -239,6 +241,7 @@ impl Draft {
             open: BufWriter::new(open.open(&draft)?),
             draft,
             file: file.to_owned(),
+            stays: false,
         })
     }
 
@@ -255,17 +258,50 @@ impl Draft {
         Ok(BufReader::new(file))
     }
 
-    /// Gives it its name, unless somebody else has made such a file meanwhile.
+    /// Gives it its name, unless somebody else has made such a file meanwhile. If that fails, it stays under the other name, which the error
+    /// tells: it is whole, and was long in coming.
     fn keep(self) -> std::io::Result<()> {
-        std::fs::hard_link(&self.draft, &self.file)?;
+        self.keep_by(|draft, file| std::fs::hard_link(draft, file))
+    }
+
+    /// `link` gives a file a second name, where the file system can do that.
+    fn keep_by(
+        mut self,
+        link: impl FnOnce(&Path, &Path) -> std::io::Result<()>,
+    ) -> std::io::Result<()> {
+        if let Err(error) = self.take_name(link) {
+            self.stays = true;
+            let told = format!("{error}; the whole backup is {}", self.draft.display());
+            return Err(std::io::Error::new(error.kind(), told));
+        }
         let folder = self.file.parent().filter(|one| *one != Path::new(""));
         File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    }
+
+    fn take_name(
+        &self,
+        link: impl FnOnce(&Path, &Path) -> std::io::Result<()>,
+    ) -> std::io::Result<()> {
+        match link(&self.draft, &self.file) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {}
+            linked => return linked,
+        }
+        // There are no hard links on vfat, and on some file systems that are mounted from elsewhere. An empty file takes the name, which only one
+        // can do, and then it is replaced.
+        let mut empty = File::options();
+        empty.write(true).create_new(true).mode(0o600);
+        empty.open(&self.file)?;
+        std::fs::rename(&self.draft, &self.file).inspect_err(|_| {
+            let _ = std::fs::remove_file(&self.file);
+        })
     }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.draft);
+        if !self.stays {
+            let _ = std::fs::remove_file(&self.draft);
+        }
     }
 }
 
@@ -329,11 +365,58 @@ mod tests {
         let mut late = Draft::begin(&other).unwrap();
         late.write(b"late").unwrap();
         std::fs::write(&other, "theirs").unwrap();
-        assert!(late.keep().is_err());
+        late.end().unwrap();
+        let part = late.draft.clone();
+        let refused = late.keep().unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::AlreadyExists);
+        assert!(refused.to_string().contains(part.to_str().unwrap()));
+        assert_eq!(std::fs::read(&other).unwrap(), b"theirs");
         assert_eq!(
-            (std::fs::read(&other).unwrap(), names()),
-            (b"theirs".to_vec(), 2)
+            (std::fs::read(&part).unwrap(), names()),
+            (b"late".to_vec(), 3)
         );
+    }
+
+    #[test]
+    fn a_backup_gets_its_name_without_hard_links_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("backup");
+        let names = || std::fs::read_dir(folder.path()).unwrap().count();
+        let draft = |data: &[u8]| {
+            let mut draft = Draft::begin(&file).unwrap();
+            draft.write(data).unwrap();
+            draft.end().unwrap();
+            draft
+        };
+        // As vfat says it.
+        let no_links = |_: &Path, _: &Path| Err(std::io::ErrorKind::PermissionDenied.into());
+
+        draft(b"whole").keep_by(no_links).unwrap();
+        assert_eq!(
+            (std::fs::read(&file).unwrap(), names()),
+            (b"whole".to_vec(), 1)
+        );
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+
+        // It takes no other's place either, and is not lost.
+        std::fs::remove_file(&file).unwrap();
+        let late = draft(b"late");
+        let part = late.draft.clone();
+        std::fs::write(&file, "theirs").unwrap();
+        let refused = late.keep_by(no_links).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::AlreadyExists);
+        assert!(refused.to_string().contains(part.to_str().unwrap()));
+        assert_eq!(std::fs::read(&file).unwrap(), b"theirs");
+        assert_eq!(std::fs::read(&part).unwrap(), b"late");
+
+        // Nothing empty is left in its place if it cannot be renamed.
+        std::fs::remove_file(&file).unwrap();
+        std::fs::remove_file(&part).unwrap();
+        let lost = draft(b"lost");
+        std::fs::remove_file(&lost.draft).unwrap();
+        lost.keep_by(no_links).unwrap_err();
+        assert_eq!(names(), 0);
     }
 
     #[test]
