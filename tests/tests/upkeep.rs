@@ -46,9 +46,13 @@ fn spread(marathon: &str, app: &str) -> Vec<usize> {
 
 /// Ids of ended tasks of an app with this cause.
 fn ended(marathon: &str, app: &str, cause: &str) -> Vec<String> {
-    let answer = get_json(&format!("{marathon}/v3/apps{app}/history?status={cause}"));
-    let answer = answer.unwrap_or_default();
-    let tasks = answer["tasks"].as_array().cloned().unwrap_or_default();
+    let answer = get_json(&format!("{marathon}/v3/apps{app}/history?cause={cause}"));
+    let answer = answer.expect("a history");
+    let tasks = answer["tasks"].as_array().expect("a list of tasks");
+    assert!(
+        tasks.iter().all(|task| task["cause"] == cause),
+        "not what was asked for: {answer}"
+    );
     let ids = tasks.iter().filter_map(|task| task["taskId"].as_str());
     ids.map(str::to_owned).collect()
 }

@@ -18,9 +18,32 @@ pub(crate) struct EndedArgs {
     /// Only those that ended at this time or later: 2026-01-31T12:00:00.000Z.
     #[arg(long, value_name = "TIME", requires = "tasks")]
     since: Option<String>,
-    /// Only those that ended in these states or for these causes: failed, replaced, …
+    /// Only those that ended in these states: failed, killed, …
     #[arg(long, value_name = "STATE", value_delimiter = ',', requires = "tasks")]
     status: Vec<String>,
+    /// Only those that ended for these causes: crashed, replaced, moved, …
+    #[arg(
+        long,
+        value_name = "CAUSE",
+        value_delimiter = ',',
+        requires = "tasks",
+        value_parser = clap::builder::PossibleValuesParser::new(tepui_marathon::TaskQuery::CAUSES),
+        ignore_case = true,
+        hide_possible_values = true
+    )]
+    cause: Vec<String>,
+}
+
+impl EndedArgs {
+    /// Names and values of the query.
+    fn query(&self) -> Vec<(&'static str, String)> {
+        let mut query = Vec::new();
+        query.extend(self.limit.map(|limit| ("limit", limit.to_string())));
+        query.extend(self.since.clone().map(|since| ("since", since)));
+        query.extend(self.status.iter().map(|one| ("status", one.clone())));
+        query.extend(self.cause.iter().map(|one| ("cause", one.clone())));
+        query
+    }
 }
 
 /// Whether it is an app or a pod, as the API's paths say it.
@@ -45,11 +68,7 @@ pub(crate) async fn list(
     id: &str,
     args: &EndedArgs,
 ) -> Result<(), CommandError> {
-    let mut query = Vec::new();
-    query.extend(args.limit.map(|limit| ("limit", limit.to_string())));
-    query.extend(args.since.clone().map(|since| ("since", since)));
-    query.extend(args.status.iter().map(|one| ("status", one.clone())));
-    let answer = ask(context, kind, id, &query).await?;
+    let answer = ask(context, kind, id, &args.query()).await?;
     if context.json {
         print_json(&answer);
     } else {
@@ -458,6 +477,36 @@ mod tests {
         );
         let none = json!({ "id": "/web", "deleted": false, "kept": 0, "dropped": 0, "matching": 0, "tasks": [] });
         assert_eq!(shown(&none), "no task that is remembered fits\n");
+    }
+
+    #[test]
+    fn states_and_causes_are_asked_for_apart() {
+        use clap::Parser as _;
+
+        #[derive(Debug, clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: EndedArgs,
+        }
+        let line = |args: &[&str]| Line::try_parse_from([&["history"], args].concat());
+        let good = line(&[
+            "--tasks",
+            "--status",
+            "killed",
+            "--cause",
+            "moved,killed",
+            "--limit",
+            "3",
+        ]);
+        let query = good.expect("good").args.query();
+        let query: Vec<String> = query.iter().map(|(a, b)| format!("{a}={b}")).collect();
+        assert_eq!(
+            query,
+            ["limit=3", "status=killed", "cause=moved", "cause=killed"]
+        );
+        let unknown = line(&["--tasks", "--cause", "failed"]).expect_err("a state");
+        assert!(unknown.to_string().contains("agentLost"), "{unknown}");
+        assert!(line(&["--cause", "moved"]).is_err(), "of tasks only");
     }
 
     #[test]

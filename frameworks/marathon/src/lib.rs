@@ -30,7 +30,7 @@ pub use flags::Flags;
 /// What decisions depend on.
 pub use tepui_marathon_core::Config as CoreConfig;
 /// Times as Marathon writes them.
-pub use tepui_marathon_core::Timestamp;
+pub use tepui_marathon_core::{TaskQuery, Timestamp};
 
 /// A running instance. Dropping it ends it; its tasks run on, and the next instance takes them over.
 #[derive(Debug)]

@@ -6,9 +6,15 @@ import { lineOf, lines } from "../src/json-lines";
 import { Cluster, type StateEvent, type Task } from "../src/live/cluster";
 import { differences } from "../src/diff";
 import { aboutApp, appState, podState, subjectOfPod, trialsOf, type App, type Pod, type PodInstance, type Queued } from "../src/live/marathon";
+import { CAUSES } from "../src/live/causes";
+import schemas from "../../../frameworks/marathon/core/src/schemas/v3.json";
 import { whole } from "../src/log";
 import { rows, times, without, withWindow } from "../src/maintenance";
 import { link, parse } from "../src/router";
+
+test("every cause for which Marathon says that a task ended has its words", () => {
+  expect(Object.keys(CAUSES)).toEqual(schemas.EndedTask.properties.cause.enum);
+});
 
 describe("format", () => {
   test.each([

@@ -189,21 +189,35 @@ fn each_end_has_its_cause() {
     cluster.run();
     assert_eq!(history(&mut cluster, "/dev/web"), kept);
 
-    let query = |limit, status: &str, task: Option<String>| {
-        TaskQuery::parse(limit, None, &[status.to_owned()], task).unwrap()
+    let of = |cluster: &mut Cluster, parameters: &[(&str, &str)]| {
+        let query = TaskQuery::parse(parameters.iter().copied()).unwrap();
+        asked(cluster, "/dev/web", false, query).1
     };
-    let of = |cluster: &mut Cluster, query| asked(cluster, "/dev/web", false, query).1;
-    let found = of(&mut cluster, query(Some("2"), "replaced,gone", None));
-    assert_eq!(
-        (&found["matching"], found["tasks"].as_array().unwrap().len()),
-        (&json!(6), 2)
-    );
-    let found = of(&mut cluster, query(None, "", Some(tasks[0].clone())));
+    let gone = [("status", "gone")];
+    let replaced = [("cause", "replaced"), ("limit", "2")];
+    let found = of(&mut cluster, &replaced);
+    assert_eq!(found["tasks"].as_array().unwrap().len(), 2);
+    let wanted = |word: &str| {
+        let all = kept["tasks"].as_array().unwrap().iter();
+        all.filter(|one| one["cause"] == word || one["state"] == word)
+            .count()
+    };
+    assert_eq!(found["matching"], wanted("replaced"));
+    assert_eq!(of(&mut cluster, &gone)["matching"], wanted("TASK_GONE"));
+    assert!(wanted("replaced") > 2 && wanted("TASK_GONE") > 0);
+    // `killed` is a state, which most causes lead to, and a cause of its own.
+    let killed = [("status", "killed")];
+    assert_eq!(of(&mut cluster, &killed)["matching"], wanted("TASK_KILLED"));
+    assert!(wanted("TASK_KILLED") > wanted("killed"));
+    let killed = [("cause", "killed")];
+    assert_eq!(of(&mut cluster, &killed)["matching"], wanted("killed"));
+    let both = [("status", "killed"), ("cause", "deleted")];
+    assert_eq!(of(&mut cluster, &both)["matching"], wanted("deleted"));
+    let found = of(&mut cluster, &[("task", tasks[0].as_str())]);
     assert_eq!(found["tasks"].as_array().unwrap().len(), 1);
     assert_eq!(found["tasks"][0]["exitCode"], 0);
-    let since = kept["tasks"][4]["endedAt"].as_str();
-    let since = TaskQuery::parse(None, since, &[], None).unwrap();
-    assert_eq!(of(&mut cluster, since)["matching"], 5);
+    let since = [("since", kept["tasks"][4]["endedAt"].as_str().unwrap())];
+    assert_eq!(of(&mut cluster, &since)["matching"], 5);
 }
 
 #[test]
@@ -275,7 +289,7 @@ fn of_a_pod_every_container_is_told() {
             (&json!("b"), &json!("TASK_FAILED"), &json!(7)),
         ]
     );
-    let of = TaskQuery::parse(None, None, &[], Some(failed)).unwrap();
+    let of = TaskQuery::parse([("task", &*failed)]).unwrap();
     assert_eq!(
         asked(&mut cluster, "/pod", true, of).1["matching"],
         1,

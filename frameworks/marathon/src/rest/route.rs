@@ -381,6 +381,12 @@ impl Parameters {
             .collect()
     }
 
+    /// Names and values, as they were sent.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.0.iter();
+        pairs.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// `true` in any letter case is true, anything else is not.
     pub(super) fn flag(&self, name: &str, otherwise: bool) -> bool {
         self.first(name)
@@ -575,7 +581,19 @@ mod tests {
                 "EndedTasks { id: \"/a/b\", of_pod: false",
             ),
             (&get, "/v3/pods/a/history", "of_pod: true"),
+            (
+                &get,
+                "/v3/apps/a/history?cause=moved,killed&cause=restarted&status=killed",
+                "status: [\"TASK_KILLED\"], causes: [Moved, Killed, Restarted]",
+            ),
             (&get, "/v3/pods/a/history?limit=0", "status: 422"),
+            (&get, "/v3/pods/a/history?cause=failed", "status: 422"),
+            (&get, "/v3/pods/a/history?causes=moved", "status: 422"),
+            (
+                &get,
+                "/v3/apps/a/history?state=killed",
+                "there is no parameter `state`",
+            ),
             (&get, "/v3/plan", "status: 405"),
             (
                 &Method::POST,

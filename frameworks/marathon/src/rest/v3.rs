@@ -125,13 +125,7 @@ fn trial(parameters: &Parameters) -> Result<Option<Trial>, Response> {
 
 /// Which ended tasks are wanted.
 fn ended_tasks(parameters: &Parameters) -> Result<TaskQuery, Response> {
-    TaskQuery::parse(
-        parameters.first("limit").as_deref(),
-        parameters.first("since").as_deref(),
-        &parameters.all("status"),
-        parameters.first("task"),
-    )
-    .map_err(|reason| Response::message(422, reason))
+    TaskQuery::parse(parameters.pairs()).map_err(|reason| Response::message(422, reason))
 }
 
 /// A number of seconds, if it is given.

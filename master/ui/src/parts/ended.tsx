@@ -2,8 +2,9 @@
 
 import { useState } from "preact/hooks";
 import { appPath } from "../api";
-import { absolute, duration, plural, seconds, stateName, type Tone } from "../format";
+import { absolute, duration, plural, seconds, stateName } from "../format";
 import { cluster, marathon } from "../live";
+import { CAUSES } from "../live/causes";
 import { useReading } from "../live/reading";
 import { instanceName } from "./instances";
 import { LogView } from "./logview";
@@ -45,13 +46,6 @@ interface History {
   tasks: EndedTask[];
 }
 
-/** What each cause is called, and whether somebody should look. */
-const CAUSES: Record<string, [Tone, string]> = {
-  finished: ["good", "Finished"], crashed: ["bad", "Crashed"], notStarted: ["bad", "Not started"], scaledDown: ["idle", "Scaled down"], replaced: ["idle", "Replaced"],
-  deleted: ["idle", "Deleted"], unhealthy: ["bad", "Unhealthy"], startTimeout: ["bad", "Start timed out"], operator: ["idle", "Killed by request"], unmatched: ["idle", "Agent left out"],
-  unreachable: ["warn", "Agent unreachable"], agentDrained: ["idle", "Agent drained"], agentLost: ["warn", "Agent lost"], killed: ["warn", "Killed"],
-};
-
 const EVERY_MS = 10_000;
 const SOME = 50;
 
@@ -60,7 +54,7 @@ export function Ended({ id, pod, seen, quiet }: { id: string; pod: boolean; seen
   const [limit, setLimit] = useState(SOME);
   const [cause, setCause] = useState("");
   const [shown, setShown] = useState<EndedTask | null>(null);
-  const query = new URLSearchParams({ limit: String(limit), ...(cause ? { status: cause } : {}) });
+  const query = new URLSearchParams({ limit: String(limit), ...(cause ? { cause } : {}) });
   const { value, problem } = useReading<History>(`${marathon?.base}/v3/${pod ? "pods" : "apps"}/${appPath(id)}/history?${query}`, seen, EVERY_MS);
   if (!value && quiet) return null;
   if (problem && !value) return <Empty>{problem.status === 404 ? "This Marathon remembers no tasks that have ended." : problem.message}</Empty>;

@@ -82,6 +82,17 @@ impl Cause {
         Self::Killed,
     ];
 
+    /// The words of all of them.
+    pub(crate) const NAMES: [&str; Self::ALL.len()] = {
+        let mut names = [""; Self::ALL.len()];
+        let mut at = 0;
+        while at < names.len() {
+            names[at] = Self::ALL[at].name();
+            at += 1;
+        }
+        names
+    };
+
     /// The word in JSON.
     pub(crate) const fn name(self) -> &'static str {
         match self {

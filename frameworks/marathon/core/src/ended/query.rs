@@ -25,48 +25,56 @@ const STATES: [&str; 10] = [
 pub struct TaskQuery {
     limit: Option<usize>,
     since: Option<Timestamp>,
-    status: Vec<String>,
+    status: Vec<&'static str>,
+    causes: Vec<Cause>,
     task: Option<String>,
 }
 
 impl TaskQuery {
-    /// Reads `limit`, `since`, `status` (states or causes; any of them fits) and `task` (a task, or an instance).
+    /// Names of the causes for which a task can have ended.
+    pub const CAUSES: &'static [&'static str] = &Cause::NAMES;
+
+    /// Reads pairs of a parameter's name and its value: `limit`, `since`, `status` (states; any of them fits), `cause` (any of them fits) and
+    /// `task` (a task, or an instance). Of `limit`, `since` and `task` the first counts; `status` and `cause` may be repeated, and hold several
+    /// words with commas between.
     ///
     /// # Errors
-    /// One cannot be understood; it says which, and what is possible.
-    pub fn parse(
-        limit: Option<&str>,
-        since: Option<&str>,
-        status: &[String],
-        task: Option<String>,
+    /// One is unknown, or cannot be understood; it says which, and what is possible.
+    pub fn parse<'a>(
+        parameters: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, String> {
-        let limit = limit.map(|text| match text.parse() {
-            Ok(limit) if limit > 0 => Ok(limit),
-            _ => Err(format!("`limit` is `{text}`, and must be a number above 0")),
-        });
-        let since = since.map(|text| {
-            Timestamp::parse(text).map_err(|_| {
-                format!("`since` is `{text}`, and must be a time such as 2026-01-31T12:00:00.000Z")
-            })
-        });
-        let words = status.iter().flat_map(|words| words.split(','));
-        let words = words.map(str::trim).filter(|word| !word.is_empty());
-        let known = words.map(|word| {
-            find(word).map(str::to_owned).ok_or_else(|| {
-                let causes: Vec<&str> = Cause::ALL.iter().map(|one| one.name()).collect();
-                format!(
-                    "`status` is `{word}`, and must be one of {} or {}",
-                    STATES.join(", "),
-                    causes.join(", ")
-                )
-            })
-        });
-        Ok(Self {
-            limit: limit.transpose()?,
-            since: since.transpose()?,
-            status: known.collect::<Result<_, _>>()?,
-            task,
-        })
+        let mut query = Self::default();
+        for (name, value) in parameters {
+            match name {
+                "limit" => {
+                    let limit = limit(value)?;
+                    query.limit.get_or_insert(limit);
+                }
+                "since" => {
+                    let since = since(value)?;
+                    query.since.get_or_insert(since);
+                }
+                "status" => {
+                    for word in words(value) {
+                        query.status.push(state(word)?);
+                    }
+                }
+                "cause" => {
+                    for word in words(value) {
+                        query.causes.push(cause(word)?);
+                    }
+                }
+                "task" => {
+                    query.task.get_or_insert_with(|| value.to_owned());
+                }
+                _ => {
+                    return Err(format!(
+                        "there is no parameter `{name}`; there are `limit`, `since`, `status`, `cause` and `task`"
+                    ));
+                }
+            }
+        }
+        Ok(query)
     }
 
     pub(crate) fn limit(&self) -> usize {
@@ -76,21 +84,55 @@ impl TaskQuery {
     pub(crate) fn wants(&self, one: &Ended) -> bool {
         self.since.is_none_or(|since| one.ended_at >= since)
             && (self.task.as_deref()).is_none_or(|task| one.has(task))
-            && (self.status.is_empty()
-                || (self.status.iter())
-                    .any(|word| *word == one.how.state || word == one.cause.name()))
+            && (self.status.is_empty() || self.status.iter().any(|state| *state == one.how.state))
+            && (self.causes.is_empty() || self.causes.contains(&one.cause))
     }
 }
 
-/// A state, also without `TASK_`, or a cause, in any letter case.
-fn find(word: &str) -> Option<&'static str> {
-    let causes = Cause::ALL.iter().map(|cause| cause.name());
-    // `finished` and `unreachable` are both, and the state says more.
-    let states = STATES.iter().copied().filter(|state| {
+fn limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(limit) if limit > 0 => Ok(limit),
+        _ => Err(format!("`limit` is `{text}`, and must be a number above 0")),
+    }
+}
+
+fn since(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).map_err(|_| {
+        format!("`since` is `{text}`, and must be a time such as 2026-01-31T12:00:00.000Z")
+    })
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty())
+}
+
+/// In any letter case, also without `TASK_`.
+fn state(word: &str) -> Result<&'static str, String> {
+    let fits = |state: &&str| {
         state.eq_ignore_ascii_case(word) || state["TASK_".len()..].eq_ignore_ascii_case(word)
-    });
-    let mut causes = causes.filter(|cause| cause.eq_ignore_ascii_case(word));
-    states.into_iter().next().or_else(|| causes.next())
+    };
+    STATES.into_iter().find(fits).ok_or_else(|| {
+        let states = STATES.join(", ");
+        let else_ = match cause(word) {
+            Ok(cause) => format!(
+                "; for tasks that ended for this cause it is `cause={}`",
+                cause.name()
+            ),
+            Err(_) => String::new(),
+        };
+        format!("`status` is `{word}`, and must be one of {states}{else_}")
+    })
+}
+
+/// In any letter case.
+fn cause(word: &str) -> Result<Cause, String> {
+    let fits = |cause: &Cause| cause.name().eq_ignore_ascii_case(word);
+    Cause::ALL.into_iter().find(fits).ok_or_else(|| {
+        let causes = Cause::NAMES.join(", ");
+        format!("`cause` is `{word}`, and must be one of {causes}")
+    })
 }
 
 #[cfg(test)]
@@ -99,36 +141,60 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_read_or_refused() {
-        let query = |limit: Option<&str>, since: Option<&str>, status: &str| {
-            TaskQuery::parse(limit, since, &[status.to_owned()], None)
-        };
-        let read = query(
-            Some("3"),
-            Some("2026-01-31T12:00:00.000Z"),
-            "failed,Crashed",
-        );
+        let read = TaskQuery::parse([
+            ("limit", "3"),
+            ("since", "2026-01-31T12:00:00.000Z"),
+            ("status", "failed, TASK_killed,"),
+            ("status", "gone"),
+            ("cause", "Crashed,killed"),
+            ("task", "t"),
+        ]);
         let read = read.expect("good");
-        assert_eq!(read.status, ["TASK_FAILED", "crashed"]);
+        assert_eq!(read.status, ["TASK_FAILED", "TASK_KILLED", "TASK_GONE"]);
+        assert_eq!(read.causes, [Cause::Crashed, Cause::Killed]);
         assert_eq!((read.limit(), read.since.is_some()), (3, true));
-        assert_eq!(query(None, None, "").expect("good").limit(), SHOWN);
-        for (limit, since, status, why) in [
-            (Some("0"), None, "", "`limit` is `0`, and must be a number"),
-            (Some("x"), None, "", "`limit` is `x`"),
+        assert_eq!(read.task.as_deref(), Some("t"));
+        let empty = TaskQuery::parse([("status", ""), ("cause", "")]).expect("good");
+        assert_eq!((empty.limit(), empty), (SHOWN, TaskQuery::default()));
+        for (name, value, why) in [
+            ("limit", "0", "`limit` is `0`, and must be a number"),
+            ("limit", "x", "`limit` is `x`"),
+            ("since", "now", "`since` is `now`, and must be a time"),
             (
-                None,
-                Some("now"),
-                "",
-                "`since` is `now`, and must be a time",
-            ),
-            (
-                None,
-                None,
+                "status",
                 "running",
                 "`status` is `running`, and must be one of TASK_FINISHED",
             ),
+            (
+                "cause",
+                "failed",
+                "`cause` is `failed`, and must be one of finished",
+            ),
+            (
+                "causes",
+                "moved",
+                "there is no parameter `causes`; there are `limit`",
+            ),
         ] {
-            let refused = query(limit, since, status).expect_err("bad");
+            let refused = TaskQuery::parse([(name, value)]).expect_err("bad");
             assert!(refused.starts_with(why), "{refused}");
         }
+        let cause = TaskQuery::parse([("status", "MOVED")]).expect_err("a cause");
+        assert!(cause.ends_with("it is `cause=moved`"), "{cause}");
+    }
+
+    #[test]
+    fn every_cause_is_asked_for_by_the_word_that_is_shown() {
+        for cause in Cause::ALL {
+            let shown = serde_json::to_value(cause).expect("a word");
+            assert_eq!(shown, cause.name());
+            let query = TaskQuery::parse([("cause", cause.name())]).expect("known");
+            assert_eq!(query.causes, [cause]);
+        }
+        // The schema of the answer lists the same.
+        let schemas: serde_json::Value =
+            serde_json::from_str(include_str!("../schemas/v3.json")).expect("JSON");
+        let listed = &schemas["EndedTask"]["properties"]["cause"]["enum"];
+        assert_eq!(*listed, serde_json::json!(TaskQuery::CAUSES));
     }
 }

@@ -34,7 +34,7 @@ pub(super) enum Takes {
     Flag(bool),
     /// A text.
     One,
-    /// Texts; the parameter is repeated. Those that are known; others are ignored. None: any.
+    /// Texts; the parameter is repeated. Those that are known; others are ignored, unless it is among what is refused. None: any.
     Many(&'static [&'static str]),
     /// A number above 0.
     Counted { required: bool },

@@ -1,6 +1,8 @@
 //! Every path and method of the API with all that it takes and answers. The document and the page are made from it; tests hold it against the
 //! router, both ways.
 
+use tepui_marathon_core::TaskQuery;
+
 use super::endpoint::Carries::{Backup, Empty, Events, Json, Text};
 use super::endpoint::Takes::{Counted, Many, One};
 use super::endpoint::{Answer, Endpoint, Parameter, Refusal, answer, deploys, flag, get, ok};
@@ -90,7 +92,7 @@ const NO_GROUP: Refusal = (404, "there is no such group, or no such version of i
 const NO_POD: Refusal = (404, "there is no such pod, or no such version of it");
 const NO_QUERY: Refusal = (
     422,
-    "`limit` is no number above 0, `since` no timestamp, or `status` neither a state in which tasks end nor a cause",
+    "`limit` is no number above 0, `since` no timestamp, `status` no state in which tasks end, `cause` no cause, or there is no such parameter",
 );
 const ENDED_TASKS: &[Parameter] = &[
     Parameter {
@@ -105,8 +107,13 @@ const ENDED_TASKS: &[Parameter] = &[
     },
     Parameter {
         name: "status",
-        what: "states in which they ended, or causes of their end, also several with commas between",
+        what: "states in which they ended, with or without `TASK_`, also several with commas between; any of them fits",
         takes: Many(&[]),
+    },
+    Parameter {
+        name: "cause",
+        what: "why they ended, also several with commas between; any of them fits",
+        takes: Many(TaskQuery::CAUSES),
     },
     Parameter {
         name: "task",
