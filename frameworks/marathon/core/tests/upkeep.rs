@@ -11,13 +11,14 @@ use std::{
 };
 
 use cluster::{
-    Agent, Behaviour, Cluster, body,
+    Agent, Behaviour, Cluster, START, body,
     daemons::{explain, places},
 };
 use serde_json::{Value, json};
 use tepui_marathon_core::{
     ApiCall, PolicyAction, PolicyPart, RebalanceAction, Response, Timestamp,
 };
+use tepui_model::Time;
 use tepui_proto::mesos::TaskState;
 
 const ID: &str = "/group/web";
@@ -414,6 +415,177 @@ fn a_daemon_app_that_fails_after_its_restart_is_taken_away_nowhere_else() {
         let left = tasks(&cluster).intersection(&first).count();
         assert_eq!(left, 3, "{name}: one was taken, and did not come back");
     }
+}
+
+#[test]
+fn a_daemon_app_that_fails_after_its_restart_is_taken_away_nowhere_else_by_the_next_leaders() {
+    for (name, behaviour) in [("fails", Behaviour::Fails), ("hangs", Behaviour::Hangs)] {
+        let mut cluster = Cluster::new(4);
+        web(
+            &mut cluster,
+            &json!({ "labels": { "TEPUI_DAEMON": "true" } }),
+        );
+        let first = tasks(&cluster);
+        let schedule = in_minutes(&cluster, 1);
+        set(
+            &mut cluster,
+            &json!({ "restarts": { "schedule": schedule }, "disruptionBudget": { "maxUnavailable": 1 } }),
+        );
+        cluster.behaviour.insert("run".to_owned(), behaviour);
+        cluster.pass(60);
+        for _ in 0..20 {
+            cluster.fail_over();
+            cluster.run();
+            cluster.pass(30);
+        }
+        let left = tasks(&cluster).intersection(&first).count();
+        assert_eq!(left, 3, "{name}: one was taken, and did not come back");
+    }
+}
+
+#[test]
+fn a_leader_whose_clock_is_behind_replaces_what_is_left_and_nothing_twice() {
+    let mut cluster = Cluster::new(2);
+    web(
+        &mut cluster,
+        &json!({ "instances": 4, "healthChecks": [{ "intervalSeconds": 1 }] }),
+    );
+    cluster.pass(5);
+    let first = tasks(&cluster);
+    let schedule = in_minutes(&cluster, 2);
+    set(
+        &mut cluster,
+        &json!({ "restarts": { "schedule": schedule } }),
+    );
+    let next = explain(&mut cluster, ID)["upkeep"]["nextRestart"].clone();
+    let old = |cluster: &Cluster| tasks(cluster).intersection(&first).count();
+    while old(&cluster) > 2 {
+        cluster.pass(1);
+    }
+    cluster.now = Time::from_millis(cluster.now.as_millis() - 45_000);
+    cluster.fail_over();
+    cluster.run();
+    let watched = watch(&mut cluster, 300);
+    assert_eq!(
+        (old(&cluster), watched.ends.len(), tasks(&cluster).len()),
+        (0, 2, 4),
+        "{:?}",
+        watched.ends
+    );
+    let view = explain(&mut cluster, ID)["upkeep"].clone();
+    assert_eq!(
+        (
+            &view["lastRestart"],
+            &view["restarting"],
+            &view["missedRestart"]
+        ),
+        (&next, &Value::Null, &Value::Null)
+    );
+}
+
+#[test]
+fn a_disruption_that_a_clock_ahead_has_dated_holds_nothing_longer_than_the_interval() {
+    let mut cluster = Cluster::new(2);
+    web(&mut cluster, &json!({}));
+    let first = tasks(&cluster);
+    cluster.pass(1200);
+    let schedule = in_minutes(&cluster, 1);
+    set(
+        &mut cluster,
+        &json!({ "restarts": { "schedule": schedule }, "disruptionBudget": { "minIntervalSeconds": 300 } }),
+    );
+    let old = |cluster: &Cluster| tasks(cluster).intersection(&first).count();
+    while old(&cluster) > 2 {
+        cluster.pass(1);
+    }
+    cluster.now = Time::from_millis(cluster.now.as_millis() - 900_000);
+    cluster.fail_over();
+    cluster.run();
+    cluster.pass(290);
+    assert_eq!(old(&cluster), 2, "the interval is kept");
+    cluster.pass(30);
+    assert_eq!(old(&cluster), 1);
+}
+
+#[test]
+fn what_is_ill_is_restarted_first_and_holds_the_schedule_no_longer() {
+    let mut cluster = Cluster::new(2);
+    web(
+        &mut cluster,
+        &json!({ "healthChecks": [{ "intervalSeconds": 1, "gracePeriodSeconds": 3, "maxConsecutiveFailures": 0 }] }),
+    );
+    cluster.pass(5);
+    let first = tasks(&cluster);
+    let ill = cluster.running(ID)[1].clone();
+    cluster.unhealthy = Some(ill.clone());
+    cluster.pass(5);
+    let schedule = in_minutes(&cluster, 1);
+    set(
+        &mut cluster,
+        &json!({ "restarts": { "schedule": schedule }, "disruptionBudget": { "maxUnavailable": 0 } }),
+    );
+    while tasks(&cluster).contains(&ill) {
+        assert!(cluster.now < START + Duration::from_secs(300), "never");
+        cluster.pass(1);
+        let others = tasks(&cluster).intersection(&first).count();
+        assert!(others >= 2, "nothing that is well goes before");
+    }
+    let watched = watch(&mut cluster, 60);
+    assert!(tasks(&cluster).is_disjoint(&first), "then the others");
+    assert_eq!(watched.ends.len(), 2);
+    assert!(!explain(&mut cluster, ID)["upkeep"]["lastRestart"].is_null());
+    // A leader that takes over knows of none yet whether it is well: they are not all ill.
+    let schedule = in_minutes(&cluster, 1);
+    set(
+        &mut cluster,
+        &json!({ "restarts": { "schedule": schedule } }),
+    );
+    while explain(&mut cluster, ID)["upkeep"]["restarting"].is_null() {
+        cluster.pass(1);
+    }
+    cluster.fail_over();
+    cluster.run();
+    let watched = watch(&mut cluster, 60);
+    assert_eq!(watched.fewest, 3);
+}
+
+#[test]
+fn what_could_not_be_reached_is_restarted_when_it_comes_back() {
+    let mut cluster = Cluster::new(2);
+    let strategy = json!({ "inactiveAfterSeconds": 3600, "expungeAfterSeconds": 7200 });
+    web(&mut cluster, &json!({ "unreachableStrategy": strategy }));
+    let first = tasks(&cluster);
+    let lost = cluster.running(ID)[0].clone();
+    cluster.report(&lost, TaskState::TaskUnreachable);
+    cluster.run();
+    let schedule = in_minutes(&cluster, 1);
+    set(
+        &mut cluster,
+        &json!({ "restarts": { "schedule": schedule }, "disruptionBudget": { "maxUnavailable": 2 } }),
+    );
+    cluster.pass(120);
+    let left: Vec<String> = cluster
+        .tasks
+        .keys()
+        .filter(|task| first.contains(*task))
+        .cloned()
+        .collect();
+    assert_eq!(
+        left,
+        std::slice::from_ref(&lost),
+        "the others were replaced"
+    );
+    let view = explain(&mut cluster, ID)["upkeep"].clone();
+    assert!(!view["lastRestart"].is_null(), "nobody waits for it");
+    cluster.fail_over();
+    cluster.run();
+    cluster.report(&lost, TaskState::TaskRunning);
+    cluster.pass(60);
+    assert!(!cluster.tasks.contains_key(&lost), "its turn came late");
+    assert_eq!(tasks(&cluster).len(), 3);
+    let after = tasks(&cluster);
+    cluster.pass(300);
+    assert_eq!(tasks(&cluster), after);
 }
 
 fn balance(cluster: &mut Cluster, action: RebalanceAction) -> Value {

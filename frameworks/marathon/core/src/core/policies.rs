@@ -102,7 +102,7 @@ impl Marathon {
         let record = PolicyRecord {
             app: id.clone(),
             policy: Policy::clone(policy),
-            upkeep: self.upkeeps.get(id).map(|upkeep| upkeep.kept),
+            upkeep: self.kept(id),
         };
         self.outbox
             .write(records::put(records::policy_key(id), &record));
@@ -124,7 +124,7 @@ impl Marathon {
                 let id = record.app.clone();
                 self.policies.insert(record.app, Arc::new(record.policy));
                 self.follow_policy(&id);
-                self.follow_upkeep(&id, record.upkeep.unwrap_or_default());
+                self.recover_upkeep(&id, record.upkeep.unwrap_or_default());
             }
         }
     }

@@ -37,6 +37,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const CROWDED: Duration = Duration::from_secs(600);
 /// An agent whose instance of a daemon app was restarted counts as one without for so long, if no other comes.
 const GAP: Duration = Duration::from_secs(240);
+/// What took the place of an instance of a daemon app counts once it has run for so long: one that fails at once is not back.
+const SETTLED: Duration = Duration::from_secs(10);
+/// An instance that is to be replaced, and was not ready for so long while this leader saw it, is taken for ill.
+const ILL: Duration = Duration::from_secs(60);
 
 /// Of one app.
 #[derive(Debug, Default)]
@@ -48,12 +52,14 @@ pub(super) struct Upkeep {
     crowded_until: Option<Time>,
     /// Agents of a daemon app whose instance was killed to be replaced.
     gaps: BTreeMap<Arc<str>, Time>,
+    /// Instances that are to be replaced and are not ready, and since when this leader has seen that.
+    unready: BTreeMap<u64, Time>,
     pub(super) balance: Balance,
     status: Status,
 }
 
 /// What is stored of it, beside the policy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Kept {
     #[serde(default)]
@@ -61,6 +67,9 @@ pub(super) struct Kept {
     /// When something was taken away last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) disrupted_at: Option<Timestamp>,
+    /// Agents of a daemon app that waited, when it was stored, for what takes the place of an instance that was killed.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    gaps: BTreeSet<Arc<str>>,
 }
 
 /// What people are told.
@@ -88,8 +97,10 @@ pub(super) struct Survey {
     /// To be replaced, the oldest first.
     due: Vec<(Timestamp, u64)>,
     /// To be replaced, and not ready.
-    due_unready: usize,
+    due_unready: BTreeSet<u64>,
     next_expiry: Option<Timestamp>,
+    /// When the next instance counts that runs already.
+    settles: Option<Time>,
 }
 
 impl Survey {
@@ -120,7 +131,13 @@ impl Marathon {
             .is_some_and(|policy| policy.restarts.is_some() || policy.rebalance.is_some());
         self.upkeeps.remove(id);
         if wanted {
+            let until = self.now + GAP;
             let upkeep = Upkeep {
+                gaps: kept
+                    .gaps
+                    .iter()
+                    .map(|agent| (agent.clone(), until))
+                    .collect(),
                 kept,
                 ..Upkeep::default()
             };
@@ -131,10 +148,7 @@ impl Marathon {
 
     /// What is to be stored beside a policy that takes the place of another.
     pub(super) fn kept_of(&self, id: &PathId, old: &Policy, new: &Policy) -> Kept {
-        let mut kept = self
-            .upkeeps
-            .get(id)
-            .map_or_else(Kept::default, |one| one.kept);
+        let mut kept = self.kept(id).unwrap_or_default();
         let clock = |policy: &Policy| {
             let restarts = policy.restarts.clone()?;
             Some((restarts.schedule, restarts.utc_offset))
@@ -147,6 +161,58 @@ impl Marathon {
             };
         }
         kept
+    }
+
+    /// What is to be stored now beside the policy of an app.
+    pub(super) fn kept(&self, id: &PathId) -> Option<Kept> {
+        let upkeep = self.upkeeps.get(id)?;
+        let gaps = match self.apps.get(id) {
+            Some(state) if !upkeep.gaps.is_empty() => {
+                let stays = state.instances.iter().filter_map(|key| self.instance(*key));
+                // One that only just runs may not be back.
+                let stays = stays.filter(|one| {
+                    one.goal == Goal::Running
+                        && one.is_ready()
+                        && !self.kills.contains_key(&one.key)
+                        && self.settles(id, one).is_none()
+                });
+                let there: BTreeSet<&str> = stays
+                    .filter_map(|one| Some(&*one.agent.as_ref()?.id))
+                    .collect();
+                let open = upkeep
+                    .gaps
+                    .keys()
+                    .filter(|agent| !there.contains(&***agent));
+                open.cloned().collect()
+            }
+            _ => BTreeSet::new(),
+        };
+        Some(Kept {
+            gaps,
+            ..upkeep.kept.clone()
+        })
+    }
+
+    /// Writes which agents of a daemon app wait for another instance, if it is not written: who leads next must not take one more away.
+    fn store_gaps(&mut self, id: &PathId) {
+        let Some(Kept { gaps, .. }) = self.kept(id) else {
+            return;
+        };
+        let upkeep = self.upkeeps.get_mut(id);
+        if let Some(upkeep) = upkeep.filter(|upkeep| upkeep.kept.gaps != gaps) {
+            upkeep.kept.gaps = gaps;
+            self.store_policy(id);
+        }
+    }
+
+    /// Takes over what was stored; what a clock that was ahead wrote is of now.
+    pub(super) fn recover_upkeep(&mut self, id: &PathId, mut kept: Kept) {
+        let now = self.stamp();
+        kept.disrupted_at = kept.disrupted_at.map(|at| at.min(now));
+        self.follow_upkeep(id, kept);
+        // Before anything is launched, which has to be told from what was launched before.
+        let policy = self.policies.get(id).cloned().unwrap_or_default();
+        self.advance_schedule(id, &policy);
     }
 
     /// Looks an app over at a moment, if not before.
@@ -194,11 +260,16 @@ impl Marathon {
             .get(id)
             .is_some_and(|one| one.balance.is_asked_for());
         let stop_moves = if asked { held_now } else { stop.clone() };
-        let due = survey.due.len() + survey.due_unready;
+        let due = survey.due.len() + survey.due_unready.len();
+        self.note_unready(id, &survey);
         if due > 0 {
             let why = match &stop {
                 Some((why, _)) => Some(why.clone()),
-                None => self.begin_restarts(id, &app, &policy, &mut survey),
+                None => {
+                    let why = self.begin_restarts(id, &app, &policy, &mut survey);
+                    self.store_gaps(id);
+                    why
+                }
             };
             let instances = if due == 1 { "instance" } else { "instances" };
             held.extend(why.map(|why| format!("restart of {due} {instances} waits: {why}")));
@@ -270,13 +341,14 @@ impl Marathon {
             max_running: 0,
             beside: stands_beside(app),
             due: Vec::new(),
-            due_unready: 0,
+            due_unready: BTreeSet::new(),
             next_expiry: None,
+            settles: None,
         };
         let run = self
             .upkeeps
             .get(id)
-            .and_then(|one| one.kept.course.under_way);
+            .and_then(|one| one.kept.course.launched_before);
         let Some(state) = self.apps.get(id) else {
             return survey;
         };
@@ -287,7 +359,9 @@ impl Marathon {
             }
             let killed = self.kills.contains_key(&instance.key);
             let ready = instance.is_ready() && !killed;
-            survey.available += usize::from(ready);
+            let settles = self.settles(id, instance).filter(|_| ready);
+            survey.settles = survey.settles.into_iter().chain(settles).min();
+            survey.available += usize::from(ready && settles.is_none());
             let Some(task) = instance
                 .task
                 .as_ref()
@@ -308,7 +382,7 @@ impl Marathon {
                 if ready {
                     survey.due.push((task.staged_at, instance.key));
                 } else {
-                    survey.due_unready += 1;
+                    survey.due_unready.insert(instance.key);
                 }
             } else if let Some(at) = expiry {
                 survey.next_expiry = Some(survey.next_expiry.map_or(at, |other| other.min(at)));
@@ -337,6 +411,16 @@ impl Marathon {
             survey.wanted
         };
         survey
+    }
+
+    /// When an instance that took the place of another on an agent counts, if it does not yet.
+    fn settles(&self, id: &PathId, instance: &Instance) -> Option<Time> {
+        let upkeep = self.upkeeps.get(id).filter(|one| !one.gaps.is_empty())?;
+        let there = upkeep.gaps.contains_key(&instance.agent.as_ref()?.id);
+        let since = instance.active_since.filter(|_| there)?;
+        let at = Time::from_millis(since.millis()) + SETTLED;
+        // Of a clock that was ahead: nobody waits for that.
+        (self.now < at && since <= self.stamp()).then_some(at)
     }
 
     /// Agents of a daemon app that wait for the instance that takes the place of one that was killed, or has failed there.
@@ -434,6 +518,15 @@ impl Marathon {
         } else {
             survey.allowed().max(1)
         };
+        // What is not ready is taken from nobody; but no more at once than may be away, should all of them seem to be ill.
+        let (ill, mut in_flight) = self.ill(id);
+        for key in ill {
+            if in_flight >= at_once || one_by_one && replacing > 0 {
+                return None;
+            }
+            self.take_away(id, key, Disruption::Restart);
+            (in_flight, replacing) = (in_flight + 1, replacing + 1);
+        }
         for (_, key) in std::mem::take(&mut survey.due) {
             if one_by_one && replacing > 0 {
                 return None;
@@ -460,7 +553,50 @@ impl Marathon {
             }
             replacing += 1;
         }
-        (survey.due_unready > 0 && replacing == 0).then(|| survey.over_budget())
+        (!survey.due_unready.is_empty() && replacing == 0).then(|| survey.over_budget())
+    }
+
+    /// Takes note of what is to be replaced and is not ready.
+    fn note_unready(&mut self, id: &PathId, survey: &Survey) {
+        let now = self.now;
+        if let Some(upkeep) = self.upkeeps.get_mut(id) {
+            upkeep
+                .unready
+                .retain(|key, _| survey.due_unready.contains(key));
+            for key in &survey.due_unready {
+                upkeep.unready.entry(*key).or_insert(now);
+            }
+        }
+    }
+
+    /// What is to be replaced and has not been ready for long; and how many of the app are on their way to run.
+    fn ill(&self, id: &PathId) -> (Vec<u64>, usize) {
+        let (Some(state), Some(upkeep)) = (self.apps.get(id), self.upkeeps.get(id)) else {
+            return (Vec::new(), 0);
+        };
+        // Half of a pair ends with the pair.
+        let since = upkeep
+            .unready
+            .iter()
+            .filter(|(_, since)| **since + ILL <= self.now);
+        let ill = since
+            .map(|(key, _)| *key)
+            .filter(|key| !state.pairs.contains_key(key));
+        let ill: Vec<u64> = ill.collect();
+        if ill.is_empty() {
+            return (ill, 0);
+        }
+        let all = state.instances.iter().filter_map(|key| self.instance(*key));
+        let on_their_way = all.filter(|one| {
+            one.goal == Goal::Running
+                && (self.kills.contains_key(&one.key)
+                    || one.is_scheduled()
+                    || matches!(
+                        one.condition,
+                        Condition::Provisioned | Condition::Staging | Condition::Starting
+                    ))
+        });
+        (ill, on_their_way.count())
     }
 
     /// Kills the task of an instance that is to be launched again.
@@ -647,6 +783,12 @@ impl Marathon {
         let unplaced = state.pairs.keys().filter_map(|key| self.instance(*key));
         let patience = unplaced.filter(|one| one.condition == Condition::Scheduled);
         let patience = patience.map(|one| moment(one.since) + PATIENCE).min();
+        let ill = upkeep
+            .unready
+            .values()
+            .map(|since| *since + ILL)
+            .filter(|at| *at > self.now)
+            .min();
         let gaps = upkeep.gaps.values().copied();
         let gap = gaps.filter(|at| *at > self.now).min();
         [
@@ -656,6 +798,8 @@ impl Marathon {
             upkeep.crowded_until.filter(|at| *at > self.now),
             patience.filter(|_| calm),
             gap,
+            ill,
+            survey.settles,
             upkeep.balance.next_moment().filter(|_| calm),
         ]
         .into_iter()

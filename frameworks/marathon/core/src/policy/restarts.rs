@@ -39,6 +39,10 @@ pub(crate) struct Course {
     /// The time for which instances are being replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) under_way: Option<Timestamp>,
+    /// What was launched before that is to be replaced, for the time that began last; also what comes back later than the others were. It is
+    /// never ahead of the clock, so what is launched from now on is not meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) launched_before: Option<Timestamp>,
     /// The last for which all were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last: Option<Timestamp>,
@@ -92,16 +96,36 @@ impl Restarts {
         let Some(cron) = self.cron() else {
             return Course {
                 under_way: None,
+                launched_before: None,
                 ..course
             };
+        };
+        let course = Course {
+            launched_before: course
+                .launched_before
+                .or(course.under_way)
+                .map(|at| at.min(now)),
+            ..course
         };
         // Times before the policy came are none of its.
         let Some(dealt_with) = course.dealt_with else {
             return Course {
                 dealt_with: Some(now),
                 under_way: None,
+                launched_before: None,
                 ..course
             };
+        };
+        // A clock that was ahead may have dealt with the next time already, which is not to be dealt with twice; but with no more.
+        let ahead = if dealt_with > now {
+            cron.after(now)
+        } else {
+            None
+        };
+        let dealt_with = ahead.map_or(dealt_with, |next| dealt_with.min(next));
+        let course = Course {
+            dealt_with: Some(dealt_with),
+            ..course
         };
         let Some(at) = cron.until(now).filter(|at| *at > dealt_with) else {
             return course;
@@ -122,6 +146,7 @@ impl Restarts {
         } else {
             Course {
                 under_way: Some(at),
+                launched_before: Some(at),
                 ..course
             }
         }
@@ -206,5 +231,32 @@ mod tests {
             settings.advance(Course::default(), at("01T00:00:00")),
             Course::default()
         );
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_is_made_good() {
+        let settings: Restarts =
+            serde_json::from_str(r#"{"schedule":"0 3 * * *"}"#).expect("settings");
+        let course = settings.advance(Course::default(), at("01T12:00:00"));
+        let begun = settings.advance(course, at("02T03:00:00"));
+        assert_eq!(begun.launched_before, Some(at("02T03:00:00")));
+        // The next leader's clock is a minute behind.
+        let behind = settings.advance(begun, at("02T02:59:00"));
+        assert_eq!(behind.launched_before, Some(at("02T02:59:00")));
+        assert_eq!(
+            settings.advance(behind, at("02T03:00:00")),
+            behind,
+            "the time is dealt with"
+        );
+        // Or it was days ahead.
+        let far = Course {
+            under_way: None,
+            dealt_with: Some(at("20T03:00:00")),
+            ..begun
+        };
+        let course = settings.advance(far, at("02T02:59:00"));
+        assert_eq!(course.dealt_with, Some(at("02T03:00:00")));
+        let next = settings.advance(course, at("03T03:00:00"));
+        assert_eq!(next.under_way, Some(at("03T03:00:00")));
     }
 }
