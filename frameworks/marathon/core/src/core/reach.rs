@@ -3,11 +3,7 @@
 //! Agents are known by their offers, and by instances on them; one that was not offered for a day, and has no instance, is taken for gone. What a
 //! daemon app has more than was counted when it was changed, because agents came later, is not refused to it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tepui_model::Time;
 
@@ -76,6 +72,13 @@ fn chooses(app: &App, placed: &Placed, agent: &Agent) -> bool {
     })
 }
 
+/// Whether an app wants as many instances by both definitions, wherever agents are: nobody needs to count them twice.
+fn wants_alike(old: &App, new: &App) -> bool {
+    old.is_daemon() == new.is_daemon()
+        && old.instances == new.instances
+        && old.constraints == new.constraints
+}
+
 impl Marathon {
     /// Each instance that is wanted takes memory, whether or not there is a place for it; so there is a bound for all together. What wants no
     /// more than before is never refused.
@@ -91,11 +94,15 @@ impl Marathon {
         for (id, app) in changes {
             let old = self.root.get(id);
             replaced += old.map_or(0, |app| app.instances as usize);
-            now += old.map_or(0, |app| self.wants(app));
+            let before = old.map_or(0, |app| self.wants(app));
+            now += before;
             let Some(app) = app else {
                 continue;
             };
-            let wants = self.wants(app);
+            let wants = match old {
+                Some(old) if wants_alike(old, app) => before,
+                _ => self.wants(app),
+            };
             then += wants;
             if app.is_daemon() && wants > 1 {
                 daemons.push(format!("{id} on {wants}"));
@@ -140,18 +147,21 @@ impl Marathon {
             return stated;
         }
         let placed = Placed::new(app);
-        let offered = self.agents.known.iter();
-        let offered = offered.filter(|(_, (_, at))| *at + AWAY > self.now);
-        let offered = offered.filter(|(_, (agent, _))| chooses(app, &placed, agent));
-        let mut agents: BTreeSet<&Arc<str>> = offered.map(|(id, _)| id).collect();
+        let known = &self.agents.known;
+        let counts = |(agent, at): &(Arc<Agent>, Time)| {
+            *at + AWAY > self.now && chooses(app, &placed, agent)
+        };
+        let offered = known.values().filter(|one| counts(one)).count();
         // Where it is now, it may not have been offered anything since this leader began.
-        if let Some(state) = self.apps.get(&app.id) {
-            let own = state.instances.iter().filter_map(|key| self.instance(*key));
-            let own = own.filter_map(|one| one.agent.as_ref());
-            let own = own.filter(|agent| chooses(app, &placed, agent));
-            agents.extend(own.map(|agent| &agent.id));
-        }
-        agents.len().max(stated)
+        let own = self.apps.get(&app.id).into_iter();
+        let own = own.flat_map(|state| &state.instances);
+        let own = own.filter_map(|key| self.instance(*key)?.agent.as_ref());
+        let own = own.filter(|agent| !known.get(&agent.id).is_some_and(counts));
+        let own = own.filter(|agent| chooses(app, &placed, agent));
+        let mut unoffered: Vec<&Arc<str>> = own.map(|agent| &agent.id).collect();
+        unoffered.sort_unstable();
+        unoffered.dedup();
+        (offered + unoffered.len()).max(stated)
     }
 }
 
@@ -167,6 +177,24 @@ mod tests {
             zone: None,
             attributes: BTreeMap::new(),
         })
+    }
+
+    #[test]
+    fn what_does_not_change_where_a_daemon_app_runs_is_not_counted_twice() {
+        let app = |more: &str| {
+            let daemon = r#""id":"/a","cmd":"run","labels":{"TEPUI_DAEMON":"true"}"#;
+            crate::definition::tests::app(&format!("{{{daemon}{more}}}"))
+        };
+        let old = app("");
+        for (more, alike) in [
+            (r#","mem":77"#, true),
+            (r#","constraints":[["disk","LIKE","fast"]]"#, false),
+            (r#","instances":0"#, false),
+        ] {
+            assert_eq!(wants_alike(&old, &app(more)), alike, "{more}");
+        }
+        let plain = crate::definition::tests::app(r#"{"id":"/a","cmd":"run"}"#);
+        assert!(!wants_alike(&old, &plain));
     }
 
     #[test]
