@@ -16,7 +16,7 @@ use cluster::{
 };
 use serde_json::{Value, json};
 use tepui_marathon_core::{
-    ApiCall, PolicyAction, PolicyPart, RebalanceAction, Response, Timestamp,
+    ApiCall, Input, PolicyAction, PolicyPart, RebalanceAction, Response, Timestamp,
 };
 use tepui_model::Time;
 use tepui_proto::mesos::TaskState;
@@ -774,6 +774,71 @@ fn where_nothing_may_stand_beside_the_old_one_goes_first_and_to_the_agent_that_i
         explain(&mut cluster, ID)["reasons"],
         json!(["rebalance waits: budget allows 0 unavailable, 0 are"])
     );
+}
+
+#[test]
+fn many_offers_that_lack_something_cost_no_instance_and_hide_none_that_fits() {
+    let mut cluster = Cluster::new(1);
+    let put = |agent: &mut Agent| agent.attributes.insert("pool".to_owned(), "x".to_owned());
+    put(&mut cluster.agents[0]);
+    web(
+        &mut cluster,
+        &json!({ "instances": 4, "constraints": [["pool", "LIKE", "x"]] }),
+    );
+    cluster.agents.extend((1..2_000).map(Agent::new));
+    let (before, events) = (tasks(&cluster), cluster.events.len());
+    set(
+        &mut cluster,
+        &json!({ "rebalance": { "intervalSeconds": 10 } }),
+    );
+    cluster.pass(30);
+    assert_eq!(tasks(&cluster), before);
+    let asked = cluster.outputs.iter().filter(|one| *one == "revive");
+    assert!(asked.count() > 2, "offers were looked at");
+    assert_eq!(cluster.events.len(), events, "no instance came and went");
+    assert_eq!(
+        explain(&mut cluster, ID)["upkeep"]["told"],
+        json!(["spread: hostname has 4 to 4; host1 would do, but lacks constraint pool:LIKE:x"])
+    );
+    put(&mut cluster.agents[1_500]);
+    cluster.pass(30);
+    assert_eq!(places(&cluster, ID), BTreeMap::from([(0, 2), (1_500, 2)]));
+    let created = cluster.launched.len() - 4;
+    assert_eq!(created, 2, "one for each that was moved");
+}
+
+#[test]
+fn what_waits_for_one_agent_lets_the_others_of_its_app_go_first() {
+    let mut cluster = Cluster::new(1);
+    web(
+        &mut cluster,
+        &json!({ "instances": 4, "backoffSeconds": 1, "backoffFactor": 1.0,
+            "upgradeStrategy": { "minimumHealthCapacity": 0.5, "maximumOverCapacity": 0 } }),
+    );
+    set(
+        &mut cluster,
+        &json!({ "rebalance": { "intervalSeconds": 10 } }),
+    );
+    cluster.agents.push(Agent::new(1));
+    // The agent that it was to go to is gone once the old one has ended.
+    let doing = (0..60).any(|_| {
+        cluster.now = cluster.now.max(cluster.core.next_deadline().unwrap());
+        cluster.push(Input::Tick);
+        cluster.offer();
+        while !cluster.inputs.is_empty() && tasks(&cluster).len() == 4 {
+            cluster.run_some(1);
+        }
+        tasks(&cluster).len() == 3
+    });
+    assert!(doing, "a move begins");
+    cluster.agents[1].alive = false;
+    for task in tasks(&cluster) {
+        cluster.report(&task, TaskState::TaskFailed);
+    }
+    cluster.pass(6);
+    assert_eq!(places(&cluster, ID), on(&[3]), "three do not wait");
+    cluster.pass(60);
+    assert_eq!(places(&cluster, ID), on(&[4]), "nor does it for ever");
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub(super) struct AppState {
     pub(super) pairs: BTreeMap<u64, Replaces>,
     /// Offers are looked at to spread it.
     pub(super) looking: bool,
+    /// Goes up with whatever changes in the tally and the sets.
+    pub(super) changes: u64,
     pub(super) placed: Placed,
     pub(super) delay: Option<Delay>,
     /// Of a daemon app.
@@ -134,6 +136,7 @@ impl AppState {
             old_idle: BTreeSet::new(),
             pairs: BTreeMap::new(),
             looking: false,
+            changes: 0,
             delay: None,
             lock: None,
             last_failure: None,
@@ -236,6 +239,7 @@ impl AppState {
     }
 
     fn count(&mut self, class: &Class, added: bool) {
+        self.changes = self.changes.wrapping_add(1);
         if let (Some(seats), Some(sitter)) = (&mut self.seats, &class.sitter) {
             seats.change(sitter, added);
         }

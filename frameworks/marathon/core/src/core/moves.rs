@@ -6,11 +6,7 @@
 //! agent alone. One move at a time, from an app of which everything is ready; and when the new instance is ready, it is looked at once more whether it gains,
 //! else the new one ends. A move that failed is tried again later and later.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -25,7 +21,7 @@ use crate::{
     instance::{Agent, Goal, Instance, Replaces, kill_order},
     matching::{OfferState, Placed},
     path::PathId,
-    policy::{Gain, Policy, Rebalance, Spread, stays_put},
+    policy::{Gain, Policy, Rebalance, Spot, Spread, stays_put},
     response::Response,
     timestamp::Timestamp,
     view::Disruption,
@@ -44,8 +40,6 @@ const MAX_SEEN: usize = 1000;
 const MAX_COMPARED: usize = 256;
 /// The longest plan.
 const MAX_MOVES: usize = 100;
-/// How many offers are tried for one move: each does by all that can be seen before.
-const MAX_TRIES: usize = 8;
 
 /// How far the spreading of one app is.
 #[derive(Debug, Default)]
@@ -61,6 +55,8 @@ pub(super) struct Balance {
     /// Instances that wait for one agent, and until when.
     aims: BTreeMap<u64, (Arc<str>, Time)>,
     doing: Option<Move>,
+    /// How the app is spread, while offers are looked at.
+    scene: Option<Scene>,
     /// Why it does not go on.
     held: Option<String>,
 }
@@ -94,8 +90,30 @@ struct Move {
     to_agent_id: Arc<str>,
 }
 
-/// The agents that an app is on, with its instances there.
-type Groups = BTreeMap<Arc<str>, (Arc<Agent>, Vec<u64>)>;
+/// An agent that an app is on, with its instances there.
+#[derive(Debug)]
+struct Group {
+    agent: Arc<Agent>,
+    spot: Spot,
+    keys: Vec<u64>,
+}
+
+/// By agent.
+type Groups = BTreeMap<Arc<str>, Group>;
+
+/// How an app is spread, as long as its definition, its policy and its instances are as they were.
+#[derive(Debug)]
+struct Scene {
+    app: Arc<App>,
+    policy: Arc<Policy>,
+    changes: u64,
+    /// A new instance may stand beside the old one.
+    beside: bool,
+    /// One may be moved at all.
+    may: bool,
+    spread: Spread,
+    groups: Groups,
+}
 
 impl Balance {
     /// When something is to be done next.
@@ -235,6 +253,7 @@ impl Marathon {
         if let Some(upkeep) = self.upkeeps.get_mut(id) {
             upkeep.balance.look = None;
             upkeep.balance.seen.clear();
+            upkeep.balance.scene = None;
         }
         if self.looking.remove(id) {
             if let Some(state) = self.apps.get_mut(id) {
@@ -281,15 +300,25 @@ impl Marathon {
                 && instance.condition.is_active()
                 && without != Some(instance.key);
             if let Some(agent) = instance.agent.as_ref().filter(|_| counts) {
-                spread.change(agent, true);
+                let spot = spread.spot(agent);
+                spread.change(&spot, true);
                 let group = groups.entry(agent.id.clone());
-                group
-                    .or_insert_with(|| (agent.clone(), Vec::new()))
-                    .1
-                    .push(instance.key);
+                let group = group.or_insert_with(|| Group {
+                    agent: agent.clone(),
+                    spot,
+                    keys: Vec::new(),
+                });
+                group.keys.push(instance.key);
             }
         }
         (spread, groups)
+    }
+
+    /// The instance of a group that is moved first.
+    fn first_to_go(&self, app: &App, group: &Group) -> Option<u64> {
+        let instances = group.keys.iter().filter_map(|key| self.instance(*key));
+        let first = kill_order(app, instances.collect(), 1);
+        first.first().copied()
     }
 
     /// What would be moved one after another onto the agents that were seen.
@@ -297,55 +326,67 @@ impl Marathon {
         let (mut spread, mut groups) = self.spread(id, app, settings, None);
         let seen = self.upkeeps.get(id).map(|one| &one.balance.seen);
         let offers = seen.into_iter().flat_map(BTreeMap::values);
-        let mut places: Vec<OfferState> = offers
-            .map(|offer| OfferState::new((**offer).clone(), &self.config, self.now))
+        let mut places: Vec<(OfferState, Spot)> = offers
+            .map(|offer| {
+                let place = OfferState::new((**offer).clone(), &self.config, self.now);
+                let spot = spread.spot(&place.agent);
+                (place, spot)
+            })
             .collect();
+        let nothing = Placed::new(app);
         let mut placed = Placed::new(app);
-        for (agent, keys) in groups.values() {
-            keys.iter().for_each(|_| placed.change(app, agent, true));
+        for group in groups.values() {
+            let keys = group.keys.iter();
+            keys.for_each(|_| placed.change(app, &group.agent, true));
         }
-        let (mut moves, mut full, mut told) = (Vec::new(), BTreeSet::new(), None);
+        // What lacks something wherever the others are takes none later on either.
+        let takes = |place: &OfferState| place.lacks(app, &nothing, &self.config).is_empty();
+        let mut able: Vec<bool> = places.iter().map(|(place, _)| takes(place)).collect();
+        let mut moves = Vec::new();
         while moves.len() < MAX_MOVES {
-            let agents = places
-                .iter()
-                .enumerate()
-                .filter(|(at, _)| !full.contains(at));
-            let agents: Vec<(usize, &Arc<Agent>)> =
-                agents.map(|(at, place)| (at, &place.agent)).collect();
-            let Some((from, at)) = best(&spread, &groups, &agents) else {
+            let spots = places.iter().map(|(place, spot)| (&place.agent, spot));
+            let spots = spots.enumerate().filter(|(at, _)| able[*at]);
+            let fits = |at: usize| {
+                let place = &places[at].0;
+                place.lacks(app, &placed, &self.config).is_empty()
+            };
+            let Some((from, at)) = best(&spread, &groups, spots, fits) else {
                 break;
             };
-            let place = &mut places[at];
-            let to = place.agent.clone();
-            if let Err(_reasons) = place.take(app, &placed, &self.config, 0) {
-                let lacks = place.lacks(app, &placed, &self.config);
-                let lacks: Vec<String> = lacks.into_iter().map(|lack| lack.what).collect();
-                told.get_or_insert_with(|| {
-                    format!("; {} would do, but lacks {}", to.host, lacks.join(", "))
-                });
-                full.insert(at);
+            let (place, there) = &mut places[at];
+            if place.take(app, &placed, &self.config, 0).is_err() {
+                able[at] = false;
                 continue;
             }
-            let Some((here, keys)) = groups.get_mut(&from) else {
+            able[at] = takes(place);
+            let Some(group) = groups.get_mut(&from) else {
                 break;
             };
-            let here = here.clone();
-            let instances: Vec<&Instance> =
-                keys.iter().filter_map(|key| self.instance(*key)).collect();
-            let Some(key) = kill_order(app, instances, 1).first().copied() else {
+            let Some(key) = self.first_to_go(app, group) else {
                 break;
             };
-            keys.retain(|one| *one != key);
-            if keys.is_empty() {
+            let (here, to) = (group.agent.clone(), place.agent.clone());
+            spread.change(&group.spot, false);
+            spread.change(there, true);
+            group.keys.retain(|one| *one != key);
+            if group.keys.is_empty() {
                 groups.remove(&from);
             }
-            for (agent, added) in [(&here, false), (&to, true)] {
-                spread.change(agent, added);
-                placed.change(app, agent, added);
-            }
+            placed.change(app, &here, false);
+            placed.change(app, &to, true);
             // What was just moved stays there.
             moves.extend(self.instance(key).map(|one| moved(one, &here, &to)));
         }
+        let spots = places.iter().map(|(place, spot)| (&place.agent, spot));
+        let better = best(&spread, &groups, spots.enumerate(), |_| true);
+        let told = better.and_then(|(_, at)| {
+            let place = &places[at].0;
+            let lacks = place.lacks(app, &placed, &self.config);
+            let lacks: Vec<String> = lacks.into_iter().map(|lack| lack.what).collect();
+            let host = &place.agent.host;
+            (!lacks.is_empty())
+                .then(|| format!("; {host} would do, but lacks {}", lacks.join(", ")))
+        });
         let first = if moves.is_empty() { "" } else { "after that " };
         let spread = spread.told();
         let spread = if spread.is_empty() {
@@ -383,10 +424,9 @@ impl Marathon {
             let (tally, wanted) = (state.tally, app.instances as usize);
             let calm = state.lock.is_none() && state.pairs.is_empty() && tally.leaving == 0;
             let calm = calm && tally.ready == wanted && tally.wanted == wanted;
-            let killed = state
-                .instances
-                .iter()
-                .any(|key| self.kills.contains_key(key));
+            let mut instances = state.instances.iter();
+            let killed =
+                !self.kills.is_empty() && instances.any(|key| self.kills.contains_key(key));
             if plans_only || !calm || killed {
                 continue;
             }
@@ -394,77 +434,108 @@ impl Marathon {
         }
     }
 
-    /// Begins the best move of an app onto one of these offers.
-    fn move_one(&mut self, id: &PathId, app: &Arc<App>, offers: &mut [Using]) {
+    /// How an app is spread, found out once while nothing of it changes.
+    fn scene(&mut self, id: &PathId, app: &Arc<App>) -> Option<Scene> {
         let policy = self.policies.get(id).cloned().unwrap_or_default();
-        let settings = policy.rebalance.clone().unwrap_or_default();
+        let changes = self.apps.get(id)?.changes;
+        let kept = self.upkeeps.get_mut(id)?.balance.scene.take();
+        let same = |one: &Scene| {
+            one.changes == changes && Arc::ptr_eq(&one.app, app) && one.policy == policy
+        };
+        if let Some(kept) = kept.filter(same) {
+            return Some(kept);
+        }
         let survey = self.survey(id, app, &policy);
         let beside = survey.beside && survey.max_running > survey.wanted;
-        if !beside && survey.available <= survey.min_available {
-            return;
-        }
+        let settings = policy.rebalance.clone().unwrap_or_default();
         let (spread, groups) = self.spread(id, app, &settings, None);
-        // Each is looked at once: there may be thousands that would do but for what they lack.
-        let most = self.config.max_instances_per_offer.max(1);
-        let Some(state) = self.apps.get(id) else {
+        Some(Scene {
+            app: app.clone(),
+            policy,
+            changes,
+            beside,
+            may: beside || survey.available > survey.min_available,
+            spread,
+            groups,
+        })
+    }
+
+    /// Begins the best move of an app onto one of these offers.
+    fn move_one(&mut self, id: &PathId, app: &Arc<App>, offers: &mut [Using]) {
+        let Some(mut scene) = self.scene(id, app) else {
             return;
         };
-        let fits = |using: &Using| {
-            let lacks = using.state.lacks(app, &state.placed, &self.config);
-            using.launched < most && lacks.is_empty()
-        };
-        let places = offers.iter().enumerate();
-        let mut unfit: BTreeSet<usize> = places
-            .filter(|(_, using)| !fits(using))
-            .map(|(at, _)| at)
-            .collect();
-        for _ in 0..MAX_TRIES {
-            let agents = offers
-                .iter()
-                .enumerate()
-                .filter(|(at, _)| !unfit.contains(at));
-            let agents: Vec<(usize, &Arc<Agent>)> =
-                agents.map(|(at, using)| (at, &using.state.agent)).collect();
-            let Some((from, at)) = best(&spread, &groups, &agents) else {
-                return;
-            };
-            let Some((here, keys)) = groups.get(&from) else {
-                return;
-            };
-            let using = &mut offers[at];
-            let instances: Vec<&Instance> =
-                keys.iter().filter_map(|key| self.instance(*key)).collect();
-            let Some(old) = kill_order(app, instances, 1).first().copied() else {
-                return;
-            };
-            let to = using.state.agent.clone();
-            let doing = self.instance(old).map(|one| moved(one, here, &to));
-            if beside {
-                let key = self.create_replacement(
-                    app.clone(),
-                    Replaces {
-                        key: old,
-                        moves: true,
-                    },
-                );
-                if !self.launch(id, key, using, false) {
-                    self.retire(key, Cause::ScaledDown);
-                    unfit.insert(at);
-                    continue;
-                }
-            } else {
-                let until = self.now + AIM;
-                if let Some(upkeep) = self.upkeeps.get_mut(id) {
-                    upkeep.balance.aims.insert(old, (to.id.clone(), until));
-                }
-                self.take_away(id, old, Disruption::Move);
-            }
-            self.end_look(id);
-            if let Some(upkeep) = self.upkeeps.get_mut(id) {
-                upkeep.balance.doing = doing;
-            }
-            return;
+        let chosen = self.choose_move(id, &mut scene, offers);
+        let beside = scene.beside;
+        if let Some(upkeep) = self.upkeeps.get_mut(id) {
+            upkeep.balance.scene = Some(scene);
         }
+        let Some((old, at, doing)) = chosen else {
+            return;
+        };
+        let using = &mut offers[at];
+        if beside {
+            let replaces = Replaces {
+                key: old,
+                moves: true,
+            };
+            let key = self.create_replacement(app.clone(), replaces);
+            if !self.launch(id, key, using, false) {
+                // The offer would do, so what is wrong is with the app; `explain` says what. Another offer would be no better.
+                self.retire(key, Cause::ScaledDown);
+                self.move_failed(id);
+                self.end_look(id);
+                return;
+            }
+        } else {
+            let aim = (using.state.agent.id.clone(), self.now + AIM);
+            if let Some(upkeep) = self.upkeeps.get_mut(id) {
+                upkeep.balance.aims.insert(old, aim);
+            }
+            self.take_away(id, old, Disruption::Move);
+        }
+        self.end_look(id);
+        if let Some(upkeep) = self.upkeeps.get_mut(id) {
+            upkeep.balance.doing = Some(doing);
+        }
+    }
+
+    /// Which instance is moved, and to which of these offers: one that fits. Each offer is asked once at the most.
+    fn choose_move(
+        &self,
+        id: &PathId,
+        scene: &mut Scene,
+        offers: &[Using],
+    ) -> Option<(u64, usize, Move)> {
+        if !scene.may {
+            return None;
+        }
+        let Scene {
+            app,
+            spread,
+            groups,
+            ..
+        } = scene;
+        let placed = &self.apps.get(id)?.placed;
+        let most = self.config.max_instances_per_offer.max(1);
+        let spots = offers.iter().map(|using| spread.spot(&using.state.agent));
+        let spots: Vec<Spot> = spots.collect();
+        let agents = offers.iter().map(|using| &using.state.agent);
+        let places = agents.zip(&spots).enumerate();
+        let (from, at) = best(spread, groups, places, |at| {
+            let using = &offers[at];
+            using.launched < most && using.state.lacks(app, placed, &self.config).is_empty()
+        })?;
+        let group = groups.get(&from)?;
+        let old = self.first_to_go(app, group)?;
+        let doing = moved(self.instance(old)?, &group.agent, &offers[at].state.agent);
+        Some((old, at, doing))
+    }
+
+    /// Whether instances of an app wait for agents.
+    pub(super) fn has_aims(&self, id: &PathId) -> bool {
+        let upkeep = self.upkeeps.get(id);
+        upkeep.is_some_and(|one| !one.balance.aims.is_empty())
     }
 
     /// Whether an instance waits for another agent than this.
@@ -513,7 +584,8 @@ impl Marathon {
             return false;
         };
         let settings = policy.rebalance.clone().unwrap_or_default();
-        let (spread, _) = self.spread(id, app, &settings, Some(new));
+        let (mut spread, _) = self.spread(id, app, &settings, Some(new));
+        let (from, to) = (spread.spot(&from), spread.spot(&to));
         spread.gain(&from, &to).is_some()
     }
 
@@ -598,32 +670,98 @@ fn moved(instance: &Instance, from: &Agent, to: &Agent) -> Move {
     }
 }
 
-/// The move that gains the most: from which agent, to which of `agents`. The first of equals.
-fn best(
+/// The move that gains the most: from which agent, to which of these places by its number. The first of equals. Of the emptiest that fit so
+/// many are compared. All are put in order once, and each is asked once at the most whether it fits.
+fn best<'a>(
     spread: &Spread,
     groups: &Groups,
-    agents: &[(usize, &Arc<Agent>)],
+    places: impl Iterator<Item = (usize, (&'a Arc<Agent>, &'a Spot))>,
+    mut fits: impl FnMut(usize) -> bool,
 ) -> Option<(Arc<str>, usize)> {
-    let mut from: Vec<(Vec<u32>, &Arc<Agent>)> = groups
+    let mut from: Vec<(Vec<u32>, &Group)> = groups
         .values()
-        .map(|(agent, _)| (spread.load(agent), agent))
+        .map(|group| (spread.load(&group.spot), group))
         .collect();
     from.sort_by(|one, other| other.0.cmp(&one.0));
-    let mut to: Vec<(Vec<u32>, usize, &Arc<Agent>)> = agents
-        .iter()
-        .map(|(at, agent)| (spread.load(agent), *at, *agent))
+    from.truncate(MAX_COMPARED);
+    let mut to: Vec<_> = places
+        .map(|(at, (agent, spot))| (spread.load(spot), at, agent, spot))
         .collect();
     to.sort_by(|one, other| one.0.cmp(&other.0));
+    let to = to.into_iter().filter(|(_, at, ..)| fits(*at));
+    let to: Vec<_> = to.take(MAX_COMPARED).collect();
     let mut found: Option<(Gain, Arc<str>, usize)> = None;
-    for (_, here) in from.into_iter().take(MAX_COMPARED) {
-        for (_, at, there) in to.iter().take(MAX_COMPARED) {
-            let Some(gain) = spread.gain(here, there).filter(|_| here.id != there.id) else {
+    for (_, here) in from {
+        for (_, at, agent, spot) in &to {
+            let gain = spread.gain(&here.spot, spot);
+            let Some(gain) = gain.filter(|_| here.agent.id != agent.id) else {
                 continue;
             };
             if found.as_ref().is_none_or(|(most, ..)| gain > *most) {
-                found = Some((gain, here.id.clone(), *at));
+                found = Some((gain, here.agent.id.clone(), *at));
             }
         }
     }
     found.map(|(_, from, at)| (from, at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::tests::app;
+
+    fn agent(at: usize) -> Arc<Agent> {
+        Arc::new(Agent {
+            id: format!("a{at}").into(),
+            host: format!("h{at}").into(),
+            region: None,
+            zone: None,
+            attributes: BTreeMap::new(),
+        })
+    }
+
+    #[test]
+    fn of_thousands_of_places_each_is_asked_once_and_the_one_that_fits_is_found() {
+        let app = app(r#"{"id":"/a","cmd":"run"}"#);
+        let mut spread = Spread::new(&app, &Rebalance::default());
+        let mut groups = Groups::new();
+        for at in 0..10 {
+            let agent = agent(at);
+            let spot = spread.spot(&agent);
+            for _ in 0..3 {
+                spread.change(&spot, true);
+            }
+            let group = Group {
+                agent: agent.clone(),
+                spot,
+                keys: vec![1, 2, 3],
+            };
+            groups.insert(agent.id.clone(), group);
+        }
+        let agents: Vec<Arc<Agent>> = (10..10_010).map(agent).collect();
+        let spots: Vec<Spot> = agents.iter().map(|agent| spread.spot(agent)).collect();
+        for (fitting, want) in [
+            (Some(7_777), Some(("a0".into(), 7_777))),
+            (Some(9_999), Some(("a0".into(), 9_999))),
+            (None, None),
+        ] {
+            let mut asked = BTreeMap::new();
+            let places = agents.iter().zip(&spots).enumerate();
+            let found = best(&spread, &groups, places, |at| {
+                *asked.entry(at).or_insert(0) += 1;
+                Some(at) == fitting
+            });
+            assert_eq!(found, want);
+            assert_eq!(asked.len(), 10_000);
+            assert!(asked.values().all(|times| *times == 1));
+        }
+        // Where all fit, only so many are asked as are compared.
+        let mut asked = 0;
+        let places = agents.iter().zip(&spots).enumerate();
+        let found = best(&spread, &groups, places, |_| {
+            asked += 1;
+            true
+        });
+        assert_eq!((found, asked), (Some(("a0".into(), 0)), MAX_COMPARED));
+    }
 }

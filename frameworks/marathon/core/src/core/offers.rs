@@ -189,9 +189,12 @@ impl Marathon {
                         used |= round == 0 && self.launch_daemon(id, offer);
                         continue;
                     }
-                    let next = self.apps.get(id).map(|state| self.next_unplaced(state));
+                    let agent = &offer.state.agent.id;
+                    let next = self.apps.get(id);
+                    let next = next.map(|state| self.next_unplaced(state, agent));
                     let next = next.unwrap_or_default();
-                    if next.is_empty() {
+                    // What waits for one agent may find it further on.
+                    if next.is_empty() && !self.has_aims(id) {
                         break;
                     }
                     for key in next {

@@ -258,11 +258,14 @@ impl Marathon {
         }
     }
 
-    /// The next waiting instances of an app that an offer may be tried with: of both versions while it is on trial, and none whose
-    /// ordinal another still has.
-    pub(super) fn next_unplaced(&self, state: &AppState) -> Vec<u64> {
-        if state.ordinals.is_none() && !self.is_on_trial(&state.app().id) {
-            return state.unplaced.first().copied().into_iter().collect();
+    /// The next waiting instances of an app that an offer of an agent may be tried with: of both versions while it is on trial, and none
+    /// whose ordinal another still has, or that waits for another agent.
+    pub(super) fn next_unplaced(&self, state: &AppState, agent: &str) -> Vec<u64> {
+        let id = &state.app().id;
+        if state.ordinals.is_none() && !self.is_on_trial(id) {
+            let mut keys = state.unplaced.iter().copied();
+            let next = keys.find(|key| !self.aims_elsewhere(id, *key, agent));
+            return next.into_iter().collect();
         }
         let fits = |key: &u64| {
             let instance = self.instances.get(key);
@@ -271,6 +274,7 @@ impl Marathon {
         let may_go = |key: &u64| {
             let instance = self.instances.get(key);
             instance.is_some_and(|one| !state.awaits_ordinal(one))
+                && !self.aims_elsewhere(id, *key, agent)
         };
         let keys = || state.unplaced.iter().copied().filter(may_go);
         let (old, new) = (keys().find(|key| !fits(key)), keys().find(fits));

@@ -11,7 +11,7 @@ pub use autoscaling::{Autoscaling, Metric};
 pub(crate) use autoscaling::{Reading, Verdict, decide};
 pub use budget::{Amount, DisruptionBudget, Window};
 pub use rebalance::Rebalance;
-pub(crate) use rebalance::{Gain, Spread, stays_put};
+pub(crate) use rebalance::{Gain, Spot, Spread, stays_put};
 pub(crate) use restarts::Course;
 pub use restarts::Restarts;
 use serde::{Deserialize, Serialize};

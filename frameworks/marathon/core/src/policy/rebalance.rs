@@ -104,8 +104,15 @@ pub(crate) struct Spread {
 struct Level {
     field: String,
     kind: Kind,
-    counts: BTreeMap<Arc<str>, u32>,
+    /// Values by number, so that agents are compared without their texts. The first is none.
+    values: BTreeMap<Arc<str>, usize>,
+    /// By number of the value.
+    counts: Vec<u32>,
 }
+
+/// An agent as it is compared: at each level the number of its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Spot(Vec<usize>);
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
@@ -129,7 +136,8 @@ impl Spread {
         let level = |field: &str, kind: Kind| Level {
             field: field.to_owned(),
             kind,
-            counts: BTreeMap::new(),
+            values: BTreeMap::from([("".into(), 0)]),
+            counts: vec![0],
         };
         for constraint in &app.constraints {
             let bound = match constraint.operator {
@@ -160,28 +168,44 @@ impl Spread {
         Self { levels }
     }
 
-    /// One instance more, or less, on an agent.
-    pub(crate) fn change(&mut self, agent: &Agent, added: bool) {
-        for level in &mut self.levels {
+    /// What an agent is to `change`, `gain` and `load` of this spread.
+    pub(crate) fn spot(&mut self, agent: &Agent) -> Spot {
+        let values = self.levels.iter_mut().map(|level| {
             let value = field_value(&level.field, agent).unwrap_or_default();
-            let count = level.counts.entry(value).or_default();
-            *count = if added {
-                *count + 1
-            } else {
-                count.saturating_sub(1)
-            };
+            let next = level.counts.len();
+            let at = *level.values.entry(value).or_insert(next);
+            if at == next {
+                level.counts.push(0);
+            }
+            at
+        });
+        Spot(values.collect())
+    }
+
+    /// One instance more, or less, on an agent.
+    pub(crate) fn change(&mut self, spot: &Spot, added: bool) {
+        for (level, value) in self.levels.iter_mut().zip(&spot.0) {
+            if let Some(count) = level.counts.get_mut(*value) {
+                *count = if added {
+                    *count + 1
+                } else {
+                    count.saturating_sub(1)
+                };
+            }
         }
     }
 
     /// What is gained by moving one instance; none: it is not worth it, or one cannot know.
-    pub(crate) fn gain(&self, from: &Agent, to: &Agent) -> Option<Gain> {
+    pub(crate) fn gain(&self, from: &Spot, to: &Spot) -> Option<Gain> {
         for (at, level) in self.levels.iter().enumerate() {
-            let to = field_value(&level.field, to)?;
-            let from = field_value(&level.field, from).unwrap_or_default();
+            let (from, to) = (*from.0.get(at)?, *to.0.get(at)?);
+            if to == 0 {
+                return None;
+            }
             if from == to {
                 continue;
             }
-            let (here, there) = (level.of(&from), level.of(&to));
+            let (here, there) = (level.of(from), level.of(to));
             let gain = |amount: u32| {
                 Some(Gain {
                     level: std::cmp::Reverse(at),
@@ -201,12 +225,9 @@ impl Spread {
     }
 
     /// The counts on an agent's values, to put the fullest first.
-    pub(crate) fn load(&self, agent: &Agent) -> Vec<u32> {
-        let counts = self.levels.iter().map(|level| {
-            let value = field_value(&level.field, agent).unwrap_or_default();
-            level.of(&value)
-        });
-        counts.collect()
+    pub(crate) fn load(&self, spot: &Spot) -> Vec<u32> {
+        let levels = self.levels.iter().zip(&spot.0);
+        levels.map(|(level, value)| level.of(*value)).collect()
     }
 
     /// `hostname: from 1 to 4`, for each field to spread over.
@@ -217,11 +238,7 @@ impl Spread {
             .filter(|level| matches!(level.kind, Kind::Even(_)));
         let parts = even.filter_map(|level| {
             // What has no value there is not told of.
-            let counts = level
-                .counts
-                .iter()
-                .filter(|(value, count)| !value.is_empty() && **count > 0);
-            let counts = counts.map(|(_, count)| count);
+            let counts = level.counts.iter().skip(1).filter(|count| **count > 0);
             let (least, most) = (counts.clone().min()?, counts.max()?);
             Some(format!("{} has {least} to {most}", level.field))
         });
@@ -232,7 +249,7 @@ impl Spread {
     #[cfg(test)]
     fn potential(&self) -> Vec<u64> {
         let number = |level: &Level| {
-            let counts = level.counts.values().copied();
+            let counts = level.counts.iter().copied();
             match level.kind {
                 Kind::Bound(most) => counts
                     .map(|count| u64::from(count.saturating_sub(most)))
@@ -245,7 +262,7 @@ impl Spread {
 }
 
 impl Level {
-    fn of(&self, value: &str) -> u32 {
+    fn of(&self, value: usize) -> u32 {
         self.counts.get(value).copied().unwrap_or(0)
     }
 }
@@ -284,8 +301,9 @@ mod tests {
         };
         let mut spread = Spread::new(&app, &settings);
         for (agent, count) in agents.iter().zip(counts) {
+            let spot = spread.spot(agent);
             for _ in 0..*count {
-                spread.change(agent, true);
+                spread.change(&spot, true);
             }
         }
         spread
@@ -366,19 +384,17 @@ mod tests {
                 gain(0, 3),
             ),
         ] {
-            let spread = spread(constraints, over, skew, &agents, &counts);
+            let mut spread = spread(constraints, over, skew, &agents, &counts);
+            let (here, there) = (spread.spot(&agents[from]), spread.spot(&agents[to]));
             assert_eq!(
-                spread.gain(&agents[from], &agents[to]),
+                spread.gain(&here, &there),
                 want,
                 "{constraints} {over:?} {counts:?} {from} {to}"
             );
         }
-        let spread = spread("[]", &["@zone"], 1, &agents, &[4, 0, 0]);
-        assert_eq!(
-            spread.gain(&agents[0], &agent(9, None, 0)),
-            None,
-            "its zone is not known"
-        );
+        let mut spread = spread("[]", &["@zone"], 1, &agents, &[4, 0, 0]);
+        let (here, there) = (spread.spot(&agents[0]), spread.spot(&agent(9, None, 0)));
+        assert_eq!(spread.gain(&here, &there), None, "its zone is not known");
         assert_eq!(spread.told(), "@zone has 4 to 4");
     }
 
@@ -404,12 +420,13 @@ mod tests {
             ][form];
             let mut here = counts.clone();
             let mut spread = spread(constraints, over, skew, &agents, &counts);
+            let spots: Vec<Spot> = agents.iter().map(|agent| spread.spot(agent)).collect();
             let mut moves = 0;
             for choice in choices {
                 let mut possible = Vec::new();
                 for from in 0..agents.len() {
                     for to in 0..agents.len() {
-                        if here[from] > 0 && spread.gain(&agents[from], &agents[to]).is_some() {
+                        if here[from] > 0 && spread.gain(&spots[from], &spots[to]).is_some() {
                             possible.push((from, to));
                         }
                     }
@@ -419,8 +436,8 @@ mod tests {
                 }
                 let (from, to) = possible[choice % possible.len()];
                 let before = spread.potential();
-                spread.change(&agents[from], false);
-                spread.change(&agents[to], true);
+                spread.change(&spots[from], false);
+                spread.change(&spots[to], true);
                 here[from] -= 1;
                 here[to] += 1;
                 prop_assert!(spread.potential() < before, "{from} to {to}: {:?} after {before:?}", spread.potential());
