@@ -1,4 +1,4 @@
-//! The API as an OpenAPI document, made from [`TABLE`] and the schemas of the core, and the page of the documentation.
+//! The API as an OpenAPI document, made from [`table`] and the schemas of the core, and the page of the documentation.
 
 mod endpoint;
 mod table;
@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 
 use endpoint::{Answer, Carries, Endpoint, Takes};
-use table::{ALWAYS, TABLE};
+use table::{ALWAYS, table};
 
 static DOCUMENT: LazyLock<bytes::Bytes> = LazyLock::new(|| {
     // A Value always has a text.
@@ -27,7 +27,7 @@ const BODIES: [&str; 2] = ["application/json", "application/yaml"];
 
 fn made() -> Value {
     let mut paths = Map::new();
-    for endpoint in TABLE {
+    for endpoint in table() {
         let methods = paths.entry(endpoint.path).or_insert_with(|| json!({}));
         methods[endpoint.method.to_lowercase()] = operation(endpoint);
     }

@@ -1,0 +1,163 @@
+//! Pairs of an instance and the one that is to take its place: begun, ended, and mended when one of them is gone.
+
+use std::sync::Arc;
+
+use tepui_model::Time;
+
+use super::{CROWDED, PATIENCE, Survey};
+use crate::{
+    core::{Marathon, app_state::is_delayed},
+    definition::App,
+    ended::Cause,
+    instance::{Condition, Goal, Instance, Replaces},
+    path::PathId,
+    policy::Policy,
+    view::Disruption,
+};
+
+impl Marathon {
+    /// Ends the old instance of each pair whose new one is ready, as far as the budget allows; gives up replacements that find no place.
+    pub(super) fn finish_pairs(
+        &mut self,
+        id: &PathId,
+        policy: &Policy,
+        survey: &mut Survey,
+        held: &mut Vec<String>,
+    ) {
+        let Some(state) = self.apps.get(id) else {
+            return;
+        };
+        let delayed = is_delayed(state.delay, self.now);
+        for (key, replaces) in state.pairs.clone() {
+            let (Some(new), Some(old)) = (self.instance(key), self.instance(replaces.key)) else {
+                continue;
+            };
+            let waited = self.now.since(Time::from_millis(new.since.millis()));
+            if new.condition == Condition::Scheduled && waited >= PATIENCE && !delayed {
+                self.retire(key, Cause::ScaledDown);
+                if let Some(upkeep) = self.upkeeps.get_mut(id) {
+                    upkeep.crowded_until = Some(self.now + CROWDED);
+                }
+                continue;
+            }
+            if !new.is_ready() || self.kills.contains_key(&key) {
+                continue;
+            }
+            let (names, serves) = (
+                (new.id.clone(), old.id.clone()),
+                old.is_ready() && !self.kills.contains_key(&replaces.key),
+            );
+            if replaces.moves && !self.still_gains(id, policy, key, replaces.key) {
+                survey.available -= 1;
+                self.retire(key, Cause::ScaledDown);
+                self.move_failed(id);
+                continue;
+            }
+            if serves && survey.available <= survey.min_available {
+                held.push(format!(
+                    "{} is ready and waits to take the place of {}: {}",
+                    names.0,
+                    names.1,
+                    survey.over_budget()
+                ));
+                continue;
+            }
+            survey.available -= usize::from(serves);
+            self.change(key, |instance| instance.replaces = None);
+            self.dirty.unstored.insert(key);
+            self.retire(replaces.key, cause_of_pair(replaces));
+            let kind = if replaces.moves {
+                self.move_done(id);
+                Disruption::Move
+            } else {
+                Disruption::Restart
+            };
+            self.note_disruption(id, kind);
+        }
+    }
+
+    /// Adds an instance that is to take the place of another; its key.
+    pub(in crate::core) fn create_replacement(&mut self, app: Arc<App>, replaces: Replaces) -> u64 {
+        let key = self.next_instance;
+        self.create_instance_of(app, false);
+        self.change(key, |instance| instance.replaces = Some(replaces));
+        self.dirty.unstored.insert(key);
+        key
+    }
+
+    /// Breaks pairs up of which one is gone, or has ended by itself: what is left of them is an instance like others.
+    pub(in crate::core) fn mend_pairs(&mut self, id: &PathId) {
+        let Some(state) = self.apps.get(id) else {
+            return;
+        };
+        if state.pairs.is_empty() {
+            return;
+        }
+        for (key, replaces) in state.pairs.clone() {
+            let lives = |one: &Instance| one.goal == Goal::Running && one.condition.is_active();
+            let old = self.instance(replaces.key);
+            let new = self.instance(key);
+            let strayed =
+                |one: &Instance| replaces.moves && one.is_scheduled() && one.incarnation > 0;
+            if !old.is_some_and(lives) {
+                let wanted = old.is_some_and(|one| one.goal == Goal::Running);
+                self.change(key, |instance| instance.replaces = None);
+                self.dirty.unstored.insert(key);
+                if wanted {
+                    self.retire(replaces.key, Cause::ScaledDown);
+                }
+            } else if new.is_some_and(strayed) {
+                // Launched again it could be anywhere.
+                self.retire(key, Cause::ScaledDown);
+                self.move_failed(id);
+            } else if new.is_some_and(|one| one.condition == Condition::UnreachableInactive) {
+                self.retire(key, Cause::ScaledDown);
+            }
+        }
+    }
+
+    /// Ends one of each pair at once: the old one if the new one is ready, the new one otherwise.
+    pub(in crate::core) fn end_pairs(&mut self, id: &PathId) {
+        let pairs = self
+            .apps
+            .get(id)
+            .map(|state| state.pairs.clone())
+            .unwrap_or_default();
+        for (key, replaces) in pairs {
+            let ready = self
+                .instance(key)
+                .is_some_and(|one| one.is_ready() && !self.kills.contains_key(&key));
+            let has_old = self
+                .instance(replaces.key)
+                .is_some_and(|one| one.goal == Goal::Running);
+            self.change(key, |instance| instance.replaces = None);
+            self.dirty.unstored.insert(key);
+            if has_old {
+                if ready {
+                    self.retire(replaces.key, cause_of_pair(replaces));
+                } else {
+                    self.retire(key, Cause::ScaledDown);
+                }
+            }
+        }
+    }
+
+    /// After a failover: pairs of apps that nothing goes on with any more.
+    pub(in crate::core) fn recover_pairs(&mut self) {
+        let left = self.apps.iter().filter(|(id, state)| {
+            !state.pairs.is_empty() && (state.lock.is_some() || !self.upkeeps.contains_key(*id))
+        });
+        for id in left.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.end_pairs(&id);
+        }
+    }
+}
+
+/// Why the old one of a pair ends.
+const fn cause_of_pair(replaces: Replaces) -> Cause {
+    if replaces.moves {
+        Cause::Moved
+    } else {
+        Cause::Restarted
+    }
+}
