@@ -80,15 +80,21 @@ fn rate_line(version: Version, rate: &BlockRate) -> (&'static str, String) {
 
 /// Kernels from 6.10 on count in version 1 only what goes to devices for which somebody has set a rate. So one is set for each, and is none.
 pub(super) fn count_from_now_on(root: &Path) {
+    let rates = root.join("blkio.throttle.read_bps_device");
+    let set = std::fs::read_to_string(&rates).unwrap_or_default();
     for disk in std::fs::read_dir("/sys/block")
         .into_iter()
         .flatten()
         .flatten()
     {
-        if let Ok(number) = std::fs::read_to_string(disk.path().join("dev")) {
+        let Ok(number) = std::fs::read_to_string(disk.path().join("dev")) else {
+            continue;
+        };
+        // A rate that somebody has set for all containers together stays.
+        let mut lines = set.lines().map(|line| line.split_whitespace().next());
+        if !lines.any(|known| known == Some(number.trim())) {
             // A device that knows no rates is not counted either.
-            let none = format!("{} 0", number.trim());
-            let _ = write(&root.join("blkio.throttle.read_bps_device"), &none);
+            let _ = write(&rates, &format!("{} 0", number.trim()));
         }
     }
 }

@@ -177,7 +177,7 @@ fn every_endpoint_of_the_table_is_routed() {
         let found = kind(method, &sample);
         assert!(
             found.is_some(),
-            "rest/openapi/table.rs has {method} {path}, which the router does not know: take its row out, then {UPDATE}"
+            "rest/openapi/table has {method} {path}, which the router does not know: take its row out, then {UPDATE}"
         );
     }
 }
@@ -263,6 +263,6 @@ fn every_route_is_in_the_table() {
     assert!(known.len() > 50, "{}", known.len());
     assert!(
         missing.is_empty(),
-        "the router knows what rest/openapi/table.rs does not; add a row for each (and its schemas to the core's src/schemas), then {UPDATE}: {missing:#?}"
+        "the router knows what rest/openapi/table does not; add a row for each (and its schemas to the core's src/schemas), then {UPDATE}: {missing:#?}"
     );
 }
