@@ -64,6 +64,17 @@ async fn signalled() {
     }
 }
 
+/// Lets this process open as many files and connections as it may at the most: what it is given at first, 1,024 where nobody says otherwise, is
+/// less than a master has agents. Not for an agent, whose tasks would inherit it.
+fn take_descriptors() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the number of open files and connections stays as it was");
+    }
+}
+
 fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -81,6 +92,7 @@ pub(crate) fn master(
     }
     let mut config = tepui_master::Config::from_flags(&flags).map_err(|error| bad(&error))?;
     config.log_dial = Some(log);
+    take_descriptors();
     runtime()?
         .block_on(tepui_master::run(config, signalled()))
         .map_err(|error| bad(&error))
@@ -97,6 +109,7 @@ pub(crate) fn agent(mut flags: tepui_agent::Flags) -> Result<(), CommandError> {
 }
 
 pub(crate) fn marathon(flags: tepui_marathon::Flags) -> Result<(), CommandError> {
+    take_descriptors();
     let seed = uuid::Uuid::new_v4().as_u128();
     let config = flags
         .into_config(default_work_dir("marathon"), seed)

@@ -1,10 +1,14 @@
-//! What commands do when nobody reads what they say, or nothing can be written.
+//! What processes make of what they are given: nobody who reads what they say, nowhere to write it, few descriptors.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::process::{Command, Output, Stdio};
 
-use tepui_tests::process::tepui;
+use tepui_tests::{
+    PATIENCE,
+    process::{Process, free_port, tepui},
+    until,
+};
 
 /// Many lines, without a cluster.
 fn completions(stdout: Stdio) -> Output {
@@ -37,4 +41,26 @@ fn a_full_disk_is_said() {
     let said = String::from_utf8_lossy(&done.stderr);
     assert_eq!(done.status.code(), Some(1));
     assert!(said.contains("No space left on device"), "{said}");
+}
+
+#[test]
+fn a_master_takes_all_descriptors_that_it_may_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "ulimit -Sn 200; ulimit -Hn 3000; exec \"$0\" \"$@\""])
+        .arg(tepui())
+        .args(["master", "--ip=127.0.0.1"])
+        .arg(format!("--port={}", free_port()))
+        .arg(format!("--work_dir={}", folder.path().display()));
+    let master = Process::start("master", shell);
+    let limits = format!("/proc/{}/limits", master.pid());
+    until("as many descriptors as it may have", PATIENCE, || {
+        let limits = std::fs::read_to_string(&limits).ok()?;
+        let line = limits
+            .lines()
+            .find(|line| line.starts_with("Max open files"))?;
+        let words: Vec<&str> = line.split_whitespace().collect();
+        (words.get(3..5)? == ["3000", "3000"]).then_some(())
+    });
 }
