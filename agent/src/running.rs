@@ -204,6 +204,7 @@ impl Agent {
             agent: Arc::clone(&agent),
             layout: layout.clone(),
             volumes: volumes.clone(),
+            provisioner: provisioner.clone(),
             disks: disks.clone(),
             inputs: inputs.clone(),
         };

@@ -68,6 +68,11 @@ fn directory(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
+/// Where the root of this number of a container has what is written to it, below the directory of all containers.
+pub(crate) fn upper(container: &str, number: usize) -> PathBuf {
+    Path::new(container).join(number.to_string()).join("upper")
+}
+
 /// Makes the next root of a container.
 pub(crate) fn make(
     containers: &Path,

@@ -1,11 +1,11 @@
 //! How much disk containers use: Mesos' `disk/du`, and its quota.
 //!
-//! With `--isolation=disk/du` (or `posix/disk`) the sandbox of every executor, and each persistent volume that its tasks have, is walked
-//! through again and again ([`walk`]). What is found is in the statistics, and, with `--enforce_container_disk_quota`, ends an executor that
-//! uses more than its tasks asked for, be it in the sandbox (all disk that is no volume) or in one of the volumes (its size).
+//! With `--isolation=disk/du` (or `posix/disk`) the sandbox of every executor, with what its containers have written over their images, and
+//! each persistent volume that its tasks have, is walked through again and again ([`walk`]). What is found is in the statistics, and, with
+//! `--enforce_container_disk_quota`, ends an executor that uses more than its tasks asked for, be it in the sandbox and over images (all
+//! disk that is no volume) or in one of the volumes (its size).
 //!
-//! What is left out: what is written into an image's root, which is not in the sandbox; disks of type MOUNT, whose size is the disk's
-//! own; and whoever asked for no disk, for whom there is no quota.
+//! What is left out: disks of type MOUNT, whose size is the disk's own; and whoever asked for no disk, for whom there is no quota.
 
 mod walk;
 
@@ -26,6 +26,7 @@ use tepui_proto::mesos::v1::{DiskStatistics, Resource, value};
 use tokio::sync::mpsc;
 
 use crate::config::{ConfigError, parse_duration};
+use crate::provision::Provisioner;
 use crate::sandbox::Layout;
 use crate::volumes::VolumesRoom;
 
@@ -143,10 +144,10 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// A directory that an executor may fill, and how far.
+/// Directories that an executor may fill, and how far.
 #[derive(Debug, Clone, PartialEq)]
 struct Place {
-    path: PathBuf,
+    paths: Vec<PathBuf>,
     /// `None`: as far as it likes.
     quota: Option<Resource>,
 }
@@ -157,8 +158,8 @@ fn bytes_of(resource: &Resource) -> u64 {
     (mib * MIB) as u64
 }
 
-/// The executor's sandbox and its volumes.
-fn places(sandbox: PathBuf, resources: &[&Resource], volumes: &VolumesRoom) -> Vec<Place> {
+/// The executor's own directories, its sandbox first, and its volumes.
+fn places(own: Vec<PathBuf>, resources: &[&Resource], volumes: &VolumesRoom) -> Vec<Place> {
     let disks = || resources.iter().filter(|resource| resource.name == "disk");
     let persistent = |resource: &Resource| {
         let disk = resource.disk.as_ref();
@@ -176,10 +177,7 @@ fn places(sandbox: PathBuf, resources: &[&Resource], volumes: &VolumesRoom) -> V
         role: Some("*".to_owned()),
         ..Default::default()
     });
-    let mut places = vec![Place {
-        path: sandbox,
-        quota,
-    }];
+    let mut places = vec![Place { paths: own, quota }];
     for &volume in disks().filter(|resource| persistent(resource)) {
         let source = volume.disk.as_ref().and_then(|disk| disk.source.as_ref());
         if source.is_some_and(|source| source.r#type() == source::Type::Mount) {
@@ -190,9 +188,9 @@ fn places(sandbox: PathBuf, resources: &[&Resource], volumes: &VolumesRoom) -> V
             continue;
         };
         for (_, path, _) in found {
-            if !places.iter().any(|place| place.path == path) {
+            if !places.iter().any(|place| place.paths.contains(&path)) {
                 places.push(Place {
-                    path,
+                    paths: vec![path],
                     quota: Some(volume.clone()),
                 });
             }
@@ -207,9 +205,14 @@ fn measure(places: &[Place], bounds: walk::Bounds) -> (Used, Option<Limitation>)
     let mut limitation = None;
     for place in places {
         let quota = place.quota.as_ref().map(bytes_of);
-        let walk::Measured { bytes, problem } = walk::used_bytes(&place.path, bounds);
-        // It may have gone meanwhile.
-        let problem = problem.filter(|problem| *problem != Errno::ENOENT.into());
+        let (mut bytes, mut problem) = (0_u64, None);
+        for path in &place.paths {
+            let measured = walk::used_bytes(path, bounds);
+            bytes = bytes.saturating_add(measured.bytes);
+            // It may have gone meanwhile.
+            let found = measured.problem;
+            problem = problem.or(found.filter(|problem| *problem != Errno::ENOENT.into()));
+        }
         let message = quota.and_then(|quota| {
             if bytes > quota {
                 let (used, quota) = (Bytes(bytes), Bytes(quota));
@@ -244,6 +247,7 @@ pub(crate) struct Room {
     pub(crate) agent: Arc<RwLock<String>>,
     pub(crate) layout: Layout,
     pub(crate) volumes: VolumesRoom,
+    pub(crate) provisioner: Provisioner,
     pub(crate) disks: Disks,
     pub(crate) inputs: mpsc::Sender<Input>,
 }
@@ -321,7 +325,13 @@ impl Room {
             state.id.as_str(),
             &state.container.to_string(),
         );
-        places(sandbox, &resources, &self.volumes)
+        let mut own = vec![sandbox];
+        own.extend(
+            self.provisioner
+                .store()
+                .written(&state.container.to_string()),
+        );
+        places(own, &resources, &self.volumes)
     }
 }
 
@@ -364,7 +374,7 @@ mod tests {
             let resources: Vec<&Resource> = resources.iter().collect();
             let sandbox = folder.path().to_owned();
             measure(
-                &places(sandbox, &resources, &volumes),
+                &places(vec![sandbox], &resources, &volumes),
                 walk::Bounds::default(),
             )
         };
@@ -405,7 +415,10 @@ mod tests {
             std::fs::create_dir(&path).unwrap();
             std::fs::write(path.join("file"), vec![1; bytes]).unwrap();
             let quota = Some(quota);
-            Place { path, quota }
+            Place {
+                paths: vec![path],
+                quota,
+            }
         };
         let places = [
             place("sandbox", 1 << 20, disk(4.0)),
@@ -435,7 +448,13 @@ mod tests {
                 entries,
                 time: Duration::from_secs(seconds),
             };
-            let (used, limitation) = measure(&[Place { path, quota }], bounds);
+            let (used, limitation) = measure(
+                &[Place {
+                    paths: vec![path],
+                    quota,
+                }],
+                bounds,
+            );
             assert!(used.problem.is_some());
             limitation
         };

@@ -2,6 +2,7 @@
 
 use tepui_agent::DiskConfig;
 
+use super::images::{image_in, in_image};
 use super::*;
 
 fn with_disk(id: &str, mib: f64, command: &str) -> mesos::TaskInfo {
@@ -49,6 +50,18 @@ async fn disk_is_measured_and_who_uses_too_much_of_it_ends() {
             role: Some("*".to_owned()),
             ..scalar("disk", 1.0)
         }]
+    );
+
+    // What is written over an image counts too.
+    let image = image_in(folder.path());
+    let over = "/bin/busybox dd if=/dev/zero of=/file bs=1M count=4; exec /bin/busybox sleep 1000";
+    let over = in_image(with_disk("over", 1.0, over), &image);
+    master.run(over).await;
+    let failed = master.until("over", TaskFailed).await;
+    let message = failed.message();
+    assert!(
+        message.starts_with("Disk usage (4") && message.ends_with(") exceeds quota (1MB)"),
+        "{message}"
     );
 
     // The other was measured in the same look, or will be in the next.

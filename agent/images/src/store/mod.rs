@@ -377,6 +377,22 @@ impl Store {
         self.inner.known.lock().containers.contains_key(container)
     }
 
+    /// Where is what a container, and those inside of it (`<container>.<name>`), have written over their images.
+    #[must_use]
+    pub fn written(&self, container: &str) -> Vec<PathBuf> {
+        let inside = |name: &str| {
+            let rest = name.strip_prefix(container);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let containers = self.inner.path("containers");
+        let known = self.inner.known.lock();
+        let names = known.containers.iter().filter(|(name, _)| inside(name));
+        let roots = names.flat_map(|(name, roots)| {
+            (0..roots.len()).map(move |number| roots::upper(name, number))
+        });
+        roots.map(|upper| containers.join(upper)).collect()
+    }
+
     /// The container is gone: so are its roots, and its hold on their images. Blocks for as long as removing takes.
     ///
     /// # Errors
