@@ -129,6 +129,9 @@ pub struct Flags {
     #[command(flatten)]
     #[allow(missing_docs, reason = "the type says it")]
     pub disk: crate::disk::DiskFlags,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the type says it")]
+    pub ports: crate::ports::PortsFlags,
     /// Accepted: only 'mesos' is there
     #[arg(long)]
     pub containerizers: Option<String>,

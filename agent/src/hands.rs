@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use tepui_agent_core::{Exit as CoreExit, Input, Launch, Limitation, Limits as Wanted, Probe};
+use tepui_agent_core::{
+    Exit as CoreExit, Input, Launch, Limitation, Limited, Limits as Wanted, Probe,
+};
 use tepui_model::ContainerId as CoreId;
 use tepui_proto::mesos::v1::Resource;
 use tokio::sync::mpsc;
@@ -430,7 +432,8 @@ pub(crate) fn core_exit(exit: &Exit) -> Result<CoreExit, String> {
         }),
         ExitReason::MemoryLimit(limitation) => Ok(CoreExit {
             status,
-            limitation: Some(Limitation::Memory {
+            limitation: Some(Limitation {
+                of: Limited::Memory,
                 message: limitation.to_string(),
                 resources: vec![Resource {
                     role: Some("*".to_owned()),

@@ -1,6 +1,6 @@
 //! How strictly containers are kept in, decided before anything starts: the flags that are about isolation, under Mesos' names.
 //!
-//! Containers are isolated as well as the machine allows whatever `--isolation` lists. What the list can do is make it stricter (`linux/nnp`, `cgroups/devices`) or have more measured (`cgroups/blkio`, `disk/du`); a name that nobody knows, or that asks for what is not built, stops the start, so that nobody counts on it.
+//! Containers are isolated as well as the machine allows whatever `--isolation` lists. What the list can do is make it stricter (`linux/nnp`, `cgroups/devices`) or have more measured (`cgroups/blkio`, `disk/du`, `network/ports`); a name that nobody knows, or that asks for what is not built, stops the start, so that nobody counts on it.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub use gpus::GpuConfig;
 #[derive(Debug, Clone, Default, Args)]
 #[command(rename_all = "snake_case")]
 pub struct IsolationFlags {
-    /// Isolators as in Mesos. All that is built is on; 'linux/nnp' and 'cgroups/devices' make it stricter for all containers, 'cgroups/blkio' and 'disk/du' measure more
+    /// Isolators as in Mesos. All that is built is on; 'linux/nnp' and 'cgroups/devices' make it stricter for all containers, 'cgroups/blkio', 'disk/du' and 'network/ports' measure more
     #[arg(long)]
     pub isolation: Option<String>,
     /// Directory of seccomp profiles, which containers name
@@ -65,7 +65,7 @@ impl IsolationFlags {
 }
 
 /// What is built, by Mesos' names.
-const BUILT: [&str; 31] = [
+const BUILT: [&str; 32] = [
     "cgroups/all",
     "cgroups/blkio",
     "cgroups/cpu",
@@ -86,6 +86,7 @@ const BUILT: [&str; 31] = [
     "namespaces/ipc",
     "namespaces/pid",
     "network/cni",
+    "network/ports",
     "posix/cpu",
     "posix/disk",
     "posix/mem",
@@ -100,7 +101,7 @@ const BUILT: [&str; 31] = [
 ];
 
 /// What Mesos has and this agent has not.
-const NOT_BUILT: [&str; 14] = [
+const NOT_BUILT: [&str; 13] = [
     "appc/runtime",
     "cgroups/hugetlb",
     "cgroups/net_cls",
@@ -112,7 +113,6 @@ const NOT_BUILT: [&str; 14] = [
     "filesystem/shared",
     "filesystem/windows",
     "network/port_mapping",
-    "network/ports",
     "volume/csi",
     "windows/cpu",
 ];

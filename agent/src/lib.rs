@@ -2,7 +2,7 @@
 //!
 //! [`tepui_agent_core`] decides; this crate does. Its rooms: [`containerizer`] runs containers, [`supervisor`] is the small process that
 //! outlives the agent beside each of them; the rest is private to the daemon: the journal (what outlives the process), the link to the
-//! master, the driver (the one thread that runs the core), the hands (containers), images and volumes (`provision`), what URIs ask for (`fetcher`), networks, probes (checks), `oversubscription`, `disk` (what containers use of it), sandboxes, and the faces on the one
+//! master, the driver (the one thread that runs the core), the hands (containers), images and volumes (`provision`), what URIs ask for (`fetcher`), networks, probes (checks), `oversubscription`, `disk` (what containers use of it), `ports` (what they listen on), sandboxes, and the faces on the one
 //! port.
 
 pub mod containerizer;
@@ -10,6 +10,7 @@ pub mod supervisor;
 
 mod clock;
 mod config;
+mod containers;
 mod disk;
 mod driver;
 mod executors;
@@ -23,6 +24,7 @@ mod link;
 mod nested;
 mod networks;
 mod oversubscription;
+mod ports;
 mod probes;
 mod provision;
 mod resources;
@@ -42,6 +44,7 @@ pub use oversubscription::{
     ControllerConfig, EstimatorConfig, LoadThresholds, OversubscriptionConfig,
     OversubscriptionFlags, UsageRule,
 };
+pub use ports::{PortsConfig, PortsFlags};
 pub use provision::config::{ImageGc, ImagesConfig};
 pub use provision::flags::ImageFlags;
 pub use resources::{

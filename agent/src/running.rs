@@ -208,6 +208,12 @@ impl Agent {
             disks: disks.clone(),
             inputs: inputs.clone(),
         };
+        let listening = crate::ports::Room {
+            config: config.ports.clone(),
+            view: Arc::clone(&view),
+            containerizer: Arc::clone(&containerizer),
+            inputs: inputs.clone(),
+        };
         let face = Arc::new(Face {
             disks,
             config: Arc::clone(&config),
@@ -277,6 +283,11 @@ impl Agent {
         let stopped = until_stop(stop.clone());
         tokio::spawn(async move {
             tokio::select! { () = watching => {}, () = stopped => {} }
+        });
+        let listening = crate::ports::run(listening);
+        let stopped = until_stop(stop.clone());
+        tokio::spawn(async move {
+            tokio::select! { () = listening => {}, () = stopped => {} }
         });
         let images = crate::provision::collect(provisioner);
         let stopped = until_stop(stop.clone());

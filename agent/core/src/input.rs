@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use tepui_model::{ContainerId, ExecutorId, FrameworkId};
 use tepui_proto::mesos::v1::executor::call::Update;
+use tepui_proto::mesos::v1::task_status::Reason;
 use tepui_proto::mesos::v1::{CheckStatusInfo, NetworkInfo, Resource, TaskInfo, TaskStatus};
 use tepui_proto::tepui::v1::MasterMessage;
 
@@ -158,21 +159,36 @@ pub struct Exit {
 
 /// A limit that was passed.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Limitation {
-    /// More memory than the limit.
-    Memory {
-        /// For the framework's author.
-        message: String,
-        /// What it was that was used up.
-        resources: Vec<Resource>,
-    },
-    /// More disk than the limit.
-    Disk {
-        /// For the framework's author.
-        message: String,
-        /// What it was that was used up.
-        resources: Vec<Resource>,
-    },
+pub struct Limitation {
+    /// Of what.
+    pub of: Limited,
+    /// For the framework's author.
+    pub message: String,
+    /// What it was that was used up, or used without being asked for.
+    pub resources: Vec<Resource>,
+}
+
+/// What a container may not have as much of as it likes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limited {
+    /// Memory.
+    Memory,
+    /// Disk.
+    Disk,
+    /// Ports to listen on.
+    Ports,
+}
+
+impl Limited {
+    /// The reason of the status of a task that ended for it.
+    #[must_use]
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::Memory => Reason::ContainerLimitationMemory,
+            Self::Disk => Reason::ContainerLimitationDisk,
+            Self::Ports => Reason::ContainerLimitation,
+        }
+    }
 }
 
 /// How a probe went.

@@ -43,7 +43,7 @@ pub use agent::Agent;
 pub use change::{AgentState, Change, ExecutorState, FrameworkState, Phase, TaskSnapshot};
 pub use config::Config;
 pub use input::{
-    ContainerFact, ContainerState, ExecutorAction, Exit, Input, Limitation, ProbeResult,
+    ContainerFact, ContainerState, ExecutorAction, Exit, Input, Limitation, Limited, ProbeResult,
 };
 pub use output::{Launch, Limits, Output, Probe, ProbeKind, Refusal, Volumes};
 pub use reconfiguration::ReconfigurationPolicy;

@@ -17,6 +17,7 @@ use crate::flags::Flags;
 use crate::isolation::IsolationConfig;
 use crate::networks::NetworksConfig;
 use crate::oversubscription::OversubscriptionConfig;
+use crate::ports::PortsConfig;
 use crate::provision::config::ImagesConfig;
 pub use values::parse_duration;
 pub(crate) use values::{format_duration, parse_bytes};
@@ -86,6 +87,8 @@ pub struct Config {
     pub isolation: IsolationConfig,
     /// How the disk that containers use is looked at.
     pub disk: DiskConfig,
+    /// How it is looked at which ports containers listen on.
+    pub ports: PortsConfig,
     /// What is lent beyond what the agent has, and how it is taken back.
     pub oversubscription: OversubscriptionConfig,
     /// Where networks are found.
@@ -167,6 +170,7 @@ impl Config {
             images,
             isolation: IsolationConfig::default(),
             disk: DiskConfig::default(),
+            ports: PortsConfig::default(),
             oversubscription: OversubscriptionConfig::default(),
             flags: BTreeMap::new(),
         }
@@ -287,6 +291,8 @@ impl Config {
             })?,
         };
         let fetcher = fetcher(flags, &work_dir)?;
+        let listed = flags.isolation.isolation.as_deref().unwrap_or_default();
+        let ports = PortsConfig::from_flags(&flags.ports, listed, &resources)?;
         let hostname = flags
             .hostname
             .clone()
@@ -340,10 +346,8 @@ impl Config {
                 .max(Duration::from_secs(1)),
             images: ImagesConfig::from_flags(&flags.images, &work_dir)?,
             isolation,
-            disk: DiskConfig::from_flags(
-                &flags.disk,
-                flags.isolation.isolation.as_deref().unwrap_or_default(),
-            )?,
+            disk: DiskConfig::from_flags(&flags.disk, listed)?,
+            ports,
             oversubscription: OversubscriptionConfig::from_flags(&flags.oversubscription)?,
             networks: flags.networks.config(),
             fetcher,
@@ -560,6 +564,9 @@ fn shown(flags: &Flags) -> BTreeMap<String, String> {
         show(name, Some(value));
     }
     for (name, value) in flags.disk.shown() {
+        show(name, Some(value));
+    }
+    for (name, value) in flags.ports.shown() {
         show(name, Some(value));
     }
     for (name, value) in flags.oversubscription.shown() {

@@ -19,6 +19,8 @@ pub struct Capabilities {
     pub processes: bool,
     /// Devices can be kept away from containers.
     pub devices: bool,
+    /// Containers have cgroups, so that it is known which processes are theirs.
+    pub cgroups: bool,
     /// The use of block devices can be limited and measured.
     pub block_io: bool,
     /// What is missing, one phrase each, for people.
@@ -70,6 +72,7 @@ impl Capabilities {
             memory,
             processes,
             devices,
+            cgroups: Controller::ALL.iter().any(|one| layout.has(*one)),
             block_io: layout.has(Controller::BlockIo),
             missing,
         }
@@ -120,6 +123,7 @@ mod tests {
             memory: true,
             processes: true,
             devices: true,
+            cgroups: true,
             block_io: true,
             missing: Vec::new(),
         };

@@ -447,6 +447,12 @@ impl Containerizer {
             .unwrap_or_default())
     }
 
+    /// The processes in it, with those of containers inside of it. None are known where it has no cgroup.
+    pub fn processes(&self, container: &ContainerId) -> Result<Vec<i32>, ContainerizerError> {
+        let (placement, ..) = self.inner.running(container)?;
+        Ok(placement.processes())
+    }
+
     /// Sets new limits. A hard memory limit is raised but never lowered while the container runs, as in Mesos.
     pub fn update(
         &self,

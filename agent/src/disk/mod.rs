@@ -19,7 +19,7 @@ use clap::Args;
 use nix::errno::Errno;
 use parking_lot::RwLock;
 use tepui_agent_core::view::{ExecutorView, View};
-use tepui_agent_core::{Input, Limitation};
+use tepui_agent_core::{Input, Limitation, Limited};
 use tepui_model::ContainerId;
 use tepui_proto::mesos::v1::resource::disk_info::source;
 use tepui_proto::mesos::v1::{DiskStatistics, Resource, value};
@@ -230,7 +230,8 @@ fn measure(places: &[Place], bounds: walk::Bounds) -> (Used, Option<Limitation>)
         });
         all.problem = all.problem.take().or(problem);
         if let (Some(message), None) = (message, &limitation) {
-            limitation = Some(Limitation::Disk {
+            limitation = Some(Limitation {
+                of: Limited::Disk,
                 message,
                 resources: place.quota.iter().cloned().collect(),
             });
@@ -389,7 +390,10 @@ mod tests {
             (Some(4 << 20), None)
         );
         let (_, limitation) = check(&[disk(1.0)]);
-        let Some(Limitation::Disk { message, resources }) = limitation else {
+        let Some(Limitation {
+            message, resources, ..
+        }) = limitation
+        else {
             panic!("{limitation:?}");
         };
         assert!(message.starts_with("Disk usage (2"), "{message}");
@@ -458,7 +462,7 @@ mod tests {
             assert!(used.problem.is_some());
             limitation
         };
-        let Some(Limitation::Disk { message, .. }) = check(Some(disk(1.0)), 0, 60) else {
+        let Some(Limitation { message, .. }) = check(Some(disk(1.0)), 0, 60) else {
             panic!("it hides behind many files");
         };
         let expected = "Disk usage cannot be measured: there are more than 0 files";

@@ -283,20 +283,12 @@ pub(super) fn ended(exit: &Exit) -> Ended {
             ..Ended::default()
         },
         (Ok(core), _) => match core.limitation {
-            Some(tepui_agent_core::Limitation::Memory { message, resources }) => Ended {
+            Some(limitation) => Ended {
                 exit_status,
                 state: Some(TaskState::TaskFailed),
-                reason: Some(Reason::ContainerLimitationMemory),
-                limitation: resources,
-                message: Some(message),
-                failed: false,
-            },
-            Some(tepui_agent_core::Limitation::Disk { message, resources }) => Ended {
-                exit_status,
-                state: Some(TaskState::TaskFailed),
-                reason: Some(Reason::ContainerLimitationDisk),
-                limitation: resources,
-                message: Some(message),
+                reason: Some(limitation.of.reason()),
+                limitation: limitation.resources,
+                message: Some(limitation.message),
                 failed: false,
             },
             None => Ended {

@@ -1,10 +1,8 @@
 //! What the machine tells of itself and of its containers.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tepui_agent_core::TaskSnapshot;
 use tepui_agent_core::view::{ExecutorView, View};
 use tepui_proto::mesos::v1::Resource;
 
@@ -66,18 +64,9 @@ fn found(executor: &ExecutorView) -> Found {
             revocable: resources().any(|resource| resource.revocable.is_some()),
             cpu_time: None,
         },
-        own: ContainerId::new(executor.state.container.to_string()).ok(),
-        tasks: tasks().filter_map(own_container).collect(),
+        own: crate::containers::own(executor),
+        tasks: crate::containers::of_tasks(executor).collect(),
     }
-}
-
-/// The container of a task in a group.
-fn own_container(task: &Arc<TaskSnapshot>) -> Option<ContainerId> {
-    let mut statuses = task.statuses.iter().rev();
-    let status = statuses.find_map(|status| status.container_status.as_ref())?;
-    let id = crate::nested::prepare::core_id(status.container_id.as_ref()?)?;
-    id.parent()?;
-    Some(crate::nested::runtime_id(&id))
 }
 
 impl Found {

@@ -23,6 +23,7 @@ mod nested;
 mod networks;
 mod operations;
 mod oversubscription;
+mod ports;
 mod pulls;
 mod reconfiguration;
 mod removal;

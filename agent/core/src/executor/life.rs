@@ -325,23 +325,15 @@ impl Agent {
         limitation: &Limitation,
         out: &mut Vec<Output>,
     ) {
-        let (reason, message, resources) = match limitation {
-            Limitation::Memory { message, resources } => {
-                (Reason::ContainerLimitationMemory, message, resources)
-            }
-            Limitation::Disk { message, resources } => {
-                (Reason::ContainerLimitationDisk, message, resources)
-            }
-        };
         let mut status = self.status(
             key,
             TaskState::Failed,
             Source::Agent,
-            Some(reason),
-            message.clone(),
+            Some(limitation.of.reason()),
+            limitation.message.clone(),
         );
         status.limitation = Some(TaskResourceLimitation {
-            resources: resources.clone(),
+            resources: limitation.resources.clone(),
         });
         self.take_update(key, status, false, out);
     }

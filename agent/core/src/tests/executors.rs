@@ -393,7 +393,8 @@ fn a_container_grows_at_once_and_shrinks_later() {
 /// What the kernel does not keep (disk) the shell measures: whatever the executor runs ends for it, once.
 #[test]
 fn a_limit_that_the_shell_keeps_ends_the_executor_and_is_named() {
-    let too_much = || crate::Limitation::Disk {
+    let too_much = || crate::Limitation {
+        of: crate::Limited::Disk,
         message: "Disk usage (65MB) exceeds quota (64MB)".to_owned(),
         resources: Vec::new(),
     };

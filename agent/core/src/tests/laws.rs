@@ -8,7 +8,7 @@ use tepui_model::TaskState;
 use tepui_proto::tepui::v1::{Ping, ShutdownFramework};
 
 use super::*;
-use crate::{ContainerState, Limitation};
+use crate::{ContainerState, Limitation, Limited};
 
 #[derive(Debug, Clone)]
 enum Act {
@@ -140,7 +140,8 @@ impl Chaos {
             Act::OutOfMemory(index) => {
                 if let Some(index) = self.live(*index) {
                     self.over.push(index);
-                    let limitation = Some(Limitation::Memory {
+                    let limitation = Some(Limitation {
+                        of: Limited::Memory,
                         message: String::new(),
                         resources: Vec::new(),
                     });
@@ -169,7 +170,8 @@ impl Chaos {
                         reason: String::new(),
                     }
                 } else {
-                    let limitation = Limitation::Disk {
+                    let limitation = Limitation {
+                        of: Limited::Disk,
                         message: String::new(),
                         resources: Vec::new(),
                     };

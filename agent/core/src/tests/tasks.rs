@@ -10,11 +10,12 @@ use tepui_proto::mesos::v1::{
 use tepui_proto::tepui::v1::{ReconcileTasks, RunTaskGroup, ShutdownFramework, TaskKey};
 
 use super::*;
-use crate::{Limitation, ProbeResult};
+use crate::{Limitation, Limited, ProbeResult};
 
 #[test]
 fn an_exit_becomes_the_state_that_mesos_gives_it() {
-    let memory = Limitation::Memory {
+    let memory = Limitation {
+        of: Limited::Memory,
         message: "Memory limit exceeded".to_owned(),
         resources: vec![Resource::default()],
     };

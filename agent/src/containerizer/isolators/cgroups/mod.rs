@@ -149,6 +149,15 @@ impl Placement {
         !self.directories.iter().any(blunt)
     }
 
+    /// The processes in it and below. All hierarchies have the same ones: that of memory is asked if there is one.
+    pub(crate) fn processes(&self) -> Vec<i32> {
+        let mut found = Vec::new();
+        if let Some(directory) = self.memory().or(self.directories.first()) {
+            gather(&directory.path, &mut found);
+        }
+        found
+    }
+
     /// The one that limits memory.
     fn memory(&self) -> Option<&Directory> {
         self.directories
@@ -421,15 +430,28 @@ fn remove(directory: &Directory) {
 
 /// Kills the processes of a cgroup, and removes the cgroups below it as far as they are empty.
 fn empty(path: &Path) {
-    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            empty(&entry.path());
-            let _ = std::fs::remove_dir(entry.path());
-        }
+    for below in below(path) {
+        empty(&below);
+        let _ = std::fs::remove_dir(below);
     }
     for pid in members(path) {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
+}
+
+/// The processes in a cgroup and in those below it.
+fn gather(path: &Path, found: &mut Vec<i32>) {
+    found.extend(members(path));
+    for below in below(path) {
+        gather(&below, found);
+    }
+}
+
+/// The cgroups in a cgroup.
+fn below(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    directories.map(|entry| entry.path())
 }
 
 /// The processes in a cgroup.
