@@ -35,6 +35,8 @@ struct World {
     ordinals: bool,
     over: Vec<&'static str>,
     fail_over_after: u64,
+    /// So many more are wanted before the leader fails over.
+    grows: usize,
 }
 
 fn world() -> impl Strategy<Value = World> {
@@ -54,9 +56,10 @@ fn world() -> impl Strategy<Value = World> {
         prop::bool::weighted(0.2),
         prop::sample::select(over),
         20..90u64,
+        0..3usize,
     )
         .prop_map(
-            |(instances, agents, strategy, budget, ordinals, over, fail_over_after)| World {
+            |(instances, agents, strategy, budget, ordinals, over, fail_over_after, grows)| World {
                 instances,
                 first: 1 + agents.len() / 3,
                 agents,
@@ -65,6 +68,7 @@ fn world() -> impl Strategy<Value = World> {
                 ordinals,
                 over,
                 fail_over_after,
+                grows,
             },
         )
 }
@@ -182,7 +186,15 @@ fn walk(world: &World) -> Result<(), TestCaseError> {
     for at in world.first..world.agents.len() {
         cluster.agents.push(world.agent(at));
     }
-    cluster.pass(world.fail_over_after);
+    cluster.pass(world.fail_over_after / 2);
+    let grown = World {
+        instances: world.instances + world.grows,
+        ..world.clone()
+    };
+    if world.grows > 0 {
+        cluster.update("/a", &json!({ "instances": grown.instances }).to_string());
+    }
+    cluster.pass(world.fail_over_after.div_ceil(2));
     cluster.fail_over();
     cluster.run();
     cluster.pass(300);
@@ -194,15 +206,15 @@ fn walk(world: &World) -> Result<(), TestCaseError> {
         world.least()
     );
     prop_assert!(
-        most <= world.most(),
+        most <= grown.most(),
         "B2: {} of at most {}",
         most,
-        world.most()
+        grown.most()
     );
     let last: BTreeSet<String> = cluster.running("/a").into_iter().collect();
-    prop_assert_eq!(last.len(), world.instances);
+    prop_assert_eq!(last.len(), grown.instances);
     // Something has to be able to move.
-    let stuck = world.least() == world.instances && world.most() == world.instances;
+    let stuck = grown.least() == grown.instances && grown.most() == grown.instances;
     if !stuck {
         prop_assert!(last.is_disjoint(&first), "all are replaced");
         let on = places(&cluster, "/a");

@@ -438,7 +438,9 @@ impl Marathon {
             if let Some(state) = self.apps.get_mut(&app) {
                 state.lock = Some(id.clone());
             }
-            self.end_pairs(&app);
+            if !deployment.only_scales(&app) {
+                self.end_pairs(&app);
+            }
             self.dirty.apps.insert(app);
         }
         self.deployments.insert(id.clone(), deployment);
@@ -610,7 +612,10 @@ impl Marathon {
                     let unfinished = instance.condition != Condition::Running
                         || (!instance.is_ready() && instance.healthy.is_none())
                         || instance.is_unready();
-                    (self.apps.get(id)?.fits(&instance.spec) && unfinished).then_some(*key)
+                    let state = self.apps.get(id)?;
+                    // What is to take another's place is upkeep's concern.
+                    let own = state.fits(&instance.spec) && !state.pairs.contains_key(key);
+                    (own && unfinished).then_some(*key)
                 };
                 for key in keys.iter().filter_map(fitting).collect::<Vec<_>>() {
                     self.change(key, |instance| instance.awaited = true);

@@ -56,9 +56,14 @@ impl Marathon {
                 self.drop_if_gone(id);
             }
             Some(lock) => {
+                self.mend_pairs(id);
+                let Some(state) = self.apps.get(id) else {
+                    return;
+                };
                 // What is to be looked through may be long, so first whether there is a reason to.
                 let wanted = self.root.get(id).map(|app| app.instances as usize);
-                let differs = wanted.is_some_and(|wanted| wanted != state.tally.wanted);
+                let differs =
+                    wanted.is_some_and(|wanted| wanted + state.pairs.len() != state.tally.wanted);
                 let deployment = self.deployments.get(&lock);
                 let action = deployment.and_then(|deployment| deployment.action(id));
                 let done = differs && deployment.is_some_and(|one| one.is_done_with(id));
@@ -109,7 +114,9 @@ impl Marathon {
                 let wanted = self.root.get(id).map_or(0, |app| app.instances as usize);
                 self.apps.get(id).is_none_or(|state| {
                     let tally = state.tally;
-                    tally.wanted == wanted && tally.awaited == 0 && tally.leaving == 0
+                    tally.wanted == wanted + state.pairs.len()
+                        && tally.awaited == 0
+                        && (tally.leaving == 0 || tally.leaving == self.relieved(id))
                 })
             }
             ActionKind::Restart if self.try_out(id) => false,
@@ -142,9 +149,8 @@ impl Marathon {
         let target = app.instances as usize + state.pairs.len();
         let wanted = state.tally.wanted;
         if wanted > target {
-            for key in self.victims(id, wanted - target) {
-                self.retire(key, Cause::ScaledDown);
-            }
+            let victims = self.victims(id, wanted - target);
+            self.retire_with_replacements(id, &victims);
         }
         for _ in wanted..target {
             self.add_instance(id, awaited, false);
@@ -254,7 +260,7 @@ impl Marathon {
         }
     }
 
-    /// Which instances go when there are too many.
+    /// Which instances go when there are too many; of a pair the old one, which takes the new one with it.
     fn victims(&self, id: &PathId, count: usize) -> Vec<u64> {
         self.victims_of(id, count, |_| true)
     }
@@ -274,7 +280,8 @@ impl Marathon {
             .filter_map(|key| self.instances.get(key))
             .filter(|instance| {
                 let counted = instance.goal == crate::instance::Goal::Running
-                    && instance.condition != Condition::UnreachableInactive;
+                    && instance.condition != Condition::UnreachableInactive
+                    && !state.pairs.contains_key(&instance.key);
                 counted && chosen(state.fits(&instance.spec))
             });
         if state.ordinals.is_some() {

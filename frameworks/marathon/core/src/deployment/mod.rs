@@ -110,6 +110,16 @@ impl Deployment {
         !self.open.contains_key(app) && !actions.any(|action| action.app == *app)
     }
 
+    /// Whether all that becomes of an app is another number of instances: those that it has are as good as before.
+    pub(crate) fn only_scales(&self, app: &PathId) -> bool {
+        let of = |apps: &BTreeMap<PathId, Option<Arc<App>>>| apps.get(app).cloned().flatten();
+        let (old, new) = (of(&self.original), of(&self.target));
+        old.zip(new).is_some_and(|(old, new)| {
+            change(Some(&old), &new) == Some(ActionKind::Scale)
+                && old.config_version() == new.config_version()
+        })
+    }
+
     /// Apps of all steps.
     pub(crate) fn affected(&self) -> BTreeSet<PathId> {
         self.steps

@@ -6,6 +6,7 @@
 mod cluster;
 mod moves;
 mod restarts;
+mod scaled;
 
 use std::{
     cell::Cell,

@@ -202,15 +202,22 @@ fn a_deployment_ends_what_is_half_done_and_goes_first() {
     while cluster.tasks.len() < 4 {
         cluster.pass(1);
     }
-    cluster.update(ID, r#"{"instances":2}"#);
-    assert_eq!(
-        (cluster.tasks.len(), cluster.running(ID).len()),
-        (2, 2),
-        "the replacement is gone, and one more"
+    let hanging = |cluster: &Cluster| {
+        let mut all = cluster.tasks.iter();
+        let found = all.find(|(_, task)| task.state != TaskState::TaskRunning);
+        found.map(|(id, _)| id.clone())
+    };
+    let replacement = hanging(&cluster).unwrap();
+    cluster.update(ID, r#"{"cmd":"run","instances":2}"#);
+    assert!(
+        !cluster.tasks.contains_key(&replacement),
+        "the replacement is gone"
     );
     cluster.behaviour.clear();
     cluster.pass(60);
-    assert_eq!(cluster.running(ID).len(), 2);
+    assert_eq!((cluster.tasks.len(), cluster.running(ID).len()), (2, 2));
+    cluster.update(ID, r#"{"cmd":"slow"}"#);
+    cluster.pass(60);
     // A replacement that is lost with its old one, or whose old one fails, is an instance like others.
     let schedule = in_minutes(&cluster, 1);
     set(
@@ -224,13 +231,7 @@ fn a_deployment_ends_what_is_half_done_and_goes_first() {
         cluster.pass(1);
     }
     cluster.behaviour.clear();
-    let hanging = cluster
-        .tasks
-        .iter()
-        .find(|(_, task)| task.state != TaskState::TaskRunning)
-        .unwrap()
-        .0
-        .clone();
+    let hanging = hanging(&cluster).unwrap();
     for task in cluster.running(ID) {
         cluster.report(&task, TaskState::TaskFailed);
     }

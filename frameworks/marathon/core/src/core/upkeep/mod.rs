@@ -2,8 +2,9 @@
 //!
 //! Promises: nothing is taken away that the budget does not allow, whatever else is away counted; a replacement comes first where the
 //! upgrade strategy has room beside the instances that are wanted, and the old instance ends when it is ready; while a deployment holds the app
-//! nothing begins, and what is half done is ended at once, one of each pair; what is due is read off the instances at each look, so it
-//! does not matter what was lost or which leader began.
+//! nothing begins, unless it is the autoscaler's, for the next one may come before all is done; a deployment that changes more than the number of
+//! instances ends at once what is half done, one of each pair, and any other lets it go on; what is due is read off the instances at each look,
+//! so it does not matter what was lost or which leader began.
 //!
 //! An app is looked over when a moment of its own has come, and after changes, at most once a second: that takes time that grows with its instances.
 
@@ -58,6 +59,8 @@ pub(super) struct Upkeep {
     gaps: BTreeMap<Arc<str>, Time>,
     /// Instances that are to be replaced and are not ready, and since when this leader has seen that.
     unready: BTreeMap<u64, Time>,
+    /// Instances whose place another has taken, until they have ended.
+    relieved: BTreeSet<u64>,
     pub(super) balance: Balance,
     status: Status,
 }
@@ -214,6 +217,9 @@ impl Marathon {
         };
         upkeep.timer = None;
         upkeep.looked_over = Some(now);
+        upkeep
+            .relieved
+            .retain(|key| self.instances.contains_key(key));
         self.advance_schedule(id, &policy);
         self.mend_pairs(id);
         let mut survey = self.survey(id, &app, &policy);
@@ -227,6 +233,9 @@ impl Marathon {
             .get(id)
             .is_some_and(|one| one.balance.is_asked_for());
         let stop_moves = if asked { held_now } else { stop.clone() };
+        // A move begins with everything in its place.
+        let lock = self.apps.get(id).and_then(|state| state.lock.as_ref());
+        let stop_moves = lock.map(|lock| (held_by(lock), None)).or(stop_moves);
         let due = survey.due.len() + survey.due_unready.len();
         self.note_unready(id, &survey);
         if due > 0 {
@@ -270,11 +279,18 @@ impl Marathon {
         }
     }
 
+    /// Whether the deployment that holds an app changes nothing but the number of its instances.
+    fn is_scaled(&self, id: &PathId) -> bool {
+        let lock = self.apps.get(id).and_then(|state| state.lock.as_ref());
+        let deployment = lock.and_then(|lock| self.deployments.get(lock));
+        deployment.is_some_and(|deployment| deployment.only_scales(id))
+    }
+
     /// Why nothing may begin now, and until when if that is known.
     fn held(&self, id: &PathId) -> Option<(String, Option<Time>)> {
         let state = self.apps.get(id)?;
-        if let Some(lock) = &state.lock {
-            return Some((format!("deployment {lock} holds the app"), None));
+        if let Some(lock) = state.lock.as_ref().filter(|lock| !self.is_autoscaled(lock)) {
+            return Some((held_by(lock), None));
         }
         if !self.registered {
             return Some(("Marathon is not registered with a master".to_owned(), None));
@@ -361,6 +377,7 @@ impl Marathon {
         let scheduled = policy.restarts.as_ref().and_then(|one| one.next(now));
         // A deployment that ends touches the app.
         let calm = state.lock.is_none();
+        let pairs_go_on = calm || self.is_scaled(id);
         let unplaced = state.pairs.keys().filter_map(|key| self.instance(*key));
         let patience = unplaced.filter(|one| one.condition == Condition::Scheduled);
         let patience = patience.map(|one| moment(one.since) + PATIENCE).min();
@@ -377,7 +394,7 @@ impl Marathon {
             survey.next_expiry.map(moment),
             held_until,
             upkeep.crowded_until.filter(|at| *at > self.now),
-            patience.filter(|_| calm),
+            patience.filter(|_| pairs_go_on),
             gap,
             ill,
             survey.settles,
@@ -407,6 +424,10 @@ impl Marathon {
             )
         })
     }
+}
+
+fn held_by(deployment: &str) -> String {
+    format!("deployment {deployment} holds the app")
 }
 
 const fn cause_of(kind: Disruption) -> Cause {

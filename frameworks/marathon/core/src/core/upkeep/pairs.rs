@@ -66,6 +66,9 @@ impl Marathon {
             self.change(key, |instance| instance.replaces = None);
             self.dirty.unstored.insert(key);
             self.retire(replaces.key, cause_of_pair(replaces));
+            if let Some(upkeep) = self.upkeeps.get_mut(id) {
+                upkeep.relieved.insert(replaces.key);
+            }
             let kind = if replaces.moves {
                 self.move_done(id);
                 Disruption::Move
@@ -116,6 +119,30 @@ impl Marathon {
         }
     }
 
+    /// Ends instances because there are too many, each with the one that was to take its place.
+    pub(in crate::core) fn retire_with_replacements(&mut self, id: &PathId, victims: &[u64]) {
+        let pairs = self.apps.get(id).map(|state| state.pairs.clone());
+        for key in victims {
+            self.retire(*key, Cause::ScaledDown);
+        }
+        for (key, replaces) in pairs.unwrap_or_default() {
+            if victims.contains(&replaces.key) {
+                self.change(key, |instance| instance.replaces = None);
+                self.dirty.unstored.insert(key);
+                self.retire(key, Cause::ScaledDown);
+            }
+        }
+    }
+
+    /// Of the instances that are on their way out, how many another has taken the place of: no deployment has to wait for these.
+    pub(in crate::core) fn relieved(&self, id: &PathId) -> usize {
+        let upkeep = self.upkeeps.get(id).into_iter();
+        let relieved = upkeep.flat_map(|one| &one.relieved);
+        relieved
+            .filter(|key| self.instance(**key).is_some())
+            .count()
+    }
+
     /// Ends one of each pair at once: the old one if the new one is ready, the new one otherwise.
     pub(in crate::core) fn end_pairs(&mut self, id: &PathId) {
         let pairs = self
@@ -145,7 +172,8 @@ impl Marathon {
     /// After a failover: pairs of apps that nothing goes on with any more.
     pub(in crate::core) fn recover_pairs(&mut self) {
         let left = self.apps.iter().filter(|(id, state)| {
-            !state.pairs.is_empty() && (state.lock.is_some() || !self.upkeeps.contains_key(*id))
+            let reconfigured = state.lock.is_some() && !self.is_scaled(id);
+            !state.pairs.is_empty() && (reconfigured || !self.upkeeps.contains_key(*id))
         });
         for id in left.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             self.end_pairs(&id);

@@ -50,7 +50,10 @@ impl Marathon {
         survey: &mut Survey,
     ) -> Option<String> {
         let state = self.apps.get(id)?;
-        let (mut running, mut replacing) = (state.tally.wanted, state.pairs.len());
+        let (mut running, mut replacing) = (
+            state.tally.wanted.saturating_sub(survey.coming),
+            state.pairs.len(),
+        );
         let crowded = self
             .upkeeps
             .get(id)?

@@ -18,6 +18,8 @@ use crate::{
 /// An app as it was looked over.
 pub(in crate::core) struct Survey {
     pub(in crate::core) wanted: usize,
+    /// That a deployment which scales wants beyond these, and that never ran yet: they were never there, so they are not away.
+    pub(super) coming: usize,
     /// Ready, and not being killed.
     pub(in crate::core) available: usize,
     /// So many have to stay.
@@ -58,6 +60,7 @@ impl Marathon {
         let now = self.stamp();
         let mut survey = Survey {
             wanted: app.instances as usize,
+            coming: 0,
             available: 0,
             min_available: 0,
             max_running: 0,
@@ -74,11 +77,13 @@ impl Marathon {
         let Some(state) = self.apps.get(id) else {
             return survey;
         };
+        let scaled = self.is_scaled(id);
         let replaced: BTreeSet<u64> = state.pairs.values().map(|one| one.key).collect();
         for instance in state.instances.iter().filter_map(|key| self.instance(*key)) {
             if instance.goal != Goal::Running {
                 continue;
             }
+            survey.coming += usize::from(scaled && never_ran(instance));
             let killed = self.kills.contains_key(&instance.key);
             let ready = instance.is_ready() && !killed;
             let settles = self.settles(id, instance).filter(|_| ready);
@@ -115,6 +120,7 @@ impl Marathon {
             let there = state.tally.wanted;
             survey.wanted = there + self.open_gaps(app);
         }
+        survey.wanted = survey.wanted.saturating_sub(survey.coming);
         let bounds = capacity(
             survey.wanted,
             survey.wanted,
@@ -175,6 +181,17 @@ fn stands_beside(app: &App) -> bool {
     let single = app.labels.get("MARATHON_SINGLE_INSTANCE_APP");
     let single = single.is_some_and(|value| value == "true");
     !single && !app.is_resident() && !app.has_ordinals() && !app.is_daemon()
+}
+
+/// Whether a deployment waits for an instance that waits for its first place, or is on its way to run there.
+fn never_ran(instance: &Instance) -> bool {
+    use Condition::{Provisioned, Scheduled, Staging, Starting};
+    let first = match instance.condition {
+        Scheduled => instance.incarnation == 0,
+        Provisioned | Staging | Starting => instance.incarnation <= 1,
+        _ => false,
+    };
+    instance.awaited && first
 }
 
 /// A number that is another for each task of each instance, the same for every leader.
