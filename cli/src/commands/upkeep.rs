@@ -31,6 +31,9 @@ pub(crate) struct RebalanceArgs {
     /// Only show what would be moved.
     #[arg(long)]
     dry_run: bool,
+    /// Call off what was asked for; a move that has begun is finished.
+    #[arg(long, conflicts_with_all = ["dry_run", "no_wait"])]
+    cancel: bool,
     /// Return as soon as it is asked for.
     #[arg(long)]
     no_wait: bool,
@@ -99,6 +102,15 @@ pub(crate) async fn rebalance(context: &Context, args: &RebalanceArgs) -> Result
     let path = path(&args.id, "rebalance");
     let ask = format!("{path}?dryRun={}", args.dry_run);
     let cluster = &context.cluster;
+    if args.cancel {
+        let answer = cluster.marathon_send(Method::DELETE, &path, None).await?;
+        if context.json {
+            print_json(&answer);
+        } else {
+            println!("called off; a move that has begun is finished");
+        }
+        return Ok(());
+    }
     let mut answer = cluster
         .marathon_send(Method::POST, &ask, Some(&json!({})))
         .await?;
@@ -125,7 +137,7 @@ pub(crate) async fn rebalance(context: &Context, args: &RebalanceArgs) -> Result
     }
     if answer["plan"].is_null() {
         return Err(CommandError::Failed(
-            "another Marathon leads, which knows nothing of this; ask again".to_owned(),
+            "another Marathon leads, which knows nothing of this plan; ask again".to_owned(),
         ));
     }
     print!("{}", concluded(&answer["plan"]));

@@ -110,6 +110,8 @@ pub enum RebalanceAction {
         /// Only tell what would be moved.
         dry_run: bool,
     },
+    /// DELETE: what was asked for is not done any further.
+    Cancel,
 }
 
 /// What a probe found.

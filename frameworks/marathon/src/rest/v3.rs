@@ -50,6 +50,7 @@ pub(super) fn route(parts: &Parts<'_>, rest: &[&str], parameters: &Parameters) -
                 "POST" => RebalanceAction::Ask {
                     dry_run: parameters.flag("dryRun", false),
                 },
+                "DELETE" => RebalanceAction::Cancel,
                 _ => return not_allowed(),
             };
             Wanted::Call(ApiCall::Rebalance { id, action })

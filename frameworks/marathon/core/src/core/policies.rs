@@ -114,6 +114,9 @@ impl Marathon {
             self.set_policy(id, Policy::default());
         }
         // Also what was asked for once.
+        if self.upkeeps.contains_key(id) {
+            self.end_asked(id);
+        }
         self.follow_upkeep(id, Kept::default());
     }
 

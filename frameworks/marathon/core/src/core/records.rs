@@ -11,6 +11,7 @@
 //! | `deployment/<id>` | a deployment under way |
 //! | `part/<id>/<number>` | a part of a deployment that is too large for one record |
 //! | `policy/<id>` | what goes on with an app over time |
+//! | `rebalance/<id>` | that somebody asked for an app to be spread more evenly, until that is done |
 //! | `ended/<id>/<number>` | some of the last tasks of an app that have ended, also of one that is deleted |
 //! | `failure/<id>` | the last failed task of an app |
 //! | `group/<id>` | a group, without what lies below it |
@@ -61,6 +62,10 @@ pub(super) fn deployment_part_key(id: &str, at: usize) -> String {
 
 pub(super) fn policy_key(id: &PathId) -> String {
     format!("policy/{}", encoded(id))
+}
+
+pub(super) fn rebalance_key(id: &PathId) -> String {
+    format!("rebalance/{}", encoded(id))
 }
 
 pub(super) fn ended_key(id: &PathId, chunk: u64) -> String {

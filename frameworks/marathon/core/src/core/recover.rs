@@ -27,6 +27,7 @@ impl Marathon {
         let mut versions: BTreeMap<(PathId, Timestamp), Arc<App>> = BTreeMap::new();
         let (mut past, mut history) = (versions.clone(), Vec::new());
         let (mut parts, mut policies, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+        let mut asked = Vec::new();
         let (mut instances, mut failures): (Vec<InstanceRecord>, Vec<TaskFailure>) =
             (Vec::new(), Vec::new());
         let mut restored = None;
@@ -66,6 +67,7 @@ impl Marathon {
                 }
                 "ended" => ended.push(records::read(&record)?),
                 "restored" => restored = Some(records::read(&record)?),
+                "rebalance" => asked.push(records::read(&record)?),
                 "policy" => policies.push(records::read(&record)?),
                 "failure" => failures.push(records::read(&record)?),
                 _ => {
@@ -83,6 +85,7 @@ impl Marathon {
         self.recover_parts(parts);
         self.recover_apps(&versions, failures);
         self.recover_policies(policies);
+        self.recover_asked(asked);
         past.extend(versions.clone());
         self.recover_groups(&past, history);
         self.recover_ended(ended);

@@ -112,6 +112,89 @@ fn a_plan_tells_what_would_be_moved_and_asking_once_moves_it() {
     assert_eq!(places(&cluster, ID), on(&[2, 2]));
 }
 
+/// Six instances on one of three agents, to be spread because somebody asked for it; one was moved.
+fn asked_for() -> Cluster {
+    let mut cluster = Cluster::new(1);
+    web(&mut cluster, &json!({ "instances": 6 }));
+    cluster.agents.extend((1..3).map(Agent::new));
+    balance(&mut cluster, RebalanceAction::Ask { dry_run: false });
+    while places(&cluster, ID).len() < 2 {
+        cluster.pass(1);
+    }
+    assert!(kept(&cluster));
+    cluster
+}
+
+fn kept(cluster: &Cluster) -> bool {
+    cluster
+        .store
+        .keys()
+        .any(|key| key.starts_with("rebalance/"))
+}
+
+#[test]
+fn what_was_asked_for_is_done_by_the_next_leaders_too_and_then_forgotten() {
+    let mut cluster = asked_for();
+    for _ in 0..3 {
+        cluster.fail_over();
+        cluster.run();
+        let answer = balance(&mut cluster, RebalanceAction::Show);
+        assert_eq!(answer["asked"], "once", "{answer}");
+        cluster.pass(3);
+    }
+    cluster.pass(120);
+    assert_eq!(places(&cluster, ID), on(&[2, 2, 2]));
+    assert!(!kept(&cluster), "it is done");
+    let answer = balance(&mut cluster, RebalanceAction::Show);
+    assert_eq!(answer["asked"], Value::Null);
+    // A plan is for who asks, and for nobody after.
+    balance(&mut cluster, RebalanceAction::Ask { dry_run: true });
+    assert!(!kept(&cluster));
+    cluster.fail_over();
+    cluster.run();
+    let answer = balance(&mut cluster, RebalanceAction::Show);
+    assert_eq!(answer["asked"], Value::Null);
+}
+
+#[test]
+fn what_was_asked_for_outlasts_a_policy_and_ends_with_its_app_or_when_it_is_called_off() {
+    let mut cluster = asked_for();
+    set(
+        &mut cluster,
+        &json!({ "restarts": { "maxAgeSeconds": 86400 } }),
+    );
+    set(&mut cluster, &json!({}));
+    assert!(kept(&cluster), "no policy asked for it");
+    cluster.pass(200);
+    assert_eq!(
+        (places(&cluster, ID), kept(&cluster)),
+        (on(&[2, 2, 2]), false)
+    );
+
+    let mut cluster = asked_for();
+    let answer = balance(&mut cluster, RebalanceAction::Cancel);
+    assert_eq!((&answer["asked"], kept(&cluster)), (&Value::Null, false));
+    cluster.pass(30);
+    let before = places(&cluster, ID);
+    cluster.pass(300);
+    assert_eq!(
+        places(&cluster, ID),
+        before,
+        "what had begun was finished, no more"
+    );
+    assert_ne!(before, on(&[2, 2, 2]));
+
+    let mut cluster = asked_for();
+    cluster.update(ID, r#"{"labels":{"TEPUI_DAEMON":"true"}}"#);
+    cluster.pass(30);
+    assert!(!kept(&cluster), "a daemon app stays where it is");
+
+    let mut cluster = asked_for();
+    cluster.call(cluster::delete(ID));
+    cluster.pass(5);
+    assert!(!kept(&cluster));
+}
+
 #[test]
 fn constraints_and_the_order_of_fields_say_where_to() {
     // Two racks of two hosts; all of them on the first host, though to be grouped by rack.

@@ -61,7 +61,7 @@ pub(super) struct Balance {
 
 /// What somebody asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
+pub(super) enum Asked {
     /// To move until it is even.
     Once,
     /// To tell what would be moved.
@@ -119,6 +119,18 @@ impl Balance {
         let aims = self.aims.values().map(|(_, until)| *until).min();
         let look = self.look.or_else(|| self.next_look.max(self.hold_until));
         [aims, look].into_iter().flatten().min()
+    }
+
+    /// What goes on when the rest begins anew.
+    pub(super) fn of(asked: Option<Asked>) -> Self {
+        Self {
+            asked,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn asked(&self) -> Option<Asked> {
+        self.asked
     }
 
     /// Somebody asked for it to be spread.
@@ -224,8 +236,10 @@ impl Marathon {
         let may = why.is_none() && !moving && survey.wanted > 1;
         let planned = balance.asked == Some(Asked::Plan);
         if !may && !planned {
-            if balance.asked == Some(Asked::Once) && why.is_none() && !moving {
-                balance.asked = None;
+            // Nor can it be done any more if the app has become one that stays where it is.
+            let done = why.is_none() && !moving || stays_put(app).is_some();
+            if balance.asked == Some(Asked::Once) && done {
+                self.end_asked(id);
             }
             return;
         }
@@ -273,10 +287,11 @@ impl Marathon {
             return;
         };
         balance.next_look = Some(next);
-        if balance.asked == Some(Asked::Plan) || plan.moves.is_empty() {
-            balance.asked = None;
-        }
+        let done = balance.asked == Some(Asked::Plan) || plan.moves.is_empty();
         balance.plan = Some(plan);
+        if done {
+            self.end_asked(id);
+        }
     }
 
     /// Whether instances of an app wait for agents.

@@ -99,8 +99,9 @@ impl Marathon {
             .policies
             .get(id)
             .is_some_and(|policy| policy.restarts.is_some() || policy.rebalance.is_some());
-        self.upkeeps.remove(id);
-        if wanted {
+        // Who asked for something did not ask for it by the policy.
+        let asked = self.upkeeps.remove(id).and_then(|one| one.balance.asked());
+        if wanted || asked.is_some() {
             let until = self.now + GAP;
             let upkeep = Upkeep {
                 gaps: kept
@@ -109,6 +110,7 @@ impl Marathon {
                     .map(|agent| (agent.clone(), until))
                     .collect(),
                 kept,
+                balance: Balance::of(asked),
                 ..Upkeep::default()
             };
             self.upkeeps.insert(id.clone(), upkeep);

@@ -173,6 +173,15 @@ pub(super) const TABLE: &[Endpoint] = &[
             ),
         ],
     },
+    Endpoint {
+        method: "DELETE",
+        path: "/v3/apps/{id}/rebalance",
+        what: "Calls off what was asked for; a move that has begun is finished.",
+        parameters: &[],
+        body: None,
+        answers: &[ok("Rebalancing")],
+        refusals: &[NO_APP],
+    },
     get(
         "/v3/apps/{id}/instances",
         "Every instance of an app, or a pod, also those that wait.",
