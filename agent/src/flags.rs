@@ -114,6 +114,9 @@ pub struct Flags {
     #[command(flatten)]
     #[allow(missing_docs, reason = "the type says it")]
     pub networks: crate::networks::NetworkFlags,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the type says it")]
+    pub docker_volumes: crate::docker_volumes::DockerVolumeFlags,
     /// After this long without ZooKeeper a session is over
     #[arg(long, alias = "zk-session-timeout", default_value = "4secs")]
     pub zk_session_timeout: String,

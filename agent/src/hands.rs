@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::containerizer::{
     At, BindMount, ContainerEvent, ContainerId, Containerizer, Exit, ExitReason, KillScope, Source,
 };
+use crate::docker_volumes::DockerVolumes;
 use crate::executors::Inputs;
 use crate::nested::Nested;
 use crate::networks::{self, Attached, Networks};
@@ -259,6 +260,9 @@ impl Hands {
         };
         let id = launch.container.to_string();
         let attached = self.attach(launch, joins, &plan).await.map_err(failed)?;
+        let driven = &self.surroundings.docker_volumes;
+        let mounting = driven.mount(&id, &mut plan.volumes, &sandbox);
+        mounting.await.map_err(failed)?;
         let mounted = self
             .surroundings
             .provisioner
@@ -408,10 +412,13 @@ impl Hands {
         Ok(Some(attached))
     }
 
-    /// Removes the container's own directories over its image, and takes it off its networks, if it has any, off the runtime's threads.
+    /// Removes the container's own directories over its image, takes it off its networks, if it has any, off the runtime's threads, and lets
+    /// its docker volumes go.
     async fn release(&self, container: &CoreId) {
-        detach(&self.surroundings.networks, &container.to_string()).await;
-        let (provisioner, id) = (self.surroundings.provisioner.clone(), container.to_string());
+        let id = container.to_string();
+        detach(&self.surroundings.networks, &id).await;
+        self.surroundings.docker_volumes.release(&id).await;
+        let provisioner = self.surroundings.provisioner.clone();
         if provisioner.has_roots(&id) {
             let _ = tokio::task::spawn_blocking(move || provisioner.release(&id)).await;
         }
@@ -485,6 +492,7 @@ async fn detach(networks: &Networks, container: &str) {
 pub(crate) async fn relay(
     mut events: mpsc::Receiver<ContainerEvent>,
     networks: Networks,
+    volumes: DockerVolumes,
     nested: Nested,
     inputs: Inputs,
 ) {
@@ -520,14 +528,16 @@ pub(crate) async fn relay(
             Ok(exit) => Input::Exited { container, exit },
             Err(reason) => Input::LaunchFailed { container, reason },
         };
-        if networks.has(&id) || has_below {
-            // Its ports are to be free when its resources are, and nothing is to run in it. The others do not wait for that.
-            let (networks, nested, inputs) = (networks.clone(), nested.clone(), inputs.clone());
+        if networks.has(&id) || volumes.has(&id) || has_below {
+            // Its ports and volumes are to be free when its resources are, and nothing is to run in it. The others do not wait for that.
+            let (networks, volumes) = (networks.clone(), volumes.clone());
+            let (nested, inputs) = (nested.clone(), inputs.clone());
             tokio::spawn(async move {
                 if let Ok(container) = id.parse::<CoreId>() {
                     nested.end_below(&container).await;
                 }
                 detach(&networks, &id).await;
+                volumes.release(&id).await;
                 let _ = inputs.send(input).await;
             });
             continue;

@@ -65,7 +65,7 @@ impl IsolationFlags {
 }
 
 /// What is built, by Mesos' names.
-const BUILT: [&str; 32] = [
+const BUILT: [&str; 33] = [
     "cgroups/all",
     "cgroups/blkio",
     "cgroups/cpu",
@@ -75,6 +75,7 @@ const BUILT: [&str; 32] = [
     "cgroups/pids",
     "disk/du",
     "docker/runtime",
+    "docker/volume",
     "environment_secret",
     "filesystem/linux",
     "filesystem/posix",
@@ -101,7 +102,7 @@ const BUILT: [&str; 32] = [
 ];
 
 /// What Mesos has and this agent has not.
-const NOT_BUILT: [&str; 13] = [
+const NOT_BUILT: [&str; 12] = [
     "appc/runtime",
     "cgroups/hugetlb",
     "cgroups/net_cls",
@@ -109,7 +110,6 @@ const NOT_BUILT: [&str; 13] = [
     "cgroups/perf_event",
     "cgroups/perf",
     "disk/xfs",
-    "docker/volume",
     "filesystem/shared",
     "filesystem/windows",
     "network/port_mapping",

@@ -2,7 +2,7 @@
 //!
 //! [`tepui_agent_core`] decides; this crate does. Its rooms: [`containerizer`] runs containers, [`supervisor`] is the small process that
 //! outlives the agent beside each of them; the rest is private to the daemon: the journal (what outlives the process), the link to the
-//! master, the driver (the one thread that runs the core), the hands (containers), images and volumes (`provision`), what URIs ask for (`fetcher`), networks, probes (checks), `oversubscription`, `disk` (what containers use of it), `ports` (what they listen on), sandboxes, and the faces on the one
+//! master, the driver (the one thread that runs the core), the hands (containers), images and volumes (`provision`), what URIs ask for (`fetcher`), networks, volumes of docker volume drivers (`docker_volumes`), probes (checks), `oversubscription`, `disk` (what containers use of it), `ports` (what they listen on), sandboxes, and the faces on the one
 //! port.
 
 pub mod containerizer;
@@ -12,6 +12,7 @@ mod clock;
 mod config;
 mod containers;
 mod disk;
+mod docker_volumes;
 mod driver;
 mod executors;
 mod faces;
@@ -35,6 +36,7 @@ mod volumes;
 
 pub use config::{Config, ConfigError, parse_duration};
 pub use disk::{DiskConfig, DiskFlags};
+pub use docker_volumes::{DockerVolumeFlags, DockerVolumesConfig, sweep as sweep_docker_volumes};
 pub use fetcher::FetcherConfig;
 pub use flags::Flags;
 pub use isolation::{AllowedDevice, GpuConfig, IsolationConfig, IsolationFlags};

@@ -23,6 +23,7 @@ use crate::containerizer::{
     ContainerId, Containerizer, ContainerizerConfig, ContainerizerError, Lifetime, Recovered,
 };
 use crate::disk::Disks;
+use crate::docker_volumes::DockerVolumes;
 use crate::driver::{Driver, Ended, INPUTS};
 use crate::executors::Executors;
 use crate::faces::Face;
@@ -149,6 +150,8 @@ impl Agent {
         let provisioner = start_provisioner(&config, &containerizer, &facts, &survivors).await?;
 
         let networks = start_networks(&config, &facts).await?;
+        let docker_volumes =
+            start_docker_volumes(&config, &facts, &survivors, past.same_boot).await?;
         let ip = config.advertise_ip.unwrap_or_else(|| {
             if addr.ip().is_unspecified() {
                 IpAddr::from([127, 0, 0, 1])
@@ -179,6 +182,7 @@ impl Agent {
             provisioner: provisioner.clone(),
             fetcher: fetcher.clone(),
             networks: networks.clone(),
+            docker_volumes: docker_volumes.clone(),
         };
         let nested = Nested::new(
             Arc::clone(&containerizer),
@@ -228,6 +232,7 @@ impl Agent {
             provisioner: provisioner.clone(),
             fetcher,
             networks: networks.clone(),
+            docker_volumes: docker_volumes.clone(),
         });
         let own = networks.containers().into_iter().filter_map(|container| {
             Some(Input::Networked {
@@ -262,7 +267,13 @@ impl Agent {
             Some(_) => Detector::fixed(&tepui_coordination::HostPort::new("127.0.0.1", 0)),
         };
         let until_stop = |stop: CancellationToken| async move { stop.cancelled().await };
-        let relaying = relay(events, networks, nested, inputs.clone());
+        let relaying = relay(
+            events,
+            networks,
+            docker_volumes.clone(),
+            nested,
+            inputs.clone(),
+        );
         let stopped = until_stop(stop.clone());
         // What happens to containers from then on is the next agent's, with all that is to be taken down.
         tokio::spawn(async move {
@@ -288,6 +299,11 @@ impl Agent {
         let stopped = until_stop(stop.clone());
         tokio::spawn(async move {
             tokio::select! { () = listening => {}, () = stopped => {} }
+        });
+        let tending = crate::docker_volumes::tend(docker_volumes);
+        let stopped = until_stop(stop.clone());
+        tokio::spawn(async move {
+            tokio::select! { () = tending => {}, () = stopped => {} }
         });
         let images = crate::provision::collect(provisioner);
         let stopped = until_stop(stop.clone());
@@ -511,6 +527,31 @@ async fn start_networks(
             &config.runtime_dir,
             &alive,
         )
+    });
+    starting.await.map_err(|_| AgentError::Panicked)
+}
+
+/// Takes up the docker volumes of containers that run; those of others are unmounted later.
+async fn start_docker_volumes(
+    config: &Arc<Config>,
+    facts: &[ContainerFact],
+    survivors: &[(Note, Recovered)],
+    same_boot: bool,
+) -> Result<DockerVolumes, AgentError> {
+    let nested = survivors.iter().filter_map(|(_, found)| match found {
+        Recovered::Running { container, .. } => Some(container.to_string()),
+        Recovered::Exited { .. } | Recovered::Unknown { .. } => None,
+    });
+    let alive = facts
+        .iter()
+        .filter(|fact| matches!(fact.state, ContainerState::Running { .. }))
+        .map(|fact| fact.container.to_string())
+        .chain(nested)
+        .collect();
+    let config = Arc::clone(config);
+    let starting = tokio::task::spawn_blocking(move || {
+        let (volumes, runtime_dir) = (&config.docker_volumes, &config.runtime_dir);
+        DockerVolumes::start(volumes, runtime_dir, &alive, same_boot)
     });
     starting.await.map_err(|_| AgentError::Panicked)
 }

@@ -14,6 +14,7 @@ use crate::config::{Config, format_duration};
 use crate::containerizer::{
     Command, ContainerId, LaunchSpec, Limits, Rlimit, RlimitKind, RootFilesystem, Window,
 };
+use crate::docker_volumes::DockerVolumes;
 use crate::fetcher::Fetcher;
 use crate::isolation::IsolationConfig;
 use crate::networks::{Attached, Networks};
@@ -34,6 +35,7 @@ pub(crate) struct Surroundings {
     pub(crate) provisioner: Provisioner,
     pub(crate) fetcher: Fetcher,
     pub(crate) networks: Networks,
+    pub(crate) docker_volumes: DockerVolumes,
 }
 
 impl Surroundings {

@@ -12,6 +12,7 @@ use tepui_coordination::{Location, LocationError, ZooKeeperOptions};
 use tepui_proto::mesos::v1::{Attribute, DomainInfo, Resource};
 
 use crate::disk::DiskConfig;
+use crate::docker_volumes::DockerVolumesConfig;
 use crate::fetcher::FetcherConfig;
 use crate::flags::Flags;
 use crate::isolation::IsolationConfig;
@@ -93,6 +94,8 @@ pub struct Config {
     pub oversubscription: OversubscriptionConfig,
     /// Where networks are found.
     pub networks: NetworksConfig,
+    /// How volumes of docker volume drivers are had.
+    pub docker_volumes: DockerVolumesConfig,
     /// How URIs of commands are fetched.
     pub fetcher: FetcherConfig,
     /// Between heartbeats of what containers write.
@@ -148,6 +151,7 @@ impl Config {
             hostname: "127.0.0.1".to_owned(),
             resources: complete(Vec::new(), &work_dir),
             networks: NetworksConfig::default(),
+            docker_volumes: DockerVolumesConfig::default(),
             fetcher: FetcherConfig::new(&work_dir),
             work_dir,
             attributes: Vec::new(),
@@ -350,6 +354,7 @@ impl Config {
             ports,
             oversubscription: OversubscriptionConfig::from_flags(&flags.oversubscription)?,
             networks: flags.networks.config(),
+            docker_volumes: flags.docker_volumes.config(),
             fetcher,
             flags: shown(flags),
             ..Self::new(master, work_dir)
@@ -554,6 +559,9 @@ fn shown(flags: &Flags) -> BTreeMap<String, String> {
     );
     show("fetcher_max_size", Some(flags.fetcher_max_size.clone()));
     show("zk_session_timeout", Some(flags.zk_session_timeout.clone()));
+    for (name, value) in flags.docker_volumes.shown() {
+        show(name, Some(value));
+    }
     for (name, value) in flags.networks.shown() {
         show(name, Some(value));
     }

@@ -105,6 +105,10 @@ pub(super) fn values(face: &Face) -> BTreeMap<String, f64> {
     let (kept, launched) = face.nested.counts();
     set("containerizer/nested_containers", kept as f64);
     set("containerizer/nested_containers_launched", launched as f64);
+    let mounted = face.docker_volumes.mounted();
+    set("containerizer/docker_volumes_mounted", mounted as f64);
+    let failed = face.docker_volumes.failed();
+    set("containerizer/docker_volume_errors", failed as f64);
     for (name, value) in face.fetcher.metrics() {
         set(name, value);
     }

@@ -157,7 +157,9 @@ impl Nested {
             Ok(()) => {}
             Err(error) => tracing::warn!("container {id} cannot be destroyed: {error}"),
         }
-        let provisioner = self.0.surroundings.provisioner.clone();
+        let surroundings = &self.0.surroundings;
+        surroundings.docker_volumes.release(name.as_str()).await;
+        let provisioner = surroundings.provisioner.clone();
         if provisioner.has_roots(name.as_str()) {
             let _ = tokio::task::spawn_blocking(move || provisioner.release(name.as_str())).await;
         }
@@ -184,6 +186,23 @@ impl Nested {
             room.live.remove(&runtime_id(id));
         }
         sandbox
+    }
+
+    /// A container has ended by itself: its docker volumes go, the rest stays until it is forgotten.
+    async fn let_volumes_go(&self, id: &CoreId, number: u64) {
+        let name = runtime_id(id);
+        let volumes = &self.0.surroundings.docker_volumes;
+        let work = {
+            let mut room = self.0.room.lock();
+            room.live(id, number).map(|live| Arc::clone(&live.work))
+        };
+        let Some(work) = work.filter(|_| volumes.has(name.as_str())) else {
+            return;
+        };
+        let _at_work = work.lock().await;
+        if self.handed(id, number).is_some() {
+            volumes.release(name.as_str()).await;
+        }
     }
 
     /// A session has ended: its end is remembered, and nothing else.
@@ -230,12 +249,16 @@ impl Nested {
                 }
                 // Taken note of now: what comes later stands in another one.
                 let below = room.tree.below(&id);
+                let number = room.tree.get(&id).map(|node| node.number);
                 let session = room.tree.get(&id);
                 let session = session.filter(|node| node.class == Class::Session);
                 let session = session.map(|node| node.number);
                 let (nested, id) = (self.clone(), id.clone());
                 tokio::spawn(async move {
                     nested.end(below).await;
+                    if let Some(number) = number {
+                        nested.let_volumes_go(&id, number).await;
+                    }
                     if let Some(number) = session {
                         nested.settle(&id, number).await;
                     }

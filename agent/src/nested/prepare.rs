@@ -214,7 +214,7 @@ impl Inner {
             parents_volumes: &[],
             make_host_paths: false,
         };
-        let plan = plan::plan(info, &around)?;
+        let mut plan = plan::plan(info, &around)?;
         let pulled = self.surroundings.provisioner.pull(&plan).await?;
         // The image may have taken minutes, in which the sandbox's owner may have put a link in its place.
         let place = open_without_links(&sandbox)
@@ -230,6 +230,10 @@ impl Inner {
                 wanted.id
             )
         })?;
+        let driven = &self.surroundings.docker_volumes;
+        driven
+            .mount(container.as_str(), &mut plan.volumes, &sandbox)
+            .await?;
         let mounted =
             self.surroundings
                 .provisioner

@@ -28,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) tmpfs: Vec<(String, u64)>,
     /// host path or name, container path, read only.
     pub(crate) volumes: Vec<(String, String, bool)>,
+    /// Whose the named ones are.
+    pub(crate) volume_driver: Option<String>,
     pub(crate) rlimits: Vec<Rlimit>,
     pub(crate) processes: Option<u64>,
     pub(crate) cpuset: Cpuset,
@@ -271,6 +273,7 @@ pub(crate) fn options(parameters: &[Parameter]) -> Result<Options, String> {
                     .volumes
                     .push((from.to_owned(), to.to_owned(), read_only));
             }
+            "volume-driver" => options.volume_driver = Some(value.to_owned()),
             "ulimit" => options
                 .rlimits
                 .push(rlimit(value).ok_or_else(|| wrong("is not name=soft:hard"))?),

@@ -123,6 +123,7 @@ impl Provisioner {
         for volume in volumes {
             let from = match volume.what {
                 What::Mount(source) => source,
+                What::Driver(wanted) => return Err(format!("{} is not mounted", wanted.key)),
                 What::Image(_) => match images.next() {
                     Some(held) => Source::Overlay(make(held)?),
                     None => continue,

@@ -13,6 +13,7 @@ use super::docker::{self, Options};
 use super::secrets;
 use super::volumes::{self, Around};
 use crate::containerizer::{At, Cpuset, Rlimit, Source};
+use crate::docker_volumes;
 use crate::isolation::{AllowedDevice, RateWish, SeccompWish};
 use crate::networks::Attached;
 
@@ -76,6 +77,8 @@ pub(crate) struct Planned {
 pub(crate) enum What {
     Mount(Source),
     Image(Wanted),
+    /// Of a docker volume driver; becomes a `Mount` when it is mounted.
+    Driver(docker_volumes::Wanted),
 }
 
 impl Default for Settings {
@@ -162,7 +165,12 @@ fn bits(info: &CapabilityInfo) -> u64 {
         .fold(0, |bits, number| bits | 1 << number)
 }
 
-fn of_docker(plan: &mut Plan, info: &DockerInfo, around: &Around<'_>) -> Result<(), String> {
+/// Reads what the Docker engine would be told. The driver of volumes that do not name theirs.
+fn of_docker(
+    plan: &mut Plan,
+    info: &DockerInfo,
+    around: &Around<'_>,
+) -> Result<Option<String>, String> {
     let settings = &mut plan.settings;
     settings.docker = true;
     match info.network() {
@@ -170,11 +178,6 @@ fn of_docker(plan: &mut Plan, info: &DockerInfo, around: &Around<'_>) -> Result<
         Network::None => settings.no_network = true,
         // Read by `networks::wanted`.
         Network::Bridge | Network::User => {}
-    }
-    if let Some(driver) = &info.volume_driver {
-        return Err(format!(
-            "the docker volume driver '{driver}' is not built: use a host path or a persistent volume"
-        ));
     }
     plan.image = Some(Wanted {
         reference: info
@@ -186,6 +189,14 @@ fn of_docker(plan: &mut Plan, info: &DockerInfo, around: &Around<'_>) -> Result<
     });
     let mut options: Options = docker::options(&info.parameters)?;
     options.privileged |= info.privileged();
+    let driver = match (&info.volume_driver, options.volume_driver.take()) {
+        (Some(one), Some(other)) if *one != other => {
+            return Err(format!(
+                "the container has two volume drivers, '{one}' and, by the docker parameter 'volume-driver', '{other}'"
+            ));
+        }
+        (one, other) => one.clone().or(other),
+    };
     settings.capabilities = options.capabilities();
     settings.privileged = options.privileged;
     settings.read_only = options.read_only;
@@ -198,13 +209,17 @@ fn of_docker(plan: &mut Plan, info: &DockerInfo, around: &Around<'_>) -> Result<
         });
     }
     for (from, to, read_only) in options.volumes {
-        if !from.starts_with('/') {
-            return Err(format!(
-                "the docker parameter 'volume': '{from}' is a named volume, which is not built"
-            ));
-        }
+        let what = match (&driver, from.starts_with('/')) {
+            (_, true) => What::Mount(volumes::host(&from, around)?),
+            (Some(driver), false) => volumes::named(driver, &from)?,
+            (None, false) => {
+                return Err(format!(
+                    "the docker parameter 'volume': '{from}' is a named volume, and no 'volume-driver' says whose"
+                ));
+            }
+        };
         plan.volumes.push(Planned {
-            what: What::Mount(volumes::host(&from, around)?),
+            what,
             at: volumes::place(&to)?,
             read_only,
         });
@@ -225,7 +240,7 @@ fn of_docker(plan: &mut Plan, info: &DockerInfo, around: &Around<'_>) -> Result<
     settings.seccomp = options.seccomp;
     settings.devices = options.devices;
     settings.no_new_privileges = options.no_new_privileges;
-    Ok(())
+    Ok(driver)
 }
 
 fn wish(info: &SeccompInfo) -> Result<SeccompWish, String> {
@@ -245,13 +260,14 @@ pub(crate) fn plan(container: Option<&ContainerInfo>, around: &Around<'_>) -> Re
     let Some(container) = container else {
         return Ok(plan);
     };
+    let mut driver = None;
     match container.r#type() {
         container_info::Type::Docker => {
             let info = container
                 .docker
                 .as_ref()
                 .ok_or("the container of type DOCKER lacks 'docker'")?;
-            of_docker(&mut plan, info, around)?;
+            driver = of_docker(&mut plan, info, around)?;
         }
         container_info::Type::Mesos => {
             let image = container
@@ -265,7 +281,8 @@ pub(crate) fn plan(container: Option<&ContainerInfo>, around: &Around<'_>) -> Re
         }
     }
     for volume in &container.volumes {
-        plan.volumes.push(volumes::read(volume, around)?);
+        plan.volumes
+            .push(volumes::read(volume, driver.as_deref(), around)?);
     }
     let has_image = plan.image.is_some();
     let settings = &mut plan.settings;

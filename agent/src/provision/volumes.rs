@@ -9,6 +9,7 @@ use tepui_proto::mesos::v1::{Volume, mount_propagation};
 use super::plan::{Planned, What, wanted};
 use super::secrets;
 use crate::containerizer::{At, Hidden, Source};
+use crate::docker_volumes;
 
 /// What a volume may refer to.
 pub(crate) struct Around<'a> {
@@ -78,7 +79,12 @@ pub(crate) fn host(path: &str, around: &Around<'_>) -> Result<Source, String> {
     Ok(Source::Host(path.to_owned()))
 }
 
-fn of_source(from: &VolumeSource, around: &Around<'_>) -> Result<Source, String> {
+fn of_source(
+    from: &VolumeSource,
+    driver: Option<&str>,
+    around: &Around<'_>,
+) -> Result<What, String> {
+    let mount = |source: Source| Ok(What::Mount(source));
     let lacks = |what: &str| {
         format!(
             "a volume's source of type {} lacks '{what}'",
@@ -95,7 +101,7 @@ fn of_source(from: &VolumeSource, around: &Around<'_>) -> Result<Source, String>
             if shared == Some(mount_propagation::Mode::Bidirectional) {
                 return Err("a volume's mount propagation BIDIRECTIONAL is not built: mounts made inside stay inside".to_owned());
             }
-            host(&path.path, around)
+            host(&path.path, around).map(What::Mount)
         }
         source::Type::SandboxPath => {
             let path = from
@@ -110,7 +116,9 @@ fn of_source(from: &VolumeSource, around: &Around<'_>) -> Result<Source, String>
             }
             let wanted = PathBuf::from(&path.path);
             match path.r#type() {
-                sandbox_path::Type::Self_ => Ok(Source::Beneath(around.sandbox.to_owned(), wanted)),
+                sandbox_path::Type::Self_ => {
+                    mount(Source::Beneath(around.sandbox.to_owned(), wanted))
+                }
                 sandbox_path::Type::Parent => {
                     let persistent = around
                         .parents_volumes
@@ -119,41 +127,56 @@ fn of_source(from: &VolumeSource, around: &Around<'_>) -> Result<Source, String>
                     if let Some((real, rest)) = persistent {
                         // An operator may have put links on the way to the disk; nobody else can.
                         let real = real.canonicalize().unwrap_or_else(|_| real.clone());
-                        return Ok(Source::Beneath(real, rest.to_owned()));
+                        return mount(Source::Beneath(real, rest.to_owned()));
                     }
                     let parent = around
                         .parent
                         .ok_or("a volume of the parent's sandbox needs a parent container")?;
-                    Ok(Source::Beneath(parent.to_owned(), wanted))
+                    mount(Source::Beneath(parent.to_owned(), wanted))
                 }
                 sandbox_path::Type::Unknown => Err(lacks("sandbox_path.type")),
             }
         }
         source::Type::Secret => {
             let secret = from.secret.as_ref().ok_or_else(|| lacks("secret"))?;
-            Ok(Source::Content(Hidden(secrets::resolve(secret)?.to_vec())))
+            mount(Source::Content(Hidden(secrets::resolve(secret)?.to_vec())))
         }
         source::Type::DockerVolume => {
-            let driver = from
-                .docker_volume
-                .as_ref()
-                .and_then(|volume| volume.driver.as_deref());
-            Err(format!(
-                "a volume of the docker volume driver '{}' is not built: use a host path or a persistent volume",
-                driver.unwrap_or("local")
-            ))
+            let volume = from.docker_volume.as_ref();
+            let volume = volume.ok_or_else(|| lacks("docker_volume"))?;
+            let driver = volume.driver.as_deref().or(driver).ok_or_else(|| {
+                let name = volume.name.escape_debug();
+                format!("the volume driver is not specified for volume '{name}'")
+            })?;
+            let options = volume.driver_options.iter();
+            let options = options.flat_map(|options| &options.parameter);
+            let options = options.map(|option| (option.key.clone(), option.value.clone()));
+            let wanted = docker_volumes::Wanted::new(driver, &volume.name, options.collect())?;
+            Ok(What::Driver(wanted))
         }
         source::Type::CsiVolume => Err("CSI volumes are not built".to_owned()),
         source::Type::Unknown => Err("a volume's source does not say its 'type'".to_owned()),
     }
 }
 
-/// Reads one volume.
-pub(crate) fn read(volume: &Volume, around: &Around<'_>) -> Result<Planned, String> {
+/// A volume that the engine of Docker knows by this name.
+pub(crate) fn named(driver: &str, name: &str) -> Result<What, String> {
+    docker_volumes::Wanted::new(driver, name, Vec::new()).map(What::Driver)
+}
+
+/// Reads one volume. `driver`: the docker volume driver of those that do not name theirs, of which a host path that is no path is then a name.
+pub(crate) fn read(
+    volume: &Volume,
+    driver: Option<&str>,
+    around: &Around<'_>,
+) -> Result<Planned, String> {
     let what = match (&volume.host_path, &volume.image, &volume.source) {
-        (Some(path), None, None) => What::Mount(host(path, around)?),
+        (Some(path), None, None) => match driver {
+            Some(driver) if !path.starts_with('/') => named(driver, path)?,
+            _ => What::Mount(host(path, around)?),
+        },
         (None, Some(image), None) => What::Image(wanted(image)?),
-        (None, None, Some(from)) => What::Mount(of_source(from, around)?),
+        (None, None, Some(from)) => of_source(from, driver, around)?,
         _ => {
             return Err(format!(
                 "the volume at '{}' has not exactly one of host_path, image and source",
@@ -181,7 +204,7 @@ mod tests {
             parents_volumes: &volumes,
             make_host_paths: false,
         };
-        read(&volume, &around)
+        read(&volume, None, &around)
     }
 
     #[test]
@@ -230,6 +253,35 @@ mod tests {
     }
 
     #[test]
+    fn volumes_of_drivers_are_read() {
+        let whose = |json: &str, driver: Option<&str>| {
+            let volume: Volume = tepui_proto::json::from_slice(json.as_bytes()).unwrap();
+            let around = Around {
+                sandbox: Path::new("/s"),
+                parent: None,
+                parents_volumes: &[],
+                make_host_paths: false,
+            };
+            match read(&volume, driver, &around).unwrap().what {
+                What::Driver(wanted) => (wanted.key.driver, wanted.key.name, wanted.options),
+                other => panic!("{other:?}"),
+            }
+        };
+        let named = |driver: &str| (driver.to_owned(), "v".to_owned(), Vec::new());
+        let source = r#"{"mode":"RW","container_path":"/x","source":{"type":"DOCKER_VOLUME","docker_volume":{"driver":"rexray","name":"v",
+            "driver_options":{"parameter":[{"key":"size","value":"5"}]}}}}"#;
+        let options = vec![("size".to_owned(), "5".to_owned())];
+        assert_eq!(
+            whose(source, Some("other")),
+            ("rexray".to_owned(), "v".to_owned(), options)
+        );
+        let without = r#"{"mode":"RW","container_path":"/x","source":{"type":"DOCKER_VOLUME","docker_volume":{"name":"v"}}}"#;
+        assert_eq!(whose(without, Some("pxd")), named("pxd"));
+        let path = r#"{"mode":"RW","container_path":"/x","host_path":"v"}"#;
+        assert_eq!(whose(path, Some("pxd")), named("pxd"));
+    }
+
+    #[test]
     fn what_is_not_built_or_makes_no_sense_is_named() {
         for (json, why) in [
             (r#"{"mode":"RW","container_path":"x"}"#, "not exactly one"),
@@ -250,8 +302,12 @@ mod tests {
                 "'..'",
             ),
             (
-                r#"{"mode":"RW","container_path":"x","source":{"type":"DOCKER_VOLUME","docker_volume":{"driver":"rexray","name":"v"}}}"#,
-                "driver 'rexray'",
+                r#"{"mode":"RW","container_path":"x","source":{"type":"DOCKER_VOLUME","docker_volume":{"name":"v"}}}"#,
+                "the volume driver is not specified for volume 'v'",
+            ),
+            (
+                r#"{"mode":"RW","container_path":"x","source":{"type":"DOCKER_VOLUME","docker_volume":{"driver":"","name":"v"}}}"#,
+                "a docker volume's driver '' is empty",
             ),
             (
                 r#"{"mode":"RW","container_path":"x","source":{"type":"CSI_VOLUME"}}"#,

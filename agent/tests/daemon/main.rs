@@ -8,6 +8,7 @@
 mod checks;
 mod devices;
 mod disk;
+mod drivers;
 mod fetch;
 mod group_networks;
 mod groups;

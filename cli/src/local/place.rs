@@ -148,6 +148,7 @@ fn sweep_agents(folder: &Path, cgroups_root: &str) {
             let run = entry.path().join("run");
             tepui_agent::containerizer::sweep(&run, cgroups_root);
             tepui_agent::sweep_networks(&entry.path(), &run);
+            tepui_agent::sweep_docker_volumes(&run);
         }
     }
 }
