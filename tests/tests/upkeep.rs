@@ -140,3 +140,52 @@ fn a_scheduled_restart_goes_on_over_a_restart_of_marathon_and_restarts_nothing_t
     });
     assert_eq!(restarted, old, "each once");
 }
+
+#[test]
+fn instances_leave_a_machine_before_its_maintenance_and_the_master_is_told_when_they_have() {
+    let mut cluster = Cluster::standalone();
+    let master = cluster.master(&[]);
+    let _first = cluster.agent(&["--hostname=localhost"]);
+    let marathon = cluster.marathon(&[]);
+    let url = marathon.url.as_str();
+    until("the agent", PATIENCE, || {
+        (active_agents(&master.url) == 1).then_some(())
+    });
+    let old: BTreeSet<String> = deploy(url, &sleeper("/moved", 3), 3).into_iter().collect();
+    let _second = cluster.agent(&["--hostname=127.0.0.1"]);
+    until("the second agent", PATIENCE, || {
+        (active_agents(&master.url) == 2).then_some(())
+    });
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let start = (now + Duration::from_secs(600)).as_nanos();
+    let start = i64::try_from(start).unwrap();
+    let schedule = json!({ "windows": [{ "machine_ids": [{ "hostname": "localhost", "ip": "127.0.0.1" }],
+        "unavailability": { "start": { "nanoseconds": start }, "duration": { "nanoseconds": 3_600_000_000_000_i64 } } }] });
+    let answer = post(&format!("{}/maintenance/schedule", master.url), &schedule);
+    let answer = answer.expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let hosts = || {
+        let tasks = tasks(url, "/moved", "TASK_RUNNING");
+        let hosts = tasks.iter().filter_map(|task| task["host"].as_str());
+        let hosts: Vec<String> = hosts.map(str::to_owned).collect();
+        assert!(hosts.len() >= 3, "replacements come first: {hosts:?}");
+        hosts
+    };
+    until("all to have left", PATIENCE, || {
+        let hosts = hosts();
+        (hosts.len() == 3 && hosts.iter().all(|host| host == "127.0.0.1")).then_some(())
+    });
+    let moved: BTreeSet<String> = until("their ends", PATIENCE, || {
+        let ended = ended(url, "/moved", "moved");
+        (ended.len() >= 3).then(|| ended.into_iter().collect())
+    });
+    assert_eq!(moved, old, "each once");
+    until("the acceptance", PATIENCE, || {
+        let status = get_json(&format!("{}/maintenance/status", master.url))?;
+        let answers = status["draining_machines"][0]["statuses"]
+            .as_array()?
+            .clone();
+        let mut answers = answers.iter();
+        answers.any(|one| one["status"] == "ACCEPT").then_some(())
+    });
+}

@@ -154,6 +154,7 @@ impl Session<'_> {
                 self.offers.remove(id.as_str());
                 return;
             }
+            Event::InverseOffers(offers) => Input::InverseOffers(offers),
             Event::Update(update) => Input::TaskUpdate(Box::new(update.leave())),
             Event::Refused(refused) => {
                 tracing::warn!(call = refused.call, status = refused.status, message = %refused.message, "the master refused a call");
@@ -216,6 +217,11 @@ impl Session<'_> {
                 let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
                 self.driver.suppress_roles(&roles)
             }
+            SchedulerCommand::AnswerInverseOffers {
+                offer_ids,
+                accepted,
+                refuse_ms,
+            } => self.answer(offer_ids, accepted, refuse_ms),
             SchedulerCommand::Reconcile { tasks } => self.reconcile(tasks),
             SchedulerCommand::Acknowledge {
                 agent_id,
@@ -235,6 +241,39 @@ impl Session<'_> {
             // Reconciliation finds out what did not happen.
             tracing::warn!(%error, "a call to the master is lost");
         }
+    }
+
+    /// Whether machines may go down.
+    fn answer(
+        &self,
+        offer_ids: Vec<String>,
+        accepted: bool,
+        refuse_ms: u64,
+    ) -> Result<(), tepui_sdk::Error> {
+        let ids = offer_ids.into_iter().map(|value| mesos::OfferId { value });
+        let inverse_offer_ids = ids.collect();
+        let filters = Some(mesos::Filters {
+            refuse_seconds: Some(Duration::from_millis(refuse_ms).as_secs_f64()),
+        });
+        self.driver.call(if accepted {
+            Call {
+                r#type: Some(call::Type::AcceptInverseOffers.into()),
+                accept_inverse_offers: Some(call::AcceptInverseOffers {
+                    inverse_offer_ids,
+                    filters,
+                }),
+                ..Call::default()
+            }
+        } else {
+            Call {
+                r#type: Some(call::Type::DeclineInverseOffers.into()),
+                decline_inverse_offers: Some(call::DeclineInverseOffers {
+                    inverse_offer_ids,
+                    filters,
+                }),
+                ..Call::default()
+            }
+        })
     }
 
     /// An ACCEPT of offers that are void: sent as it is, so that the master's answer reaches the core by the usual way.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde::Serialize;
-use tepui_proto::mesos::{Offer, TaskStatus};
+use tepui_proto::mesos::{InverseOffer, Offer, TaskStatus};
 
 use crate::{deployment::Trial, ended::TaskQuery, output::CheckId};
 
@@ -23,6 +23,8 @@ pub enum Input {
     Disconnected,
     /// OFFERS. Used at once or declined; ignored (without decline) when not registered, since they are void then.
     Offers(Vec<Offer>),
+    /// INVERSE_OFFERS: machines go down for maintenance. Answered at once; ignored when not registered, since they are void then.
+    InverseOffers(Vec<InverseOffer>),
     /// UPDATE. Acknowledged by [`Output::Acknowledge`](crate::Output::Acknowledge) when it carries a uuid. Legal at any time.
     TaskUpdate(Box<TaskStatus>),
     /// A probe asked for by [`Output::StartHealthCheck`](crate::Output::StartHealthCheck) has ended. Ignored for unknown checks.

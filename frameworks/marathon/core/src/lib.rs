@@ -41,7 +41,7 @@ pub use input::{
 pub use output::{CheckId, Measure, Mutation, Output, Probe, ProbeTarget, Record};
 pub use path::PathId;
 pub use policy::{
-    Amount, Autoscaling, DisruptionBudget, Metric, Policy, Rebalance, Restarts, Window,
+    Amount, Autoscaling, DisruptionBudget, Maintenance, Metric, Policy, Rebalance, Restarts, Window,
 };
 pub use response::{Detail, Response};
 pub use timestamp::{InvalidTimestamp, Timestamp};

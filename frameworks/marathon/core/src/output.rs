@@ -57,6 +57,15 @@ pub enum Output {
         /// Roles.
         roles: Vec<String>,
     },
+    /// ACCEPT_INVERSE_OFFERS or DECLINE_INVERSE_OFFERS.
+    AnswerInverseOffers {
+        /// Inverse offers.
+        offer_ids: Vec<String>,
+        /// Whether the machines may go down.
+        accepted: bool,
+        /// Not to be asked again for so long, in milliseconds.
+        refuse_ms: u64,
+    },
     /// RECONCILE; with no tasks it is implicit reconciliation.
     Reconcile {
         /// Task ids with the agent they run on, if known.

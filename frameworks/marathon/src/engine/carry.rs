@@ -35,6 +35,11 @@ pub(crate) enum SchedulerCommand {
     Suppress {
         roles: Vec<String>,
     },
+    AnswerInverseOffers {
+        offer_ids: Vec<String>,
+        accepted: bool,
+        refuse_ms: u64,
+    },
     Reconcile {
         tasks: Vec<(String, Option<String>)>,
     },
@@ -159,6 +164,15 @@ impl Carriers {
                 Output::Kill { task_id, agent_id } => SchedulerCommand::Kill { task_id, agent_id },
                 Output::Revive { roles } => SchedulerCommand::Revive { roles },
                 Output::Suppress { roles } => SchedulerCommand::Suppress { roles },
+                Output::AnswerInverseOffers {
+                    offer_ids,
+                    accepted,
+                    refuse_ms,
+                } => SchedulerCommand::AnswerInverseOffers {
+                    offer_ids,
+                    accepted,
+                    refuse_ms,
+                },
                 Output::Reconcile { tasks } => SchedulerCommand::Reconcile { tasks },
                 Output::Acknowledge {
                     agent_id,

@@ -2,7 +2,7 @@
 //!
 //! An answer is recorded, and the question comes again after the answer's filter (at least the allocation interval); without an
 //! answer after `--offer_timeout`, under a new id. A question is void when its framework has nothing left there, or one of both is
-//! not there any more.
+//! not there any more. Who has declined is asked on when it has nothing left there either, until it accepts: what it said last would stand otherwise.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -67,7 +67,8 @@ impl Master {
         events: &mut IndexMap<FrameworkIx, Vec<mesos::InverseOffer>>,
         out: &mut Vec<Output>,
     ) {
-        let users = self.users_of(agent);
+        let mut users = self.users_of(agent);
+        users.extend(self.unwilling(agent));
         let talks = self.maintenance.talks.entry(agent).or_default();
         let void: Vec<OfferKey> = talks
             .iter()
@@ -122,6 +123,20 @@ impl Master {
         offered
             .chain(run)
             .chain(executors)
+            .filter(|framework| self.frameworks[*framework].stream().is_some())
+            .collect()
+    }
+
+    /// Those that are there and have declined.
+    fn unwilling(&self, agent: AgentIx) -> BTreeSet<FrameworkIx> {
+        let connected = self.agents[agent].link.is_some();
+        let talks = self.maintenance.talks.get(&agent).filter(|_| connected);
+        let declined = talks.into_iter().flatten().filter(|(_, talk)| {
+            let answer = talk.answer.as_ref();
+            answer.is_some_and(|answer| answer.status() == Status::Decline)
+        });
+        let declined = declined.map(|(framework, _)| *framework);
+        declined
             .filter(|framework| self.frameworks[*framework].stream().is_some())
             .collect()
     }

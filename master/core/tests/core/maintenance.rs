@@ -306,6 +306,46 @@ fn frameworks_are_asked_to_leave() {
 }
 
 #[test]
+fn who_has_declined_is_asked_on_with_nothing_left_until_it_accepts() {
+    let (mut cluster, scheduler, slave) = with_task();
+    // What is free is offered to this one.
+    let _idle = cluster.scheduler("idle");
+    assert_eq!(cluster.operate(schedule(&[MACHINE])), "200");
+    let asked = |cluster: &mut Cluster| {
+        let events = cluster.take_events(&scheduler);
+        let mut offers = events
+            .iter()
+            .filter_map(|event| event.inverse_offers.as_ref());
+        offers
+            .next()
+            .map(|one| one.inverse_offers[0].id.value.clone())
+    };
+    let answer = |cluster: &mut Cluster, verb: &str, id: &str| {
+        let (kind, field) = (
+            format!("{verb}_INVERSE_OFFERS"),
+            format!("{}_inverse_offers", verb.to_lowercase()),
+        );
+        let call = format!(
+            r#"{{"type":"{kind}","{field}":{{"inverse_offer_ids":[{{"value":"{id}"}}],"filters":{{"refuse_seconds":10}}}}}}"#
+        );
+        cluster.call(&scheduler, &call);
+    };
+    let id = asked(&mut cluster).unwrap();
+    answer(&mut cluster, "DECLINE", &id);
+    cluster.call(&scheduler, r#"{"type":"SUPPRESS"}"#);
+    cluster.finish(&slave, &scheduler, "t");
+    assert_eq!((asked(&mut cluster), answers(&cluster)), (None, vec![3]));
+    for verb in ["DECLINE", "ACCEPT"] {
+        cluster.pass(Duration::from_secs(10));
+        let id = asked(&mut cluster).unwrap();
+        answer(&mut cluster, verb, &id);
+    }
+    assert_eq!(answers(&cluster), [2]);
+    cluster.pass(Duration::from_secs(300));
+    assert_eq!(asked(&mut cluster), None, "nothing is there, and it agrees");
+}
+
+#[test]
 fn whoever_comes_back_is_asked_again() {
     let (mut cluster, scheduler, slave) = with_task();
     cluster.operate(schedule(&[MACHINE]));

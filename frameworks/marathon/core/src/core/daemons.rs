@@ -47,6 +47,7 @@ impl Marathon {
     /// Gives the agent of an offer its instance, if it has none, or has an old one that may be replaced now.
     pub(super) fn launch_daemon(&mut self, id: &PathId, offer: &mut Using) -> bool {
         let (random, now) = (self.ids.number(), self.stamp());
+        self.heed(id, &mut offer.state);
         let Some(awaited) = self.may_follow(id, offer) else {
             return false;
         };

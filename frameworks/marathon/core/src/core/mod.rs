@@ -92,6 +92,8 @@ pub struct Marathon {
     measures: HashMap<CheckId, PathId>,
     /// What goes on with instances that are well, by app.
     upkeeps: BTreeMap<PathId, upkeep::Upkeep>,
+    /// Agents that go down for maintenance.
+    leaving: upkeep::Leaving,
     /// Apps that look at offers to be spread.
     looking: BTreeSet<PathId>,
     timers: BTreeSet<(Time, Timer)>,
@@ -236,6 +238,7 @@ impl Marathon {
             scalers: BTreeMap::new(),
             measures: HashMap::new(),
             upkeeps: BTreeMap::new(),
+            leaving: upkeep::Leaving::new(),
             looking: BTreeSet::new(),
             timers: BTreeSet::new(),
             kills: BTreeMap::new(),
@@ -283,6 +286,7 @@ impl Marathon {
             } => self.on_registered(framework_id, master),
             Input::Disconnected => self.on_disconnected(),
             Input::Offers(offers) => self.on_offers(offers),
+            Input::InverseOffers(offers) => self.on_inverse_offers(offers),
             Input::TaskUpdate(status) => self.on_update(&status),
             Input::HealthResult { check, outcome } => self.on_health_result(check, outcome),
             Input::Measured { check, result } => self.on_measured(check, &result),

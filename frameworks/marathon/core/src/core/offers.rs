@@ -133,6 +133,10 @@ impl Marathon {
         for offer in &states {
             self.agents.note(&offer.state.agent, self.now);
         }
+        for offer in &states {
+            let planned = offer.state.offer.unavailability.as_ref();
+            self.note_unavailability(&offer.state.agent.id, planned);
+        }
         self.use_reservations(&mut states);
         self.match_offers(&mut states);
         self.match_moves(&mut states);
@@ -208,6 +212,14 @@ impl Marathon {
         }
     }
 
+    /// Has an offer looked at as an app looks at it.
+    pub(super) fn heed(&self, id: &PathId, offer: &mut OfferState) {
+        if offer.offer.unavailability.is_some() {
+            let lead = self.root.get(id).and_then(|app| self.lead(app));
+            offer.heed(lead, &self.config, self.now);
+        }
+    }
+
     /// Launches an instance on an offer if it fits. What is refused counts once for each offer: in the first round.
     pub(super) fn launch(&mut self, id: &PathId, key: u64, offer: &mut Using, count: bool) -> bool {
         if self.aims_elsewhere(id, key, &offer.state.agent.id) {
@@ -219,6 +231,7 @@ impl Marathon {
         }
         let (random, now) = (self.ids.number(), self.stamp());
         let old = self.old_placed(id, key);
+        self.heed(id, &mut offer.state);
         let Some(state) = self.apps.get_mut(id) else {
             return false;
         };

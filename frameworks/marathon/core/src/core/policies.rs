@@ -91,6 +91,7 @@ impl Marathon {
         if upkeep(&old) != upkeep(&new) {
             self.follow_upkeep(id, kept);
         }
+        self.touch_upkeep(id);
         self.store_policy(id);
     }
 

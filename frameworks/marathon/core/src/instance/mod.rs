@@ -78,6 +78,9 @@ pub(crate) struct Replaces {
     /// Because of where it is: it must be launched nowhere else.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) moves: bool,
+    /// Because its agent goes down: it may be launched anywhere else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) leaves: bool,
 }
 
 /// Where an instance is.

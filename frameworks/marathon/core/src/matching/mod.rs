@@ -13,14 +13,14 @@ mod reasons;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub(crate) use constraint::{Placed, accepts, field_value};
 pub(crate) use lacks::Lack;
 pub(crate) use pool::Pool;
 pub(crate) use reasons::{Reason, Reasons, Summary};
 use tepui_model::{Time, resources::Scalar};
-use tepui_proto::mesos::{Attribute, Offer, Resource};
+use tepui_proto::mesos::{Attribute, Offer, Resource, Unavailability};
 
 use crate::{
     config::{AcceptedRoles, Config},
@@ -76,7 +76,8 @@ impl OfferState {
                 .allocation_info
                 .as_ref()
                 .and_then(|info| info.role.clone()),
-            in_maintenance: config.maintenance_mode && in_maintenance(&offer, config, now),
+            in_maintenance: config.maintenance_mode
+                && in_maintenance(&offer, config, Duration::ZERO, now),
             has_gpus,
             offer: Arc::new(offer),
         }
@@ -89,6 +90,13 @@ impl OfferState {
             .get("GPU_SCHEDULING_BEHAVIOR")
             .is_some_and(|value| value == "unrestricted");
         self.has_gpus && app.gpus == 0 && !unrestricted
+    }
+
+    /// For an app that leaves agents so long before their maintenance; nothing: that has nothing to leave.
+    pub(crate) fn heed(&mut self, lead: Option<Duration>, config: &Config, now: Time) {
+        let lead = lead.unwrap_or_default();
+        self.in_maintenance =
+            config.maintenance_mode && in_maintenance(&self.offer, config, lead, now);
     }
 
     /// Takes what one instance of `app` needs, or tells why it cannot. `random` chooses ports.
@@ -254,17 +262,25 @@ impl App {
     }
 }
 
-/// From `draining` before its window until the window's end.
-fn in_maintenance(offer: &Offer, config: &Config, now: Time) -> bool {
-    let Some(window) = &offer.unavailability else {
+/// From `draining` before its window, or `lead` if that is longer, until the window's end.
+fn in_maintenance(offer: &Offer, config: &Config, lead: Duration, now: Time) -> bool {
+    let Some(unavailability) = &offer.unavailability else {
         return false;
     };
-    let draining = i64::try_from(config.draining_ms.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
-    let start = window.start.nanoseconds;
-    let end = window.duration.as_ref().map_or(i64::MAX, |duration| {
-        start.saturating_add(duration.nanoseconds)
+    let before = Duration::from_millis(config.draining_ms).max(lead);
+    let before = i64::try_from(before.as_nanos()).unwrap_or(i64::MAX);
+    let (begins, ends) = window(unavailability);
+    let begins = begins.as_nanos().saturating_sub(before);
+    begins <= now.as_nanos() && now < ends
+}
+
+/// When a machine goes down, and when it is there again.
+pub(crate) fn window(unavailability: &Unavailability) -> (Time, Time) {
+    let begins = unavailability.start.nanoseconds;
+    let ends = (unavailability.duration.as_ref()).map_or(i64::MAX, |duration| {
+        begins.saturating_add(duration.nanoseconds)
     });
-    (start.saturating_sub(draining)..end).contains(&now.as_nanos())
+    (Time::from_nanos(begins), Time::from_nanos(ends))
 }
 
 /// An attribute as constraints see it.

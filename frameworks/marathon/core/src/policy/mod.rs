@@ -4,12 +4,14 @@
 mod autoscaling;
 mod budget;
 mod cron;
+mod maintenance;
 mod rebalance;
 mod restarts;
 
 pub use autoscaling::{Autoscaling, Metric};
 pub(crate) use autoscaling::{Reading, Verdict, decide};
 pub use budget::{Amount, DisruptionBudget, Window};
+pub use maintenance::Maintenance;
 pub use rebalance::Rebalance;
 pub(crate) use rebalance::{Gain, Spot, Spread, stays_put};
 pub(crate) use restarts::Course;
@@ -49,6 +51,9 @@ pub struct Policy {
     /// What all of these may take away, and when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disruption_budget: Option<DisruptionBudget>,
+    /// What becomes of instances on machines that go down for maintenance; without it they leave beforehand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<Maintenance>,
 }
 
 impl Policy {
@@ -58,6 +63,7 @@ impl Policy {
             && self.restarts.is_none()
             && self.rebalance.is_none()
             && self.disruption_budget.is_none()
+            && self.maintenance.is_none()
     }
 
     pub(crate) fn validate(&self, app: &App, faults: &mut Faults) {
@@ -72,6 +78,9 @@ impl Policy {
         }
         if let Some(budget) = &self.disruption_budget {
             budget.validate(faults);
+        }
+        if let Some(maintenance) = &self.maintenance {
+            maintenance.validate(faults);
         }
     }
 }

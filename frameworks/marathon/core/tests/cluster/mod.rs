@@ -56,6 +56,8 @@ pub struct Agent {
     pub alive: bool,
     /// What RESERVE, CREATE and their like have made of its resources, in order.
     pub conversions: Vec<Conversion>,
+    /// When its machine goes down for maintenance, and when it is back.
+    pub window: Option<(Time, Time)>,
 }
 
 pub struct Running {
@@ -84,6 +86,8 @@ pub struct Cluster {
     pub readiness: u16,
     pub behaviour: BTreeMap<String, Behaviour>,
     pub kills: usize,
+    /// Of inverse offers: whether they were accepted, and for how long it is not to be asked again, in milliseconds.
+    pub answers: BTreeMap<String, (bool, u64)>,
     pub outputs: Vec<String>,
     pub inputs: VecDeque<Input>,
     /// Offers, by agent.
@@ -112,6 +116,7 @@ impl Agent {
             attributes: BTreeMap::new(),
             alive: true,
             conversions: Vec::new(),
+            window: None,
         }
     }
 }
@@ -159,6 +164,7 @@ impl Cluster {
             readiness: 200,
             behaviour: BTreeMap::new(),
             kills: 0,
+            answers: BTreeMap::new(),
             outputs: Vec::new(),
             inputs: VecDeque::new(),
             offered: BTreeMap::new(),
@@ -464,6 +470,14 @@ impl Cluster {
                     self.outputs.push("revive".to_owned());
                     self.suppressed = false;
                     self.offers_due = true;
+                }
+                Output::AnswerInverseOffers {
+                    offer_ids,
+                    accepted,
+                    refuse_ms,
+                } => {
+                    let answers = offer_ids.into_iter().map(|id| (id, (accepted, refuse_ms)));
+                    self.answers.extend(answers);
                 }
                 Output::Suppress { .. } => {
                     self.outputs.push("suppress".to_owned());

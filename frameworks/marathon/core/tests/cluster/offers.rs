@@ -3,18 +3,50 @@
 use std::collections::BTreeSet;
 
 use tepui_marathon_core::Input;
-use tepui_model::{Resources, resources::Name};
+use tepui_model::{Resources, Time, resources::Name};
 use tepui_proto::{
     convert::{
         operation::conversion,
         resources::{Encoding, from_wire, to_wire},
     },
-    mesos::{AgentId, FrameworkId, Offer, OfferId, Resource, offer::Operation},
+    mesos::{
+        AgentId, DurationInfo, FrameworkId, InverseOffer, Offer, OfferId, Resource, TimeInfo,
+        Unavailability, offer::Operation,
+    },
 };
 
 use super::{Cluster, attribute};
 
+/// As the master tells of a window.
+fn unavailability((begins, ends): (Time, Time)) -> Unavailability {
+    let nanoseconds = ends.as_nanos() - begins.as_nanos();
+    Unavailability {
+        start: TimeInfo {
+            nanoseconds: begins.as_nanos(),
+        },
+        duration: Some(DurationInfo { nanoseconds }),
+    }
+}
+
 impl Cluster {
+    /// Asks to leave an agent, if it goes down; the answer.
+    pub fn ask_to_leave(&mut self, at: usize) -> Option<(bool, u64)> {
+        let window = self.agents[at].window?;
+        self.next += 1;
+        let id = format!("inverse{}", self.next);
+        let offer = InverseOffer {
+            id: OfferId { value: id.clone() },
+            agent_id: Some(AgentId {
+                value: format!("agent{at}"),
+            }),
+            unavailability: unavailability(window),
+            ..InverseOffer::default()
+        };
+        self.push(Input::InverseOffers(vec![offer]));
+        self.run();
+        self.answers.remove(&id)
+    }
+
     /// What is free on each agent.
     pub fn offer(&mut self) {
         let mut offers = Vec::new();
@@ -75,6 +107,7 @@ impl Cluster {
                 .iter()
                 .map(|(name, value)| attribute(name, value))
                 .collect(),
+            unavailability: agent.window.map(unavailability),
             ..Offer::default()
         })
     }

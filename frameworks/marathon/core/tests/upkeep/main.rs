@@ -4,6 +4,7 @@
 
 #[path = "../cluster/mod.rs"]
 mod cluster;
+mod leaving;
 mod moves;
 mod restarts;
 mod scaled;
@@ -141,7 +142,7 @@ fn what_cannot_be_is_refused() {
         ),
         (
             json!({ "restart": {} }),
-            json!({ "message": "The policy cannot be read: unknown field `restart`, expected one of `autoscaling`, `restarts`, `rebalance`, `disruptionBudget`" }),
+            json!({ "message": "The policy cannot be read: unknown field `restart`, expected one of `autoscaling`, `restarts`, `rebalance`, `disruptionBudget`, `maintenance`" }),
         ),
         (
             json!({ "disruptionBudget": { "maxUnavailable": "150%" } }),
@@ -155,6 +156,7 @@ fn what_cannot_be_is_refused() {
         "restarts": { "schedule": "0 3 * * mon", "utcOffset": "+02:00", "maxAgeSeconds": 86400 },
         "rebalance": { "over": ["@zone", "hostname"], "maxSkew": 2, "intervalSeconds": 300 },
         "disruptionBudget": { "maxUnavailable": "25%", "minIntervalSeconds": 60, "windows": [{ "days": ["sat", "sun"], "from": "22:00", "to": "05:00", "utcOffset": "-05:00" }] },
+        "maintenance": { "leave": true, "leadSeconds": 60 },
     });
     let answer = put(&mut cluster, &whole);
     assert_eq!(body(&answer)["policy"], whole, "what is set is shown");

@@ -42,6 +42,9 @@ impl Marathon {
             if plans_only || !calm || killed {
                 continue;
             }
+            for using in offers.iter_mut() {
+                self.heed(&id, &mut using.state);
+            }
             self.move_one(&id, &app, offers);
         }
     }
@@ -90,6 +93,7 @@ impl Marathon {
             let replaces = Replaces {
                 key: old,
                 moves: true,
+                leaves: false,
             };
             let key = self.create_replacement(app.clone(), replaces);
             if !self.launch(id, key, using, false) {

@@ -8,6 +8,7 @@
 //!
 //! An app is looked over when a moment of its own has come, and after changes, at most once a second: that takes time that grows with its instances.
 
+mod leaving;
 mod pairs;
 mod restarts;
 mod survey;
@@ -22,6 +23,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tepui_model::Time;
 
+pub(super) use leaving::Leaving;
 pub(super) use survey::Survey;
 
 use super::{Marathon, Timer, app_state::is_delayed, moves::Balance};
@@ -83,6 +85,7 @@ pub(super) struct Kept {
 #[derive(Debug, Default)]
 struct Status {
     due: usize,
+    leaving: usize,
     available: usize,
     min_available: usize,
     next_expiry: Option<Timestamp>,
@@ -234,17 +237,23 @@ impl Marathon {
             .upkeeps
             .get(id)
             .is_some_and(|one| one.balance.is_asked_for());
+        // Nor does what the operator of the cluster asks for.
+        let stop_leaving = held_now.as_ref().map(|(why, _)| why.clone());
         let stop_moves = if asked { held_now } else { stop.clone() };
         // A move begins with everything in its place.
         let lock = self.apps.get(id).and_then(|state| state.lock.as_ref());
         let stop_moves = lock.map(|lock| (held_by(lock), None)).or(stop_moves);
         let due = survey.due.len() + survey.due_unready.len();
+        let leaving = survey.leaving.len() + survey.leaving_unready.len();
         self.note_unready(id, &survey);
+        let waits = self.leave_agents(id, &app, &policy, &mut survey, stop_leaving);
+        held.extend(waits);
         if due > 0 {
             let why = match &stop {
                 Some((why, _)) => Some(why.clone()),
                 None => {
-                    let why = self.begin_restarts(id, &app, &policy, &mut survey);
+                    let kind = Disruption::Restart;
+                    let why = self.begin_to_replace(id, &app, &policy, &mut survey, kind);
                     self.store_gaps(id);
                     why
                 }
@@ -259,17 +268,19 @@ impl Marathon {
             &app,
             &policy,
             &survey,
-            due,
+            due + leaving,
             stop_moves.map(|(why, _)| why),
             &mut held,
         );
         let next = self.next_moment(id, &policy, &survey, stop.and_then(|(_, at)| at));
         let replacing = self.apps.get(id).map_or(0, |state| {
-            state.pairs.values().filter(|one| !one.moves).count()
+            let restarts = state.pairs.values();
+            restarts.filter(|one| !one.moves && !one.leaves).count()
         });
         if let Some(upkeep) = self.upkeeps.get_mut(id) {
             upkeep.status = Status {
                 due: due + replacing,
+                leaving,
                 available: survey.available,
                 min_available: survey.min_available,
                 next_expiry: survey.next_expiry,
@@ -389,11 +400,16 @@ impl Marathon {
             .map(|since| *since + ILL)
             .filter(|at| *at > self.now)
             .min();
+        // Whether the master still asks for it is looked at again.
+        let mut pairs = state.pairs.values();
+        let leaves = pairs.any(|one| one.leaves).then(|| self.now + PATIENCE);
         let gaps = upkeep.gaps.values().copied();
         let gap = gaps.filter(|at| *at > self.now).min();
         [
             scheduled.map(moment),
             survey.next_expiry.map(moment),
+            survey.next_leave,
+            leaves,
             held_until,
             upkeep.crowded_until.filter(|at| *at > self.now),
             patience.filter(|_| pairs_go_on),

@@ -33,7 +33,15 @@ impl Marathon {
                 continue;
             };
             let waited = self.now.since(Time::from_millis(new.since.millis()));
-            if new.condition == Condition::Scheduled && waited >= PATIENCE && !delayed {
+            let unplaced = new.condition == Condition::Scheduled;
+            if unplaced && replaces.leaves {
+                // It may wait for as long as the other has to leave: nothing is lost by that.
+                if !self.is_leaving(replaces.key) {
+                    self.retire(key, Cause::ScaledDown);
+                }
+                continue;
+            }
+            if unplaced && waited >= PATIENCE && !delayed {
                 self.retire(key, Cause::ScaledDown);
                 if let Some(upkeep) = self.upkeeps.get_mut(id) {
                     upkeep.crowded_until = Some(self.now + CROWDED);
@@ -69,8 +77,10 @@ impl Marathon {
             if let Some(upkeep) = self.upkeeps.get_mut(id) {
                 upkeep.relieved.insert(replaces.key);
             }
-            let kind = if replaces.moves {
+            if replaces.moves {
                 self.move_done(id);
+            }
+            let kind = if replaces.moves || replaces.leaves {
                 Disruption::Move
             } else {
                 Disruption::Restart
@@ -176,14 +186,22 @@ impl Marathon {
             !state.pairs.is_empty() && (reconfigured || !self.upkeeps.contains_key(*id))
         });
         for id in left.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
-            self.end_pairs(&id);
+            let state = self.apps.get(&id);
+            let leaves = state.is_some_and(|one| one.pairs.values().all(|pair| pair.leaves));
+            if leaves && !self.upkeeps.contains_key(&id) {
+                // The master will tell of the agents that are left.
+                self.upkeeps.entry(id.clone()).or_default();
+                self.wake_upkeep(&id, self.now + PATIENCE);
+            } else {
+                self.end_pairs(&id);
+            }
         }
     }
 }
 
 /// Why the old one of a pair ends.
 const fn cause_of_pair(replaces: Replaces) -> Cause {
-    if replaces.moves {
+    if replaces.moves || replaces.leaves {
         Cause::Moved
     } else {
         Cause::Restarted

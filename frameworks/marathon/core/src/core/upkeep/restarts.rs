@@ -1,6 +1,6 @@
-//! Restarts: the times of the schedule that have come, and what begins for them.
+//! Restarts: the times of the schedule that have come, and what begins for them; and for agents that go down.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{ILL, Survey};
 use crate::{
@@ -31,7 +31,7 @@ impl Marathon {
         let replacing = self
             .apps
             .get(id)
-            .is_some_and(|state| state.pairs.values().any(|one| !one.moves));
+            .is_some_and(|state| state.pairs.values().any(|one| !one.moves && !one.leaves));
         let Some(upkeep) = self.upkeeps.get_mut(id).filter(|_| !replacing) else {
             return;
         };
@@ -42,27 +42,25 @@ impl Marathon {
     }
 
     /// Begins to replace what is due, as much as may be at once; why no more, if something is left that waits for more than its turn.
-    pub(super) fn begin_restarts(
+    pub(super) fn begin_to_replace(
         &mut self,
         id: &PathId,
         app: &Arc<App>,
         policy: &Policy,
         survey: &mut Survey,
+        kind: Disruption,
     ) -> Option<String> {
         let state = self.apps.get(id)?;
         let (mut running, mut replacing) = (
             state.tally.wanted.saturating_sub(survey.coming),
             state.pairs.len(),
         );
-        let crowded = self
-            .upkeeps
-            .get(id)?
-            .crowded_until
-            .is_some_and(|until| self.now < until);
-        let one_by_one = policy
-            .disruption_budget
-            .as_ref()
-            .is_some_and(|budget| budget.min_interval_seconds > 0);
+        // What leaves an agent waits for no interval, and for a place elsewhere as long as it takes.
+        let leaves = matches!(kind, Disruption::Move);
+        let crowded = self.upkeeps.get(id)?.crowded_until;
+        let crowded = !leaves && crowded.is_some_and(|until| self.now < until);
+        let budget = policy.disruption_budget.as_ref();
+        let one_by_one = !leaves && budget.is_some_and(|budget| budget.min_interval_seconds > 0);
         let beside = survey.beside && survey.max_running > survey.wanted && !crowded;
         let at_once = if one_by_one {
             1
@@ -70,15 +68,21 @@ impl Marathon {
             survey.allowed().max(1)
         };
         // What is not ready is taken from nobody; but no more at once than may be away, should all of them seem to be ill.
-        let (ill, mut in_flight) = self.ill(id);
+        let (mut ill, mut in_flight) = self.ill(id);
+        ill.retain(|key| survey.leaving_unready.contains(key) == leaves);
         for key in ill {
             if in_flight >= at_once || one_by_one && replacing > 0 {
                 return None;
             }
-            self.take_away(id, key, Disruption::Restart);
+            self.take_away(id, key, kind);
             (in_flight, replacing) = (in_flight + 1, replacing + 1);
         }
-        for (_, key) in std::mem::take(&mut survey.due) {
+        let due = if leaves {
+            &mut survey.leaving
+        } else {
+            &mut survey.due
+        };
+        for (_, key) in std::mem::take(due) {
             if one_by_one && replacing > 0 {
                 return None;
             }
@@ -89,7 +93,12 @@ impl Marathon {
                 if replacing >= at_once || running >= survey.max_running {
                     return None;
                 }
-                self.create_replacement(app.clone(), Replaces { key, moves: false });
+                let replaces = Replaces {
+                    key,
+                    moves: false,
+                    leaves,
+                };
+                self.create_replacement(app.clone(), replaces);
                 running += 1;
             } else {
                 if survey.available <= survey.min_available {
@@ -100,21 +109,26 @@ impl Marathon {
                     });
                 }
                 survey.available -= 1;
-                self.take_away(id, key, Disruption::Restart);
+                self.take_away(id, key, kind);
             }
             replacing += 1;
         }
-        (!survey.due_unready.is_empty() && replacing == 0).then(|| survey.over_budget())
+        let unready = if leaves {
+            &survey.leaving_unready
+        } else {
+            &survey.due_unready
+        };
+        (!unready.is_empty() && replacing == 0).then(|| survey.over_budget())
     }
 
     /// Takes note of what is to be replaced and is not ready.
     pub(super) fn note_unready(&mut self, id: &PathId, survey: &Survey) {
         let now = self.now;
+        let unready = || survey.due_unready.union(&survey.leaving_unready);
         if let Some(upkeep) = self.upkeeps.get_mut(id) {
-            upkeep
-                .unready
-                .retain(|key, _| survey.due_unready.contains(key));
-            for key in &survey.due_unready {
+            let wanted: BTreeSet<u64> = unready().copied().collect();
+            upkeep.unready.retain(|key, _| wanted.contains(key));
+            for key in &wanted {
                 upkeep.unready.entry(*key).or_insert(now);
             }
         }

@@ -32,6 +32,11 @@ pub(in crate::core) struct Survey {
     pub(super) due: Vec<(Timestamp, u64)>,
     /// To be replaced, and not ready.
     pub(super) due_unready: BTreeSet<u64>,
+    /// On agents that go down, ready or not.
+    pub(super) leaving: Vec<(Timestamp, u64)>,
+    pub(super) leaving_unready: BTreeSet<u64>,
+    /// When the next agent is to be left.
+    pub(super) next_leave: Option<Time>,
     pub(super) next_expiry: Option<Timestamp>,
     /// When the next instance counts that runs already.
     pub(super) settles: Option<Time>,
@@ -67,6 +72,9 @@ impl Marathon {
             beside: stands_beside(app),
             due: Vec::new(),
             due_unready: BTreeSet::new(),
+            leaving: Vec::new(),
+            leaving_unready: BTreeSet::new(),
+            next_leave: None,
             next_expiry: None,
             settles: None,
         };
@@ -105,6 +113,17 @@ impl Marathon {
             if replaced.contains(&instance.key) {
                 continue;
             }
+            let on = instance.agent.as_ref().filter(|_| !self.leaving.is_empty());
+            let leaves = on.and_then(|agent| self.leaves_at(app, &agent.id));
+            if leaves.is_some_and(|at| at <= self.now) {
+                if ready {
+                    survey.leaving.push((task.staged_at, instance.key));
+                } else {
+                    survey.leaving_unready.insert(instance.key);
+                }
+                continue;
+            }
+            survey.next_leave = survey.next_leave.into_iter().chain(leaves).min();
             if expired || run.is_some_and(|run| task.staged_at < run) {
                 if ready {
                     survey.due.push((task.staged_at, instance.key));
@@ -116,6 +135,7 @@ impl Marathon {
             }
         }
         survey.due.sort_unstable();
+        survey.leaving.sort_unstable();
         if app.is_daemon() {
             let there = state.tally.wanted;
             survey.wanted = there + self.open_gaps(app);

@@ -37,6 +37,11 @@ impl Marathon {
         {
             told.push(format!("restart of {at} was left out"));
         }
+        if let Some(at) = self.goes_down(id) {
+            told.push(format!(
+                "instances leave agents that go down for maintenance from {at} on"
+            ));
+        }
         if let Some(at) = status.next_expiry {
             told.push(format!("the next instance is replaced for its age at {at}"));
         }
@@ -48,6 +53,7 @@ impl Marathon {
             "missedRestart": course.missed,
             "nextExpiry": status.next_expiry,
             "due": status.due,
+            "leaving": status.leaving,
             "available": status.available,
             "minAvailable": status.min_available,
             "lastDisruption": upkeep.kept.disrupted_at,
