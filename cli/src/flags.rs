@@ -1,6 +1,6 @@
 //! Mesos' and Marathon's way of giving flags, on top of clap's.
 //!
-//! A daemon's flags may be spelled with `_` or `-`, booleans may be `--flag`, `--flag=true`, `--flag=false` or `--no-flag`, and each may come from the
+//! A daemon's flags may be spelled with `_` or `-`, booleans may be `--flag`, `--flag=true`, `--flag=false`, `--no-flag` or `--disable_flag`, and each may come from the
 //! environment. What counts, in this order: the command line, `TEPUI_<FLAG>`, `MESOS_<FLAG>` or `MARATHON_<FLAG>`, the default. This module rewrites
 //! the command line into what clap expects; clap then parses, checks and complains (with the nearest name for a flag that is unknown).
 
@@ -64,7 +64,7 @@ fn long_flag(arg: &OsString) -> Option<(String, Option<String>)> {
     })
 }
 
-/// The argument that a name means, whatever its dashes; `true` when the name is `no-` and a boolean's.
+/// The argument that a name means, whatever its dashes; `true` when the name is `no-` (Mesos) or `disable-` (Marathon) and a boolean's.
 fn find<'a>(command: &'a Command, name: &str) -> Option<(&'a Arg, &'a str, bool)> {
     let wanted = name.replace('_', "-");
     let by_name = |wanted: &str| {
@@ -80,7 +80,10 @@ fn find<'a>(command: &'a Command, name: &str) -> Option<(&'a Arg, &'a str, bool)
     if let Some((arg, long)) = by_name(&wanted) {
         return Some((arg, long, false));
     }
-    let (arg, long) = by_name(wanted.strip_prefix("no-")?)?;
+    let bare = wanted
+        .strip_prefix("no-")
+        .or_else(|| wanted.strip_prefix("disable-"));
+    let (arg, long) = by_name(bare?)?;
     is_boolean(arg).then_some((arg, long, true))
 }
 
@@ -190,6 +193,7 @@ mod tests {
                 &["--cgroups_enable_cfs=maybe"],
             ),
             ("--no-strict", &["--strict=false"]),
+            ("--disable_strict", &["--strict=false"]),
             ("--strict", &["--strict=true"]),
             ("--strict=0", &["--strict=false"]),
         ] {

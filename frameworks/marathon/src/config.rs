@@ -39,6 +39,10 @@ pub struct Config {
     pub max_concurrent_health_checks: usize,
     /// `--http_max_concurrent_requests`; 0 is without limit.
     pub http_max_concurrent_requests: usize,
+    /// `--http_compression`: answers are packed with gzip for who takes it.
+    pub http_compression: bool,
+    /// `--metrics_prometheus`: `/metrics/prometheus` is there.
+    pub metrics_prometheus: bool,
     /// `--leader_proxy_connection_timeout`, in milliseconds.
     pub leader_proxy_connection_timeout_ms: u64,
     /// `--leader_proxy_read_timeout`, in milliseconds.
@@ -70,6 +74,8 @@ impl Config {
             event_stream_max_outstanding_messages: 1024,
             max_concurrent_health_checks: 256,
             http_max_concurrent_requests: 0,
+            http_compression: true,
+            metrics_prometheus: true,
             leader_proxy_connection_timeout_ms: 5_000,
             leader_proxy_read_timeout_ms: 10_000,
             features: Vec::new(),

@@ -148,6 +148,30 @@ pub struct Flags {
     /// Accepted for Marathon's sake; tasks are always checkpointed.
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     pub checkpoint: Option<bool>,
+    /// Whether agents with GPUs are kept for apps that ask for some: restricted, unrestricted. An app's label GPU_SCHEDULING_BEHAVIOR counts more.
+    #[arg(long = "gpu_scheduling_behavior", default_value = "restricted", value_parser = ["restricted", "unrestricted"])]
+    pub gpu_scheduling_behavior: String,
+    /// Refuse offers of agents whose machine has a maintenance window now.
+    #[arg(long = "maintenance_mode", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true, action = clap::ArgAction::Set)]
+    pub maintenance_mode: bool,
+    /// Refuse them so many seconds before the window begins.
+    #[arg(long = "draining_seconds", default_value_t = 0)]
+    pub draining_seconds: u64,
+    /// Tell the master when no offers are wanted.
+    #[arg(long = "suppress_offers", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true, action = clap::ArgAction::Set)]
+    pub suppress_offers: bool,
+    /// Pack answers with gzip for clients that take it.
+    #[arg(long = "http_compression", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true, action = clap::ArgAction::Set)]
+    pub http_compression: bool,
+    /// Serve /metrics/prometheus.
+    #[arg(long = "metrics_prometheus", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true, action = clap::ArgAction::Set)]
+    pub metrics_prometheus: bool,
+    /// Serve HTTP; without it nothing would be served, so that is refused.
+    #[arg(long = "http", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true, action = clap::ArgAction::Set, hide = true)]
+    pub http: bool,
+    /// Marathon's flags that have no effect here, or ask for safety that is not built.
+    #[command(flatten)]
+    pub known: crate::known::Known,
     /// Not built yet: starting with it is refused.
     #[arg(long = "http_credentials", hide = true)]
     pub http_credentials: Option<String>,
@@ -175,8 +199,10 @@ impl Flags {
                 self.mesos_authentication_principal.is_some(),
             ),
             ("ssl_keystore_path", self.ssl_keystore_path.is_some()),
+            ("disable_http", !self.http),
         ];
-        for (flag, given) in unsafe_without {
+        let known = self.known.refused().map(|flag| (flag, true));
+        for (flag, given) in unsafe_without.into_iter().chain(known) {
             if given {
                 return Err(Error::Flag { flag, reason: "is not built yet in this version; Marathon does not start without what it asks for".into() });
             }
@@ -237,6 +263,8 @@ impl Flags {
             event_stream_max_outstanding_messages: self.event_stream_max_outstanding_messages,
             max_concurrent_health_checks: self.max_concurrent_marathon_health_checks,
             http_max_concurrent_requests: self.http_max_concurrent_requests.unwrap_or(0),
+            http_compression: self.http_compression,
+            metrics_prometheus: self.metrics_prometheus,
             leader_proxy_connection_timeout_ms: self.leader_proxy_connection_timeout,
             leader_proxy_read_timeout_ms: self.leader_proxy_read_timeout,
             features: self.enable_features.clone(),
@@ -248,6 +276,10 @@ impl Flags {
                     .enable_features
                     .iter()
                     .any(|one| one == "gpu_resources"),
+                gpus_restricted: self.gpu_scheduling_behavior != "unrestricted",
+                maintenance_mode: self.maintenance_mode,
+                draining_ms: self.draining_seconds.saturating_mul(1_000),
+                suppress_offers: self.suppress_offers,
                 mesos_role: self.mesos_role,
                 new_group_enforce_role: self.new_group_enforce_role.eq_ignore_ascii_case("top"),
                 default_network_name: self.default_network_name,
@@ -284,5 +316,68 @@ impl Flags {
                 ..CoreConfig::default()
             },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    fn start(line: &str) -> Result<Config, String> {
+        let line = ["marathon"].into_iter().chain(line.split_whitespace());
+        let line = Line::try_parse_from(line).map_err(|error| error.to_string())?;
+        let config = line.flags.into_config(PathBuf::from("unused"), 1);
+        config.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn start_scripts_of_marathon_start_here() {
+        // One with every flag of Marathon 1.11 that asks for no safety.
+        let line = "--https_port 8443 --https_address ::1 --http_realm Mine --deprecated_features x --backup_location file:///b \
+            --reconciliation_initial_delay 1 --scale_apps_initial_delay 1 --task_lost_expunge_initial_delay 1 --task_lost_expunge_interval 1 \
+            --graceful_shutdown_timeout 1 --on_elected_prepare_timeout 1 --mesos_heartbeat_interval 1 --mesos_heartbeat_failure_threshold 1 \
+            --task_operation_notification_timeout 1 --offer_matching_timeout 1 --max_parallel_offers 1 --max_queued_offers 1 --launch_tokens 1 \
+            --launch_token_refresh_interval 1 --max_queued_root_group_updates 1 --max_parallel_status_updates 1 --max_queued_status_updates 1 \
+            --zk_timeout 1 --zk_connection_timeout 1 --zk_compression --zk_compression_threshold 1 --zk_max_node_size 1 \
+            --storage_compaction_interval 1 --store_cache=false --leader_proxy_max_open_connections 1 --leader_proxy_ssl_ignore_hostname \
+            --metrics_name_prefix m --metrics_statsd --metrics_statsd_host h --metrics_statsd_port 1 --metrics_datadog --logging_level debug \
+            --mesos_offer_constraints --mesos_authentication=false --zk_timeout 2 --http";
+        start(line).expect("accepted");
+        let config = start(
+            "--gpu_scheduling_behavior unrestricted --maintenance_mode=false --draining_seconds 9 --suppress_offers=false --http_compression=false --metrics_prometheus=false",
+        )
+        .expect("accepted");
+        assert!(!config.core.gpus_restricted && !config.core.maintenance_mode);
+        assert!(!config.core.suppress_offers && config.core.draining_ms == 9_000);
+        assert!(!config.http_compression && !config.metrics_prometheus);
+    }
+
+    #[test]
+    fn what_asks_for_safety_stops_the_start() {
+        for (line, flag) in [
+            ("--http_credentials a:b", "http_credentials"),
+            ("--mesos_authentication", "mesos_authentication"),
+            (
+                "--mesos_authentication_secret_file /x",
+                "mesos_authentication_secret_file",
+            ),
+            ("--ssl_keystore_password x", "ssl_keystore_password"),
+            ("--plugin_conf /x", "plugin_conf"),
+            ("--http=false", "disable_http"),
+        ] {
+            let refused = start(line).expect_err(line);
+            assert!(
+                refused.starts_with(&format!("--{flag}: is not built")),
+                "{line}: {refused}"
+            );
+        }
     }
 }

@@ -12,6 +12,7 @@ mod engine;
 mod error;
 mod events;
 mod flags;
+mod known;
 mod measures;
 mod probes;
 mod reign;

@@ -47,7 +47,8 @@ pub(crate) async fn run(
                     .clone()
                     .unwrap_or_else(|| format!("http://{own}")),
             )
-            .failover_timeout(Duration::from_secs(config.failover_timeout_seconds));
+            .failover_timeout(Duration::from_secs(config.failover_timeout_seconds))
+            .capability(Capability::RegionAware);
         if let Some(id) = framework_id
             .as_deref()
             .and_then(|id| FrameworkId::new(id).ok())
@@ -127,10 +128,13 @@ impl Session<'_> {
                         info.mesos_leader_ui_url = Some(format!("http://{master}/"));
                     }
                 });
-                let host = subscribed
-                    .master
-                    .and_then(|master| master.hostname)
-                    .unwrap_or(master);
+                let said = subscribed.master.unwrap_or_default();
+                let region = said
+                    .domain
+                    .and_then(|domain| domain.fault_domain)
+                    .map(|domain| domain.region.name);
+                self.engine.input(Input::HomeRegion(region)).await;
+                let host = said.hostname.unwrap_or(master);
                 Input::Registered {
                     framework_id: subscribed.framework_id.to_string(),
                     master: host,

@@ -15,6 +15,8 @@ pub struct Config {
     pub mesos_bridge_name: String,
     /// `--enable_features gpu_resources`: apps may ask for GPUs.
     pub gpu_resources: bool,
+    /// `--gpu_scheduling_behavior`: `restricted` is true; agents with GPUs are kept for apps that ask for some.
+    pub gpus_restricted: bool,
     /// `--env_vars_prefix`: put before PORT* and HOST.
     pub env_vars_prefix: String,
     /// `--executor`: what an app with `executor: ""` uses; only `//cmd` is built.
@@ -92,6 +94,7 @@ impl Default for Config {
             default_network_name: None,
             mesos_bridge_name: "mesos-bridge".to_owned(),
             gpu_resources: false,
+            gpus_restricted: true,
             env_vars_prefix: String::new(),
             executor: "//cmd".to_owned(),
             accepted_resource_roles_default: AcceptedRoles::Any,

@@ -19,6 +19,8 @@ pub enum Input {
         /// Host name of the master, for events.
         master: String,
     },
+    /// The region of the master that has just accepted SUBSCRIBE, if it has one. Legal at any time, before `Registered`; holds until the next.
+    HomeRegion(Option<String>),
     /// The stream to the master broke. Offers received before are void. Ignored when not registered.
     Disconnected,
     /// OFFERS. Used at once or declined; ignored (without decline) when not registered, since they are void then.

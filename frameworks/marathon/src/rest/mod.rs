@@ -3,9 +3,11 @@
 //! `route` is pure (a request's parts to what is wanted); `serve` does what is wanted. Whether this instance leads is looked at first: followers
 //! pass everything on to the leader.
 
+mod headers;
 mod info;
 mod metrics;
 mod openapi;
+mod pack;
 mod pods;
 mod proxy;
 mod route;

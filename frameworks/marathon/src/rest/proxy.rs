@@ -67,8 +67,8 @@ impl Proxy {
             headers.remove(name);
         }
         let via = format!("1.1 {}", self.own);
-        insert(&mut headers, VIA, &via);
-        insert(&mut headers, "x-forwarded-for", &peer.ip().to_string());
+        add(&mut headers, VIA, &via);
+        add(&mut headers, "x-forwarded-for", &peer.ip().to_string());
         let question = if query.is_empty() { "" } else { "?" };
         let request = Request::builder()
             .method(method)
@@ -113,5 +113,33 @@ impl Proxy {
         }
         insert(answer.headers_mut(), VIA, &via);
         answer
+    }
+}
+
+/// Adds one more to what a header says already: who passed a request on before stays in it.
+fn add(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    let mut all: Vec<String> = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok().map(str::to_owned))
+        .collect();
+    all.push(value.to_owned());
+    insert(headers, name, &all.join(", "));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_passed_a_request_on_stays_in_it() {
+        let mut headers = HeaderMap::new();
+        add(&mut headers, VIA, "1.1 a:8080");
+        assert!(went_through(&headers, "a:8080"));
+        add(&mut headers, VIA, "1.1 b:8080");
+        assert_eq!(headers[VIA], "1.1 a:8080, 1.1 b:8080");
+        for (who, through) in [("a:8080", true), ("b:8080", true), ("c:8080", false)] {
+            assert_eq!(went_through(&headers, who), through, "{who}");
+        }
     }
 }

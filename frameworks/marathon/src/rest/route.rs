@@ -72,6 +72,10 @@ pub(super) fn route(parts: &Parts<'_>) -> Wanted {
         ["v2", "leader"] => only(parts.method, &[Method::GET], Wanted::Leader),
         ["v2", "info"] => only(parts.method, &[Method::GET], Wanted::Info),
         ["v2", "plugins"] => only(parts.method, &[Method::GET], Wanted::Plugins),
+        ["v2", "plugins", id, ..] => Wanted::Answer(Response::message(
+            404,
+            format!("No plugin with this pluginId: {id}"),
+        )),
         ["v2", "events"] => only(
             parts.method,
             &[Method::GET, Method::HEAD],
@@ -85,11 +89,10 @@ pub(super) fn route(parts: &Parts<'_>) -> Wanted {
     }
 }
 
-/// The methods that a path has, for `Allow`.
+/// The methods that a path has, for `Allow`: where a GET is, HEAD and OPTIONS are too. Empty if there is no such path.
 pub(super) fn allowed(path: &str) -> String {
     let methods = [
         Method::GET,
-        Method::HEAD,
         Method::POST,
         Method::PUT,
         Method::PATCH,
@@ -104,10 +107,25 @@ pub(super) fn allowed(path: &str) -> String {
             body: Bytes::new(),
             client_ip: String::new(),
         };
-        !matches!(route(&parts), Wanted::Answer(Response { status: 405, .. }))
+        !matches!(
+            route(&parts),
+            Wanted::Answer(Response {
+                status: 404 | 405,
+                ..
+            })
+        )
     };
-    let methods: Vec<&str> = methods.iter().filter(has).map(Method::as_str).collect();
-    methods.join(", ")
+    let mut names = Vec::new();
+    for method in methods.iter().filter(has) {
+        names.push(method.as_str());
+        if method == Method::GET {
+            names.push("HEAD");
+        }
+    }
+    if !names.is_empty() {
+        names.push("OPTIONS");
+    }
+    names.join(", ")
 }
 
 fn apps(parts: &Parts<'_>, rest: &[&str], parameters: &Parameters) -> Wanted {
@@ -624,10 +642,11 @@ mod tests {
     #[test]
     fn a_path_tells_its_methods() {
         for (path, want) in [
-            ("/v2/info", "GET"),
-            ("/v2/pods", "GET, HEAD, POST"),
-            ("/v2/apps/a", "GET, PUT, PATCH, DELETE"),
-            ("/v3/deployments/x/deadline", "PUT, DELETE"),
+            ("/v2/info", "GET, HEAD, OPTIONS"),
+            ("/v2/pods", "GET, HEAD, POST, OPTIONS"),
+            ("/v2/apps/a", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
+            ("/v3/deployments/x/deadline", "PUT, DELETE, OPTIONS"),
+            ("/nothing", ""),
         ] {
             assert_eq!(allowed(path), want, "{path}");
         }

@@ -31,7 +31,7 @@ use tokio::{
 use warp::{Filter as _, Reply as _, reply::Response as Answer};
 
 use super::{
-    Info, metrics, openapi,
+    Info, headers, metrics, openapi, pack,
     proxy::{Proxy, VIA},
     route::{self, Parts, Wanted},
 };
@@ -194,6 +194,7 @@ impl Face {
         B: bytes::Buf + Send,
     {
         let began = Instant::now();
+        let asked = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
         let active = self.stats.active.fetch_add(1, Ordering::Relaxed) + 1;
         let limit = self.config.http_max_concurrent_requests;
         let mut answer = if limit > 0 && active > limit {
@@ -216,7 +217,7 @@ impl Face {
             u64::try_from(began.elapsed().as_micros()).unwrap_or(0),
             Ordering::Relaxed,
         );
-        self.common_headers(answer.headers_mut());
+        headers::common(answer.headers_mut(), &self.config, asked);
         answer
     }
 
@@ -227,7 +228,7 @@ impl Face {
             refusal.why.clone(),
         ));
         self.count(answer.status());
-        self.common_headers(answer.headers_mut());
+        headers::common(answer.headers_mut(), &self.config, None);
         answer
     }
 
@@ -248,7 +249,12 @@ impl Face {
         match self.settled().await {
             Standing::Leading(leading) => {
                 let parts = Parts {
-                    method: &method,
+                    // A HEAD is the GET without its body, which the connection leaves out.
+                    method: if method == Method::HEAD {
+                        &Method::GET
+                    } else {
+                        &method
+                    },
                     path,
                     query,
                     content_type: headers
@@ -257,9 +263,15 @@ impl Face {
                     body,
                     client_ip: peer.ip().to_string(),
                 };
-                let mut answer = self
-                    .lead(&leading, route::route(&parts), &headers, peer)
-                    .await;
+                let mut answer = if method == Method::OPTIONS {
+                    headers::options(path)
+                } else {
+                    self.lead(&leading, route::route(&parts), &headers, peer)
+                        .await
+                };
+                if self.config.http_compression && tepui_http::negotiate::accepts_gzip(&headers) {
+                    answer = pack::gzip(answer).await;
+                }
                 if answer.status() == StatusCode::METHOD_NOT_ALLOWED {
                     insert(answer.headers_mut(), "allow", &route::allowed(path));
                 }
@@ -361,6 +373,9 @@ impl Face {
                 let metrics = metrics::collect(leading, &self.stats, self.started);
                 plain(Response::json(200, &metrics::json(&metrics)))
             }
+            Wanted::Prometheus if !self.config.metrics_prometheus => {
+                plain(Response::message(404, "Prometheus reporter is disabled"))
+            }
             Wanted::Prometheus => {
                 let metrics = metrics::collect(leading, &self.stats, self.started);
                 let mut answer = metrics::prometheus(&metrics).into_response();
@@ -389,30 +404,6 @@ impl Face {
                 )),
             },
             Wanted::Answer(response) => plain(response),
-        }
-    }
-
-    fn common_headers(&self, headers: &mut HeaderMap) {
-        insert(
-            headers,
-            "cache-control",
-            "no-cache, no-store, must-revalidate",
-        );
-        insert(headers, "pragma", "no-cache");
-        insert(headers, "expires", "0");
-        if let Some(origin) = self
-            .config
-            .access_control_allow_origin
-            .as_ref()
-            .and_then(|origins| origins.last())
-        {
-            insert(headers, "access-control-allow-origin", origin);
-            insert(
-                headers,
-                "access-control-allow-methods",
-                "GET, HEAD, OPTIONS",
-            );
-            insert(headers, "access-control-max-age", "86400");
         }
     }
 }
@@ -573,10 +564,11 @@ pub(super) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
 
 /// Whether a request has already been through this instance.
 pub(super) fn went_through(headers: &HeaderMap, own: &str) -> bool {
+    let own = format!("1.1 {own}");
     headers.get_all(VIA).iter().any(|value| {
         value
             .to_str()
-            .is_ok_and(|value| value == format!("1.1 {own}"))
+            .is_ok_and(|value| value.split(',').any(|one| one.trim() == own))
     })
 }
 

@@ -188,7 +188,12 @@ impl Marathon {
 
     /// What an offer lacks for an app.
     fn lacks_of(&self, state: &AppState, (_, offer, _): &LastOffer<'_>) -> Vec<Lack> {
-        let mut looked_at = OfferState::new(Offer::clone(offer), &self.config, self.now);
+        let mut looked_at = OfferState::new(
+            Offer::clone(offer),
+            &self.config,
+            self.home_region.as_deref(),
+            self.now,
+        );
         self.heed(&state.app().id, &mut looked_at);
         looked_at.lacks(state.app(), &state.placed, &self.config)
     }

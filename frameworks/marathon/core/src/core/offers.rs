@@ -124,7 +124,7 @@ impl Marathon {
         // What this step has still to decide may want these offers, or want them no more.
         self.settle();
         let using = |offer| Using {
-            state: OfferState::new(offer, &self.config, self.now),
+            state: OfferState::new(offer, &self.config, self.home_region.as_deref(), self.now),
             operations: Vec::new(),
             tasks: Vec::new(),
             launched: 0,

@@ -36,6 +36,16 @@ impl OfferState {
                 app.role
             )));
         }
+        if let Some(region) = self
+            .agent
+            .region
+            .as_ref()
+            .filter(|_| self.is_too_far_for(app))
+        {
+            lacks.push(Lack::of(format!(
+                "region: its agent is in {region}, not in the master's; that takes a constraint on @region or @zone"
+            )));
+        }
         for (at, constraint) in app.constraints.iter().enumerate() {
             let value = field_value(&constraint.field, &self.agent);
             if !accepts(constraint, value.as_deref(), placed.counts(at)) {
@@ -51,7 +61,7 @@ impl OfferState {
         if self.in_maintenance {
             lacks.push(Lack::of("its agent is in a maintenance window"));
         }
-        if self.keeps_gpus_from(app) {
+        if self.keeps_gpus_from(app, config) {
             lacks.push(Lack::of(
                 "it has GPUs, which are kept for apps that want some",
             ));

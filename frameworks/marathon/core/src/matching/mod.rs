@@ -38,6 +38,8 @@ pub(crate) struct OfferState {
     role: Option<String>,
     in_maintenance: bool,
     has_gpus: bool,
+    /// Its agent is in another region than the master.
+    remote: bool,
 }
 
 /// What one instance gets.
@@ -50,7 +52,8 @@ pub(crate) struct Taken {
 }
 
 impl OfferState {
-    pub(crate) fn new(offer: Offer, config: &Config, now: Time) -> Self {
+    /// `home` is the master's region, if it has one.
+    pub(crate) fn new(offer: Offer, config: &Config, home: Option<&str>, now: Time) -> Self {
         let domain = offer
             .domain
             .as_ref()
@@ -69,7 +72,9 @@ impl OfferState {
         let has_gpus = offer.resources.iter().any(|one| {
             one.name == "gpus" && one.scalar.as_ref().is_some_and(|scalar| scalar.value > 0.0)
         });
+        let region = agent.region.as_deref();
         Self {
+            remote: home.is_some() && region.is_some() && home != region,
             agent: Arc::new(agent),
             pool: Pool::new(&offer.resources),
             role: offer
@@ -83,13 +88,21 @@ impl OfferState {
         }
     }
 
-    /// GPUs are scarce: agents that have some are kept for apps that want some, unless the app says that it does not care.
-    fn keeps_gpus_from(&self, app: &App) -> bool {
-        let unrestricted = app
-            .labels
-            .get("GPU_SCHEDULING_BEHAVIOR")
-            .is_some_and(|value| value == "unrestricted");
-        self.has_gpus && app.gpus == 0 && !unrestricted
+    /// GPUs are scarce: agents that have some are kept for apps that want some, unless the app's label says otherwise, or else `--gpu_scheduling_behavior`.
+    fn keeps_gpus_from(&self, app: &App, config: &Config) -> bool {
+        let label = app.labels.get("GPU_SCHEDULING_BEHAVIOR");
+        let restricted = match label.map(String::as_str) {
+            Some("unrestricted") => false,
+            Some("restricted") => true,
+            _ => config.gpus_restricted,
+        };
+        self.has_gpus && app.gpus == 0 && restricted
+    }
+
+    /// Other regions are far: only apps that say something of regions or zones are launched there.
+    fn is_too_far_for(&self, app: &App) -> bool {
+        let speaks = |field: &str| matches!(field, "@region" | "@zone");
+        self.remote && !app.constraints.iter().any(|one| speaks(&one.field))
     }
 
     /// For an app that leaves agents so long before their maintenance; nothing: that has nothing to leave.
@@ -111,6 +124,9 @@ impl OfferState {
         if self.role.as_ref().is_some_and(|role| *role != app.role) {
             reasons.add(Reason::UnfulfilledRole);
         }
+        if self.is_too_far_for(app) {
+            reasons.add(Reason::UnfulfilledConstraint);
+        }
         for (at, constraint) in app.constraints.iter().enumerate() {
             if !accepts(
                 constraint,
@@ -123,7 +139,7 @@ impl OfferState {
         if self.in_maintenance {
             reasons.add(Reason::AgentMaintenance);
         }
-        if self.keeps_gpus_from(app) {
+        if self.keeps_gpus_from(app, config) {
             reasons.add(Reason::DeclinedScarceResources);
         }
         let accepted = |role: &str| app.accepts_role(role, config);

@@ -2,7 +2,8 @@
 
 use tepui_model::Time;
 use tepui_proto::mesos::{
-    AgentId, Attribute, FrameworkId, Offer, OfferId, Resource, resource, value,
+    AgentId, Attribute, DomainInfo, FrameworkId, Offer, OfferId, Resource, domain_info, resource,
+    value,
 };
 
 use super::{OfferState, Placed, constraint::accepts};
@@ -158,7 +159,7 @@ fn offers_suit_or_are_refused_with_every_reason() {
         ),
     ] {
         let app = with(extra);
-        let mut state = OfferState::new(offer(resources), &Config::default(), Time::EPOCH);
+        let mut state = OfferState::new(offer(resources), &Config::default(), None, Time::EPOCH);
         let taken = state.take(&app, &Placed::new(&app), &Config::default(), 7);
         let shown = taken.map(|taken| {
             let show = |one: &Resource| {
@@ -190,7 +191,7 @@ fn an_offer_is_used_until_nothing_is_left_and_no_port_twice() {
         scalar("mem", "*", 100.0),
         ports(100, 102),
     ];
-    let mut state = OfferState::new(offer(resources), &Config::default(), Time::EPOCH);
+    let mut state = OfferState::new(offer(resources), &Config::default(), None, Time::EPOCH);
     let mut seen = std::collections::BTreeSet::new();
     for random in [5, 5, 5] {
         let taken = state
@@ -227,7 +228,7 @@ fn maintenance_refuses_from_its_beginning_until_its_end() {
             ports(100, 102),
         ]);
         offer.unavailability = Some(window(start, length));
-        let mut state = OfferState::new(offer, &Config::default(), Time::from_nanos(100));
+        let mut state = OfferState::new(offer, &Config::default(), None, Time::from_nanos(100));
         let taken = state.take(&app, &Placed::new(&app), &Config::default(), 0);
         assert_eq!(taken.is_err(), refused, "{start} {length:?}");
     }
@@ -277,5 +278,99 @@ fn constraints_judge_a_value_by_what_is_placed() {
         counts.change(&app, &agent("gone"), false);
         let got = accepts(&app.constraints[0], value, counts.counts(0));
         assert_eq!(got, want, "{constraint} {placed:?} {value:?}");
+    }
+}
+
+#[test]
+fn other_regions_are_for_apps_that_speak_of_regions() {
+    let there = |region: Option<&str>| {
+        let resources = vec![
+            scalar("cpus", "*", 3.5),
+            scalar("mem", "*", 100.0),
+            ports(100, 102),
+        ];
+        let fault_domain = |region: &str| domain_info::FaultDomain {
+            region: domain_info::fault_domain::RegionInfo {
+                name: region.to_owned(),
+            },
+            zone: domain_info::fault_domain::ZoneInfo {
+                name: "z".to_owned(),
+            },
+        };
+        Offer {
+            domain: region.map(|region| DomainInfo {
+                fault_domain: Some(fault_domain(region)),
+            }),
+            ..offer(resources)
+        }
+    };
+    // What the app says, the agent's region, the master's, whether it is launched.
+    for (extra, region, home, want) in [
+        ("", Some("eu"), Some("eu"), true),
+        ("", Some("us"), Some("eu"), false),
+        ("", None, Some("eu"), true),
+        ("", Some("us"), None, true),
+        (
+            r#","constraints":[["hostname","UNIQUE"]]"#,
+            Some("us"),
+            Some("eu"),
+            false,
+        ),
+        (
+            r#","constraints":[["@region","IS","us"]]"#,
+            Some("us"),
+            Some("eu"),
+            true,
+        ),
+        (
+            r#","constraints":[["@zone","GROUP_BY"]]"#,
+            Some("us"),
+            Some("eu"),
+            true,
+        ),
+    ] {
+        let app = with(extra);
+        let config = Config::default();
+        let mut state = OfferState::new(there(region), &config, home, Time::EPOCH);
+        let lacks = state.lacks(&app, &Placed::new(&app), &config);
+        assert_eq!(
+            lacks.is_empty(),
+            want,
+            "{extra} {region:?} {home:?}: {lacks:?}"
+        );
+        let taken = state.take(&app, &Placed::new(&app), &config, 0);
+        assert_eq!(taken.is_ok(), want, "{extra} {region:?} {home:?}");
+    }
+}
+
+#[test]
+fn gpus_are_kept_as_the_label_says_or_else_the_flag() {
+    for (restricted, label, want) in [
+        (true, None, false),
+        (false, None, true),
+        (true, Some("unrestricted"), true),
+        (false, Some("restricted"), false),
+    ] {
+        let config = Config {
+            gpus_restricted: restricted,
+            ..Config::default()
+        };
+        let app = label.map_or_else(
+            || with(""),
+            |label| {
+                with(&format!(
+                    r#","labels":{{"GPU_SCHEDULING_BEHAVIOR":"{label}"}}"#
+                ))
+            },
+        );
+        let resources = vec![
+            scalar("cpus", "*", 3.5),
+            scalar("mem", "*", 100.0),
+            ports(100, 102),
+            scalar("gpus", "*", 1.0),
+        ];
+        let mut state = OfferState::new(offer(resources), &config, None, Time::EPOCH);
+        let taken = state.take(&app, &Placed::new(&app), &config, 0);
+        assert_eq!(taken.is_ok(), want, "{restricted} {label:?}");
     }
 }

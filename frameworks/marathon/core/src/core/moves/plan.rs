@@ -60,7 +60,12 @@ impl Marathon {
         let offers = seen.into_iter().flat_map(BTreeMap::values);
         let mut places: Vec<(OfferState, Spot)> = offers
             .map(|offer| {
-                let mut place = OfferState::new((**offer).clone(), &self.config, self.now);
+                let mut place = OfferState::new(
+                    (**offer).clone(),
+                    &self.config,
+                    self.home_region.as_deref(),
+                    self.now,
+                );
                 self.heed(id, &mut place);
                 let spot = spread.spot(&place.agent);
                 (place, spot)
