@@ -298,15 +298,21 @@ pub(crate) fn plan(container: Option<&ContainerInfo>, around: &Around<'_>) -> Re
         if let Some(seccomp) = &linux.seccomp {
             settings.seccomp = wish(seccomp)?;
         }
+        if linux.ipc_mode() == linux_info::IpcMode::ShareParent {
+            if linux.shm_size.is_some() {
+                return Err("shm_size needs ipc_mode PRIVATE".to_owned());
+            }
+            return Err(
+                "ipc_mode SHARE_PARENT is not built yet: each container has an IPC namespace of its own"
+                    .to_owned(),
+            );
+        }
         if has_image {
             if linux.share_pid_namespace() {
                 return Err(
                     "a container with an image cannot share its parent's pid namespace yet"
                         .to_owned(),
                 );
-            }
-            if linux.ipc_mode() == linux_info::IpcMode::ShareParent && linux.shm_size.is_some() {
-                return Err("shm_size needs ipc_mode PRIVATE".to_owned());
             }
             if let Some(mib) = linux.shm_size {
                 settings.shm_bytes = u64::from(mib) << 20;
@@ -398,5 +404,37 @@ mod tests {
             "search example\nnameserver 10.0.0.53\noptions ndots:2\n"
         );
         assert_eq!(resolv(given, &Settings::default()), given);
+    }
+
+    #[test]
+    fn what_cannot_be_shared_is_refused_by_name() {
+        let around = Around {
+            sandbox: Path::new("/s"),
+            parent: None,
+            parents_volumes: &[],
+            make_host_paths: false,
+        };
+        let linux = |mode, shm_size| {
+            let mut linux = tepui_proto::mesos::v1::LinuxInfo {
+                shm_size,
+                ..Default::default()
+            };
+            linux.set_ipc_mode(mode);
+            let mut info = ContainerInfo {
+                linux_info: Some(Box::new(linux)),
+                ..ContainerInfo::default()
+            };
+            info.set_type(container_info::Type::Mesos);
+            plan(Some(&info), &around).map(|_| ()).err()
+        };
+        use linux_info::IpcMode::{Private, ShareParent};
+        assert_eq!(linux(Private, Some(8)), None);
+        for (shm_size, said) in [
+            (None, "SHARE_PARENT is not built"),
+            (Some(8), "shm_size needs"),
+        ] {
+            let why = linux(ShareParent, shm_size).expect("refused");
+            assert!(why.contains(said), "{why}");
+        }
     }
 }
