@@ -604,3 +604,38 @@ fn a_pod_that_cannot_be_made_of_what_was_taken_waits_and_says_so() {
         "{explained}"
     );
 }
+
+#[test]
+fn checks_and_the_pods_own_view_of_the_kernel_are_launched() {
+    let mut cluster = Cluster::new(1);
+    let created = create(
+        &mut cluster,
+        r#"{"id":"/dev/pod","linuxInfo":{"ipcInfo":{"mode":"PRIVATE","shmSize":8}},"containers":[
+            {"name":"a","exec":{"command":{"shell":"a"}},"resources":{"cpus":0.1,"mem":8},"endpoints":[{"name":"web"}],
+             "check":{"http":{"endpoint":"web","path":"/x"},"intervalSeconds":7}},
+            {"name":"b","exec":{"command":{"shell":"b"}},"resources":{"cpus":0.1,"mem":8},
+             "check":{"exec":{"command":{"argv":["true"]}}}}]}"#,
+    );
+    assert_eq!(created.status, 201, "{:?}", body(&created));
+    let group = cluster.groups[0].launch_group.clone().unwrap();
+    let of_executor = group.executor.container.unwrap().linux_info.unwrap();
+    assert_eq!(
+        (of_executor.ipc_mode(), of_executor.shm_size),
+        (tepui_proto::mesos::linux_info::IpcMode::Private, Some(8))
+    );
+    let tasks = group.task_group.tasks;
+    let port = tasks[0].resources[2].ranges.as_ref().unwrap().range[0].begin;
+    let check = tasks[0].check.as_ref().unwrap();
+    let http = check.http.as_ref().unwrap();
+    assert_eq!((u64::from(http.port), http.path()), (port, "/x"));
+    assert_eq!(check.interval_seconds, Some(7.0));
+    let command = &tasks[1]
+        .check
+        .as_ref()
+        .unwrap()
+        .command
+        .as_ref()
+        .unwrap()
+        .command;
+    assert_eq!(command.arguments, ["true"]);
+}

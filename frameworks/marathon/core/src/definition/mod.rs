@@ -38,7 +38,7 @@ pub use container::{
 };
 pub use isolation::{IpcInfo, IpcMode, Limit, LinuxInfo, ResourceLimits, Seccomp};
 pub use pod::{
-    Endpoint, Exec, ExecutorResources, ImageKind, Lifecycle, Pod, PodBackoff, PodCommand,
+    Endpoint, Exec, ExecutorResources, ImageKind, Lifecycle, Pod, PodBackoff, PodCheck, PodCommand,
     PodContainer, PodHealthCheck, PodImage, PodProbe, PodResources, PodVolume, VolumeMount,
 };
 pub(crate) use ports::{PortDemand, PortSlot};

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use tepui_proto::mesos::{
-    AgentId, CommandInfo, ContainerInfo, DiscoveryInfo, DurationInfo, Environment, ExecutorId,
-    ExecutorInfo, FrameworkId, HealthCheck as MesosCheck, Image, KillPolicy, NetworkInfo, Port,
-    Ports, Resource, TaskGroupInfo, TaskId, TaskInfo, Volume, container_info, discovery_info,
+    AgentId, CheckInfo, CommandInfo, ContainerInfo, DiscoveryInfo, DurationInfo, Environment,
+    ExecutorId, ExecutorInfo, FrameworkId, HealthCheck as MesosCheck, Image, KillPolicy,
+    NetworkInfo, Port, Ports, Resource, TaskGroupInfo, TaskId, TaskInfo, Volume, check_info,
+    container_info, discovery_info,
     environment::Variable,
     executor_info, health_check, image, network_info,
     offer::{Operation, operation},
@@ -20,7 +21,9 @@ use super::{
     task_info::{escaped, label_variables, labels, limits, uri},
 };
 use crate::{
-    definition::{App, NetworkMode, Pod, PodCommand, PodContainer, PodHealthCheck, PodProbe},
+    definition::{
+        App, NetworkMode, Pod, PodCheck, PodCommand, PodContainer, PodHealthCheck, PodProbe,
+    },
     matching::Pool,
 };
 
@@ -87,6 +90,10 @@ pub(crate) fn launch_group(
                 .health_check
                 .as_ref()
                 .map(|check| Box::new(mesos_check(check, &ports, at))),
+            check: container
+                .check
+                .as_ref()
+                .map(|check| Box::new(shown_check(check, &ports, at))),
             kill_policy: grace(container),
             limits: limits(container.resource_limits),
             ..TaskInfo::default()
@@ -104,7 +111,7 @@ pub(crate) fn launch_group(
             value: framework_id.to_owned(),
         }),
         resources: executor_resources,
-        container: networks(app, &ports, surroundings.bridge_name).map(Box::new),
+        container: executor_container(app, pod, &ports, surroundings.bridge_name).map(Box::new),
         labels: (!app.labels.is_empty()).then(|| labels(&app.labels)),
         ..ExecutorInfo::default()
     };
@@ -333,6 +340,22 @@ fn container_info(pod: &Pod, container: &PodContainer) -> ContainerInfo {
     isolated(info, container.linux_info.as_ref(), container.tty)
 }
 
+/// The container of the executor; none if it has neither networks nor a wish of the kernel.
+fn executor_container(
+    app: &App,
+    pod: &Pod,
+    ports: &PodPorts<'_>,
+    bridge_name: &str,
+) -> Option<ContainerInfo> {
+    let on_networks = networks(app, ports, bridge_name);
+    let Some(linux) = &pod.linux_info else {
+        return on_networks;
+    };
+    let mut info = on_networks.unwrap_or_default();
+    info.set_type(container_info::Type::Mesos);
+    Some(isolated(info, Some(linux), None))
+}
+
 /// The networks that the executor, and with it all containers, joins; none on the host's.
 fn networks(app: &App, ports: &PodPorts<'_>, bridge_name: &str) -> Option<ContainerInfo> {
     if app.is_on_host_network() {
@@ -441,6 +464,38 @@ fn mesos_check(check: &PodHealthCheck, ports: &PodPorts<'_>, container: usize) -
         }
     }
     mesos
+}
+
+/// A check of which only the result is shown.
+fn shown_check(check: &PodCheck, ports: &PodPorts<'_>, container: usize) -> CheckInfo {
+    let mut info = CheckInfo {
+        delay_seconds: Some(f64::from(check.delay_seconds)),
+        interval_seconds: Some(f64::from(check.interval_seconds)),
+        timeout_seconds: Some(f64::from(check.timeout_seconds)),
+        ..CheckInfo::default()
+    };
+    match &check.probe {
+        PodProbe::Http { endpoint, path, .. } => {
+            info.set_type(check_info::Type::Http);
+            info.http = Some(check_info::Http {
+                port: ports.own(container, endpoint),
+                path: path.clone(),
+            });
+        }
+        PodProbe::Tcp { endpoint } => {
+            info.set_type(check_info::Type::Tcp);
+            info.tcp = Some(check_info::Tcp {
+                port: ports.own(container, endpoint),
+            });
+        }
+        PodProbe::Exec { command } => {
+            info.set_type(check_info::Type::Command);
+            info.command = Some(Box::new(check_info::Command {
+                command: run(Some(command)),
+            }));
+        }
+    }
+    info
 }
 
 #[cfg(test)]

@@ -136,6 +136,7 @@ fn apply(
         volumes: update.volumes,
         backoff: update.backoff,
         executor_resources: executor,
+        linux_info: update.linux_info,
     }));
     app
 }

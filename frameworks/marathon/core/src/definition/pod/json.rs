@@ -54,6 +54,9 @@ pub(crate) fn json(app: &App) -> Option<Value> {
         }),
     );
     put("executorResources", of(&pod.executor_resources));
+    if let Some(linux) = &pod.linux_info {
+        put("linuxInfo", of(linux));
+    }
     put("role", value!(app.role));
     Some(Value::Object(object))
 }

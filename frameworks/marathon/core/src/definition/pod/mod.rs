@@ -6,6 +6,7 @@
 //! `json`.
 
 mod build;
+mod check;
 mod json;
 mod read;
 mod validate;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use build::build;
+pub use check::{PodCheck, PodProbe};
 pub(crate) use json::json;
 pub(crate) use read::{PodUpdate, command, executor_resources};
 
@@ -42,6 +44,9 @@ pub struct Pod {
     pub backoff: PodBackoff,
     /// What the executor gets.
     pub executor_resources: ExecutorResources,
+    /// What the pod as a whole sees of the kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linux_info: Option<LinuxInfo>,
 }
 
 /// See [`Pod::backoff`].
@@ -93,6 +98,9 @@ pub struct PodContainer {
     /// Run by the executor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_check: Option<PodHealthCheck>,
+    /// Run by the executor; its results are only shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<PodCheck>,
     /// Volumes of the pod.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volume_mounts: Vec<VolumeMount>,
@@ -213,32 +221,6 @@ pub struct PodHealthCheck {
     pub timeout_seconds: u32,
     /// Before the first probe.
     pub delay_seconds: u32,
-}
-
-/// See [`PodHealthCheck::probe`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum PodProbe {
-    /// GET.
-    Http {
-        /// Of the container.
-        endpoint: String,
-        /// `/` if none is given.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        path: Option<String>,
-        /// `HTTP` or `HTTPS`.
-        scheme: String,
-    },
-    /// Connect.
-    Tcp {
-        /// Of the container.
-        endpoint: String,
-    },
-    /// Run in the container.
-    Exec {
-        /// What.
-        command: PodCommand,
-    },
 }
 
 /// A volume in a container.

@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use super::{
     Endpoint, Exec, ExecutorResources, ImageKind, Lifecycle, PodBackoff, PodCommand, PodContainer,
-    PodHealthCheck, PodImage, PodProbe, PodResources, PodVolume, VolumeMount,
+    PodHealthCheck, PodImage, PodResources, PodVolume, VolumeMount, check,
 };
 use crate::{
     definition::{
-        Faults, KillSelection, Network, Object, UpgradeStrategy,
+        Faults, KillSelection, LinuxInfo, Network, Object, UpgradeStrategy,
         container::{self, Artifact},
         isolation,
         reader::text,
@@ -38,6 +38,7 @@ pub(crate) struct PodUpdate {
     pub(super) kill_selection: Option<KillSelection>,
     pub(super) unreachable: Option<UnreachableUpdate>,
     pub(super) executor_resources: ExecutorResources,
+    pub(super) linux_info: Option<LinuxInfo>,
     pub(crate) role: Option<String>,
     /// Faults of validation.
     pub(super) later: Vec<(String, String)>,
@@ -76,10 +77,14 @@ impl PodUpdate {
         if object.get("secrets").is_some_and(|value| !is_empty(value)) {
             later.push((object.path("secrets"), feature("secrets")));
         }
-        for key in ["linuxInfo", "legacySharedCgroups"] {
-            if object.get(key).is_some_and(|value| !is_empty(value)) {
-                later.push((object.path(key), not_built(key)));
-            }
+        let shared = "legacySharedCgroups";
+        if object.flag(shared, faults) == Some(true) {
+            later.push((object.path(shared), not_built(shared)));
+        }
+        let linux_info = isolation::linux(&object, &mut later, faults);
+        if linux_info.as_ref().is_some_and(|one| one.seccomp.is_some()) {
+            let message = "Seccomp configuration on executor level is not supported";
+            later.push((object.path("linuxInfo/seccomp"), message.to_owned()));
         }
         let environment = environment(&object, &mut later, faults);
         let mut update = Self {
@@ -102,6 +107,7 @@ impl PodUpdate {
             kill_selection: None,
             unreachable: None,
             executor_resources: executor_resources(&object, faults),
+            linux_info,
             role: object.text("role", faults),
             later,
         };
@@ -253,9 +259,6 @@ fn container(
     let object = Object::new(item, path, faults)?;
     object.require("name", faults);
     object.require("resources", faults);
-    if object.get("check").is_some_and(|value| !is_empty(value)) {
-        later.push((object.path("check"), not_built("check")));
-    }
     let name = object.text("name", faults).unwrap_or_default();
     let letters = name
         .bytes()
@@ -291,6 +294,9 @@ fn container(
     let health_check = object
         .get("healthCheck")
         .and_then(|value| health_check(value, object.path("healthCheck"), later, faults));
+    let shown = object
+        .get("check")
+        .and_then(|value| check::read(value, object.path("check"), later, faults));
     let lifecycle = object.get("lifecycle").and_then(|value| {
         let lifecycle = Object::new(value, object.path("lifecycle"), faults)?;
         let seconds = lifecycle.number("killGracePeriodSeconds", 0.0, f64::MAX, faults);
@@ -309,6 +315,7 @@ fn container(
         environment: environment(&object, later, faults),
         user: object.text("user", faults),
         health_check,
+        check: shown,
         volume_mounts: mounts,
         artifacts: artifacts(&object, faults),
         labels: object.text_map("labels", faults).unwrap_or_default(),
@@ -419,35 +426,7 @@ fn health_check(
     faults: &mut Faults,
 ) -> Option<PodHealthCheck> {
     let object = Object::new(value, path.clone(), faults)?;
-    let mut probes = Vec::new();
-    if let Some(value) = object.get("http") {
-        let http = Object::new(value, object.path("http"), faults)?;
-        http.require("endpoint", faults);
-        let schemes = [("HTTP", "HTTP"), ("HTTPS", "HTTPS")];
-        let scheme = http.choice("scheme", &schemes, faults).unwrap_or("HTTP");
-        probes.push(PodProbe::Http {
-            endpoint: http.text("endpoint", faults).unwrap_or_default(),
-            path: http.text("path", faults),
-            scheme: scheme.to_owned(),
-        });
-    }
-    if let Some(value) = object.get("tcp") {
-        let tcp = Object::new(value, object.path("tcp"), faults)?;
-        tcp.require("endpoint", faults);
-        probes.push(PodProbe::Tcp {
-            endpoint: tcp.text("endpoint", faults).unwrap_or_default(),
-        });
-    }
-    if let Some(value) = object.get("exec") {
-        let exec = Object::new(value, object.path("exec"), faults)?;
-        exec.require("command", faults);
-        let command = command(exec.get("command")?, exec.path("command"), faults)?;
-        probes.push(PodProbe::Exec { command });
-    }
-    if probes.len() != 1 {
-        let message = "Only one of http, tcp, or command may be specified";
-        later.push((path, message.to_owned()));
-    }
+    let probe = check::probe(&object, path, later, faults);
     let mut count = |key: &str, otherwise: u32| object.count(key, faults).unwrap_or(otherwise);
     Some(PodHealthCheck {
         grace_period_seconds: count("gracePeriodSeconds", 300),
@@ -455,7 +434,7 @@ fn health_check(
         max_consecutive_failures: count("maxConsecutiveFailures", 3),
         timeout_seconds: count("timeoutSeconds", 20),
         delay_seconds: count("delaySeconds", 15),
-        probe: probes.into_iter().next()?,
+        probe: probe?,
     })
 }
 

@@ -250,10 +250,28 @@ fn refused_pods_and_the_exact_answer() {
             "Feature secrets is not enabled. Enable with --enable_features secrets)",
         ),
         (
-            one(r#","check":{"exec":{}}"#),
+            one(r#","check":{"http":{"endpoint":"x"}}"#),
+            invalid,
+            "/containers(0)/check/http/endpoint",
+            "contained in the container endpoints",
+        ),
+        (
+            one(r#","check":{}"#),
             invalid,
             "/containers(0)/check",
-            "check is not supported by this release of Tepui",
+            "Only one of http, tcp, or command may be specified",
+        ),
+        (
+            r#"{"linuxInfo":{"seccomp":{"unconfined":true}}}"#.to_owned(),
+            invalid,
+            "/linuxInfo/seccomp",
+            "Seccomp configuration on executor level is not supported",
+        ),
+        (
+            r#"{"legacySharedCgroups":true}"#.to_owned(),
+            invalid,
+            "/legacySharedCgroups",
+            "legacySharedCgroups is not supported by this release of Tepui",
         ),
         (
             r#"{"volumes":[{"name":"v","persistent":{"size":9}}],"scheduling":{"unreachableStrategy":{}}}"#.to_owned(),
@@ -297,4 +315,29 @@ fn what_no_sum_can_hold_is_refused() {
     }
     let executor = r#"{"executorResources":{"cpus":1e306,"mem":64}}"#;
     assert!(with(executor).is_err());
+}
+
+#[test]
+fn checks_and_the_pods_own_view_of_the_kernel_read_back() {
+    let app = with(
+        r#"{"linuxInfo":{"ipcInfo":{"mode":"private","shmSize":8}},
+            "containers":[{"name":"c","resources":{},"endpoints":[{"name":"web"}],"check":{"http":{"endpoint":"web","path":"/x"},"delaySeconds":1}},
+                {"name":"d","resources":{},"check":{"exec":{"command":{"shell":"true"}}}}]}"#,
+    )
+    .expect("valid");
+    let shown = printed(&app);
+    assert_eq!(
+        shown["linuxInfo"],
+        json!({ "ipcInfo": { "mode": "PRIVATE", "shmSize": 8 } })
+    );
+    assert_eq!(
+        shown["containers"][0]["check"],
+        json!({ "http": { "endpoint": "web", "path": "/x", "scheme": "HTTP" },
+            "intervalSeconds": 60, "timeoutSeconds": 20, "delaySeconds": 1 })
+    );
+    assert_eq!(
+        shown["containers"][1]["check"],
+        json!({ "exec": { "command": { "shell": "true" } },
+            "intervalSeconds": 60, "timeoutSeconds": 20, "delaySeconds": 15 })
+    );
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Pod, PodProbe};
+use super::{Pod, check};
 use crate::definition::{
     App, Faults, NetworkMode, Setting, UnreachableStrategy,
     container::is_uri,
@@ -54,6 +54,9 @@ pub(super) fn validate(
                 faults.add(format!("{path}/volumeMounts({index})/name"), message);
             }
         }
+        if let Some(shown) = &container.check {
+            check::validate(container, &shown.probe, &format!("{path}/check"), faults);
+        }
         let Some(check) = &container.health_check else {
             continue;
         };
@@ -63,17 +66,7 @@ pub(super) fn validate(
             let message = format!("got {timeout}, expected less than {interval}");
             faults.add(format!("{path}/timeoutSeconds"), message);
         }
-        let named = match &check.probe {
-            PodProbe::Http { endpoint, .. } => Some(("http", endpoint)),
-            PodProbe::Tcp { endpoint } => Some(("tcp", endpoint)),
-            PodProbe::Exec { .. } => None,
-        };
-        if let Some((kind, endpoint)) = named
-            && !container.endpoints.iter().any(|one| one.name == *endpoint)
-        {
-            let message = "contained in the container endpoints";
-            faults.add(format!("{path}/{kind}/endpoint"), message);
-        }
+        check::validate(container, &check.probe, &path, faults);
     }
     volumes(app, pod, faults);
 }
