@@ -189,6 +189,8 @@ fn marathon_config(args: &LocalArgs, place: &Place, master: SocketAddr) -> tepui
     let mut config = tepui_marathon::Config::new(master.to_string(), place.of("marathon"));
     config.http_port = args.marathon_port;
     config.core.seed = uuid::Uuid::new_v4().as_u128();
+    // A platform to try things on: what needs something of the machine says so when it is launched.
+    config.core.external_volumes = true;
     config
 }
 

@@ -67,7 +67,7 @@ pub struct Flags {
     /// Put before PORT, PORT0, PORTS and HOST in the environment of tasks.
     #[arg(long = "env_vars_prefix", default_value = "")]
     pub env_vars_prefix: String,
-    /// Executor of apps that name none; only //cmd is built.
+    /// Executor of apps that name none; only //cmd is there, apps may name others.
     #[arg(long, default_value = "//cmd", value_parser = ["//cmd"])]
     pub executor: String,
     /// Lowest service port that is assigned.
@@ -175,7 +175,7 @@ pub struct Flags {
     /// Not built yet: starting with it is refused.
     #[arg(long = "http_credentials", hide = true)]
     pub http_credentials: Option<String>,
-    /// Features, separated by commas: `gpu_resources` lets apps ask for GPUs. `vips` and `task_killing` are always on.
+    /// Features, separated by commas: `gpu_resources` lets apps ask for GPUs, `external_volumes` for volumes of storage providers. `vips` and `task_killing` are always on.
     #[arg(long = "enable_features", value_delimiter = ',')]
     pub enable_features: Vec<String>,
     /// Not built yet: starting with it is refused.
@@ -222,8 +222,8 @@ impl Flags {
         }
         for feature in &self.enable_features {
             let reason = match feature.as_str() {
-                "gpu_resources" | "vips" | "task_killing" => continue,
-                "secrets" | "external_volumes" => {
+                "gpu_resources" | "external_volumes" | "vips" | "task_killing" => continue,
+                "secrets" => {
                     format!("`{feature}` is not built yet in this version")
                 }
                 _ => format!(
@@ -280,6 +280,10 @@ impl Flags {
                 maintenance_mode: self.maintenance_mode,
                 draining_ms: self.draining_seconds.saturating_mul(1_000),
                 suppress_offers: self.suppress_offers,
+                external_volumes: self
+                    .enable_features
+                    .iter()
+                    .any(|one| one == "external_volumes"),
                 mesos_role: self.mesos_role,
                 new_group_enforce_role: self.new_group_enforce_role.eq_ignore_ascii_case("top"),
                 default_network_name: self.default_network_name,

@@ -17,6 +17,8 @@ pub struct Config {
     pub gpu_resources: bool,
     /// `--gpu_scheduling_behavior`: `restricted` is true; agents with GPUs are kept for apps that ask for some.
     pub gpus_restricted: bool,
+    /// `--enable_features external_volumes`: apps may have volumes of storage providers.
+    pub external_volumes: bool,
     /// `--env_vars_prefix`: put before PORT* and HOST.
     pub env_vars_prefix: String,
     /// `--executor`: what an app with `executor: ""` uses; only `//cmd` is built.
@@ -95,6 +97,7 @@ impl Default for Config {
             mesos_bridge_name: "mesos-bridge".to_owned(),
             gpu_resources: false,
             gpus_restricted: true,
+            external_volumes: false,
             env_vars_prefix: String::new(),
             executor: "//cmd".to_owned(),
             accepted_resource_roles_default: AcceptedRoles::Any,

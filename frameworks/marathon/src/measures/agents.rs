@@ -116,13 +116,13 @@ impl Agents {
         Err(why.unwrap_or_else(|| "it has no address".to_owned()))
     }
 
-    /// A task without an executor of its own has one of its name.
+    /// A task without an executor of its own has one of its name (see [`task_of`]).
     fn read(&self, answer: &[u8]) -> Result<HashMap<String, Measurement>, String> {
         let all: Vec<Statistics> =
             serde_json::from_slice(answer).map_err(|error| error.to_string())?;
         let wanted: HashSet<String> = self.wanted.lock().keys().cloned().collect();
         let measured = all.into_iter().filter_map(|one| {
-            let id = one.executor_id.filter(|id| wanted.contains(app_of(id)))?;
+            let id = task_of(one.executor_id?, |app| wanted.contains(app))?;
             let told = one.statistics?;
             let memory = told.mem_rss_bytes.or(told.mem_total_bytes)?;
             let measurement = Measurement {
@@ -134,6 +134,15 @@ impl Agents {
         });
         Ok(measured.collect())
     }
+}
+
+/// The task that an executor is of, if its app is `wanted`. Executors of users have a name made of their task's.
+fn task_of(executor: String, wanted: impl Fn(&str) -> bool) -> Option<String> {
+    if wanted(app_of(&executor)) {
+        return Some(executor);
+    }
+    let task = executor.strip_prefix("marathon-")?;
+    wanted(app_of(task)).then(|| task.to_owned())
 }
 
 /// The app of a task, as its id begins; of what is no task of Marathon's all of it.

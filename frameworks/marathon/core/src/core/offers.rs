@@ -335,8 +335,7 @@ impl Marathon {
         let unmade = match (&launched.spec.pod, &self.framework_id) {
             (None, _) => {
                 let info = task_info(&launched, agent, &task, resources, surroundings);
-                offer.tasks.push(info);
-                None
+                info.map(|info| offer.tasks.push(info)).err()
             }
             (Some(_), None) => Some("Marathon has no framework id yet".to_owned()),
             (Some(_), Some(framework)) => {

@@ -196,7 +196,7 @@ impl Marathon {
                             ready,
                             tally.wanted,
                             new.upgrade_strategy,
-                            new.is_resident(),
+                            new.is_replaced_in_place(),
                         );
                         json!({
                             "change": "restart",

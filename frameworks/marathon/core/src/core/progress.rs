@@ -170,7 +170,7 @@ impl Marathon {
             tally.ready,
             old,
             app.upgrade_strategy,
-            app.is_resident(),
+            app.is_replaced_in_place(),
         );
         self.kill_old(id, bounds.kill_now.min(old), app.kill_selection);
     }
@@ -194,7 +194,7 @@ impl Marathon {
             tally.ready,
             tally.wanted,
             app.upgrade_strategy,
-            app.is_resident(),
+            app.is_replaced_in_place(),
         );
         let ready_old = tally.ready - tally.ready_new;
         self.kill_old(

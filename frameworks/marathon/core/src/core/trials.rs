@@ -74,6 +74,8 @@ fn stands_alone(app: &App) -> Option<&'static str> {
         Some("is a daemon app")
     } else if app.is_resident() {
         Some("has persistent volumes")
+    } else if app.has_unshared_volumes() {
+        Some("has external volumes that are not shared")
     } else if single.is_some_and(|value| value == "true") {
         Some("may have only one instance")
     } else {

@@ -48,10 +48,10 @@ pub struct App {
     /// Whether it has a terminal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tty: Option<bool>,
-    /// For executors of its own; without effect on the command executor.
+    /// What an executor of its own gets; without effect on the command executor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executor_resources: Option<ExecutorResources>,
-    /// Empty: the command executor.
+    /// Empty or `//cmd`: the command executor. Otherwise the program of an executor of its own.
     pub executor: String,
     /// OS user.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -48,7 +48,11 @@ pub(in crate::definition) fn validate(app: &App, faults: &mut Faults) {
         }
     }
     if app.is_resident() {
-        faults.add(path, "a daemon app cannot have persistent volumes");
+        faults.add(path.clone(), "a daemon app cannot have persistent volumes");
+    }
+    if app.has_unshared_volumes() {
+        let message = "a daemon app cannot have external volumes that are not shared";
+        faults.add(path, message);
     }
 }
 

@@ -9,6 +9,8 @@ mod app;
 pub(crate) mod check;
 mod container;
 mod daemon;
+mod executor;
+mod external;
 mod ip_address;
 mod isolation;
 mod normalise;
@@ -36,6 +38,8 @@ pub use check::{Check, CheckProbe};
 pub use container::{
     Artifact, Container, ContainerKind, DockerImage, Network, NetworkMode, Parameter, PortMapping,
 };
+pub use external::ExternalVolume;
+pub(crate) use external::{conflicts as volume_conflicts, instances as external_instances};
 pub use isolation::{IpcInfo, IpcMode, Limit, LinuxInfo, ResourceLimits, Seccomp};
 pub use pod::{
     Endpoint, Exec, ExecutorResources, ImageKind, Lifecycle, Pod, PodBackoff, PodCheck, PodCommand,
@@ -66,6 +70,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) bridge_name: &'a str,
     /// `--enable_features gpu_resources`.
     pub(crate) gpu_resources: bool,
+    /// `--enable_features external_volumes`.
+    pub(crate) external_volumes: bool,
 }
 
 impl<'a> Setting<'a> {
@@ -78,6 +84,7 @@ impl<'a> Setting<'a> {
             default_network_name: config.default_network_name.as_deref(),
             bridge_name: &config.mesos_bridge_name,
             gpu_resources: config.gpu_resources,
+            external_volumes: config.external_volumes,
         }
     }
 

@@ -63,7 +63,7 @@ pub(crate) fn apply(
     set_some(&mut app.tty, update.tty);
     set_some(&mut app.check, update.check);
     set(&mut app.instances, update.instances);
-    set(&mut app.executor, update.executor.map(|_| String::new()));
+    set(&mut app.executor, update.executor);
     set_some(&mut app.user, update.user);
     set(&mut app.env, update.env);
     set(&mut app.labels, update.labels);
@@ -111,11 +111,14 @@ pub(crate) fn apply(
     );
     let fresh = old.is_none();
     app.residency = app.is_resident().then(Residency::default);
-    if app.residency.is_some() && fresh {
+    let external = app.external_volumes().next().is_some();
+    if (app.residency.is_some() || external) && fresh {
         app.upgrade_strategy = UpgradeStrategy {
             minimum_health_capacity: 0.5,
             maximum_over_capacity: 0.0,
         };
+    }
+    if app.residency.is_some() && fresh {
         app.unreachable_strategy = UnreachableStrategy::Disabled;
     }
     set(&mut app.upgrade_strategy, update.upgrade_strategy);

@@ -6,13 +6,22 @@ use super::{App, AppUpdate, Setting, build};
 use crate::{config::Config, path::PathId, response::Response};
 
 pub(super) fn parse(document: &str, old: Option<&App>) -> Result<App, Response> {
+    parse_with(document, old, &Config::default())
+}
+
+/// The same with this configuration.
+pub(super) fn parse_with(
+    document: &str,
+    old: Option<&App>,
+    config: &Config,
+) -> Result<App, Response> {
     let value: Value = serde_json::from_str(document).expect(document);
     let built = AppUpdate::read(&value, old.is_none()).and_then(|update| {
         let id = old.map_or_else(
             || PathId::resolve(update.id.as_deref().unwrap_or_default()),
             |app| app.id.clone(),
         );
-        build(update, id, old, Setting::new(&Config::default()))
+        build(update, id, old, Setting::new(config))
     });
     let sent = if old.is_none() {
         "AppSent"
@@ -232,7 +241,6 @@ const SEGMENT: &str = r"must fully match regular expression '^(([a-z0-9]|[a-z0-9
 fn refused_documents_and_the_exact_answer() {
     let unreadable = "Invalid JSON";
     let invalid = "Object is not valid";
-    let unsupported = |what: &str| format!("{what} is not supported by this release of Tepui");
     let long = format!(r#"{{"id":"/{}"}}"#, "a/".repeat(95) + "a");
     for (document, message, path, error) in [
         (r#"{"id":null}"#, unreadable, "/id", "error.path.missing"),
@@ -591,10 +599,10 @@ fn refused_documents_and_the_exact_answer() {
             "GPU resources only work with the Mesos containerizer",
         ),
         (
-            r#"{"executor":"/bin/x"}"#,
-            invalid,
+            r#"{"executor":"//x"}"#,
+            unreadable,
             "/executor",
-            &unsupported("executor"),
+            "error.pattern",
         ),
         (
             r#"{"residency":{"taskLostBehavior":"X"}}"#,
@@ -662,11 +670,14 @@ fn refused_documents_and_the_exact_answer() {
 
 #[test]
 fn all_faults_of_a_document_are_told_at_once() {
-    let refusal =
-        parse(r#"{"id":"/A","cmd":"x","executor":"/x"}"#, None).expect_err("three faults");
+    let refusal = parse(
+        r#"{"id":"/A","cmd":"x","secrets":{"a":{"source":"b"}}}"#,
+        None,
+    )
+    .expect_err("three faults");
     let body: Value = serde_json::from_slice(&refusal.body).expect("JSON");
     let want = json!({ "message": "Object is not valid", "details": [
-        { "path": "/executor", "errors": ["executor is not supported by this release of Tepui"] },
+        { "path": "/secrets", "errors": ["Feature secrets is not enabled. Enable with --enable_features secrets)"] },
         { "path": "/id", "errors": [SEGMENT] },
         { "path": "/cmd", "errors": ["must not be an empty string"] },
     ]});

@@ -143,7 +143,7 @@ impl AppUpdate {
                 .get("executorResources")
                 .map(|_| super::pod::executor_resources(&object, faults)),
             instances: object.count("instances", faults),
-            executor: object.text("executor", faults),
+            executor: super::executor::read(&object, faults),
             user: object.text("user", faults),
             labels: object.text_map("labels", faults),
             constraints: object.array("constraints", faults).map(|items| {
@@ -214,14 +214,6 @@ impl AppUpdate {
         if object.get("secrets").is_some_and(|value| !empty(value)) {
             self.not_built
                 .push((object.path("secrets"), feature("secrets")));
-        }
-        if self
-            .executor
-            .as_deref()
-            .is_some_and(|executor| !matches!(executor, "" | "//cmd"))
-        {
-            self.not_built
-                .push((object.path("executor"), not_built("executor")));
         }
     }
 }

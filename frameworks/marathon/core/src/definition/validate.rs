@@ -34,6 +34,7 @@ pub(crate) fn validate(
     super::place::validate(app, faults);
     super::readiness::validate(app, faults);
     super::volume::validate(app, faults);
+    super::external::validate(app, setting.external_volumes, faults);
     super::check::validate(app, faults);
     super::daemon::validate(app, faults);
     super::ordinals::validate(app, faults);

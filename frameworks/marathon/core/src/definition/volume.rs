@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    App, Constraint, Object, Operator,
+    App, Constraint, ExternalVolume, Object, Operator, external,
     reader::Faults,
     update::{constraint, feature},
 };
 
-/// A volume of a container: one of the host if it has a `hostPath`, persistent if it has `persistent`.
+/// A volume of a container: one of the host if it has a `hostPath`, persistent if it has `persistent`, of a storage provider if it has `external`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Volume {
@@ -23,6 +23,9 @@ pub struct Volume {
     /// It is made for an instance, and stays when its task ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent: Option<PersistentVolume>,
+    /// A storage provider keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalVolume>,
 }
 
 /// See [`Volume::mode`].
@@ -134,14 +137,9 @@ pub(super) fn read(
     faults: &mut Faults,
 ) -> Option<Volume> {
     let object = Object::new(item, path, faults)?;
-    for (key, message) in [
-        ("external", feature("external_volumes")),
-        ("secret", feature("secrets")),
-    ] {
-        if object.get(key).is_some() {
-            later.push((object.path(key), message));
-            return None;
-        }
+    if object.get("secret").is_some() {
+        later.push((object.path("secret"), feature("secrets")));
+        return None;
     }
     let modes = [("RO", VolumeMode::Ro), ("RW", VolumeMode::Rw)];
     let mode = object.choice("mode", &modes, faults);
@@ -153,9 +151,19 @@ pub(super) fn read(
             host_path: None,
             mode: mode.unwrap_or(VolumeMode::Rw),
             persistent: Some(persistent_volume(&persistent, later, faults)?),
+            external: None,
         });
     }
-    object.require("hostPath", faults);
+    let external = match object.get("external") {
+        Some(value) => {
+            let object = Object::new(value, object.path("external"), faults)?;
+            Some(external::read(&object, later, faults)?)
+        }
+        None => None,
+    };
+    if external.is_none() {
+        object.require("hostPath", faults);
+    }
     object.require("mode", faults);
     let mut text = |key: &str| {
         let text = object.text(key, faults)?;
@@ -166,9 +174,13 @@ pub(super) fn read(
     };
     Some(Volume {
         container_path: text("containerPath")?,
-        host_path: Some(text("hostPath")?),
+        host_path: match external {
+            Some(_) => None,
+            None => Some(text("hostPath")?),
+        },
         mode: mode?,
         persistent: None,
+        external,
     })
 }
 
@@ -355,6 +367,7 @@ pub(crate) fn validate_change(old: &App, new: &App, force: bool, faults: &mut Fa
         ("disk", old.disk != new.disk),
         ("gpus", old.gpus != new.gpus),
         ("requirePorts", old.require_ports != new.require_ports),
+        ("executor", old.demand() != new.demand()),
     ] {
         if changed {
             let message = format!(

@@ -264,6 +264,7 @@ mod tests {
             },
             framework: None,
             container: None,
+            own_executor: false,
             containers: Vec::new(),
         }
     }

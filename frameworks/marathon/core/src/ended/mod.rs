@@ -17,7 +17,7 @@ use tepui_proto::mesos::{
 pub(crate) use self::book::{Book, Bounds, ChunkRecord, Written};
 pub use self::query::TaskQuery;
 use crate::{
-    instance::{Condition, ContainerTask, Instance, executor_id},
+    instance::{Condition, ContainerTask, Instance, executor_id, own_executor_id},
     timestamp::Timestamp,
 };
 
@@ -151,6 +151,9 @@ pub(crate) struct Ended {
     /// The container of the executor, if it was told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) container: Option<Arc<str>>,
+    /// It ran on an executor of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) own_executor: bool,
     /// Of a pod.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) containers: Vec<EndedContainer>,
@@ -248,6 +251,7 @@ impl Ended {
             how,
             framework: framework.cloned(),
             container: task.container.clone().or_else(|| container_id(status?)),
+            own_executor: instance.spec.own_executor().is_some(),
             containers: task.containers.iter().map(ended).collect(),
         })
     }
@@ -267,6 +271,8 @@ impl Ended {
     pub(crate) fn executor(&self) -> String {
         if self.is_pod() {
             executor_id(&self.instance)
+        } else if self.own_executor {
+            own_executor_id(&self.task)
         } else {
             self.task.to_string()
         }

@@ -266,10 +266,38 @@ impl<'a> Target<'a> {
                 "Groups and Applications may not have the same identifier.",
             );
         }
+        self.volumes(&mut faults);
         if self.depths().is_none() {
             faults.add("/", "Dependency graph has cyclic dependencies.");
         }
         faults.into_result("Object is not valid")
+    }
+
+    /// No two apps may have the same external volume unless both share it. Only where an app that changes has one all others are looked at.
+    fn volumes(&self, faults: &mut crate::definition::Faults) {
+        let names = |app: &App| -> Vec<String> {
+            let volumes = app.external_volumes();
+            volumes.map(|volume| volume.name.clone()).collect()
+        };
+        // Scaling a group asks no single app.
+        for app in self.changes.values().flatten() {
+            let few = crate::definition::external_instances(app);
+            if let Err(message) = few {
+                faults.add(format!("/apps/{}", app.id), message);
+            }
+        }
+        let changed = self.changes.values().flatten();
+        let changed: BTreeSet<String> = changed.flat_map(|app| names(app)).collect();
+        if changed.is_empty() {
+            return;
+        }
+        let mut all = self.at_or_below(&PathId::root());
+        all.retain(|app| names(app).iter().any(|name| changed.contains(name)));
+        for app in &all {
+            for message in crate::definition::volume_conflicts(app, &all) {
+                faults.add(format!("/apps/{}/container", app.id), message);
+            }
+        }
     }
 
     /// Length of the longest chain of dependencies below each changed app; none if they run in a circle.

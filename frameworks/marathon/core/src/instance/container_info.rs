@@ -1,13 +1,13 @@
 //! The `ContainerInfo` of a task: image, volumes, networks and port mappings as Mesos has them.
 
 use tepui_proto::mesos::{
-    self, ContainerInfo, Image, Label, Labels, NetworkInfo, Parameter, Volume, container_info,
-    image, network_info, volume,
+    self, ContainerInfo, Image, Label, Labels, NetworkInfo, Parameter, Parameters, Volume,
+    container_info, image, network_info, volume,
 };
 
 use super::Task;
 use crate::definition::{
-    App, ContainerKind, IpcMode, LinuxInfo, NetworkMode, PortMapping, VolumeMode,
+    App, ContainerKind, ExternalVolume, IpcMode, LinuxInfo, NetworkMode, PortMapping, VolumeMode,
 };
 
 /// None for an app that has no container.
@@ -30,6 +30,7 @@ pub(super) fn container_info(app: &App, task: &Task, bridge_name: &str) -> Optio
                 let mut mounted = Volume {
                     container_path: one.container_path.clone(),
                     host_path: one.host_path.clone(),
+                    source: one.external.as_ref().map(|one| Box::new(source(one))),
                     ..Volume::default()
                 };
                 mounted.set_mode(match one.mode {
@@ -99,6 +100,23 @@ pub(super) fn container_info(app: &App, task: &Task, bridge_name: &str) -> Optio
         }
     }
     Some(isolated(info, container.linux_info.as_ref(), app.tty))
+}
+
+/// A volume of a docker volume driver. Without options for it there are none, which drivers tell from an empty list.
+fn source(external: &ExternalVolume) -> volume::Source {
+    let options = external.driver_options();
+    let parameter = |(key, value)| Parameter { key, value };
+    volume::Source {
+        r#type: Some(volume::source::Type::DockerVolume.into()),
+        docker_volume: Some(volume::source::DockerVolume {
+            driver: Some(external.driver().to_owned()),
+            name: external.name.clone(),
+            driver_options: (!options.is_empty()).then(|| Parameters {
+                parameter: options.into_iter().map(parameter).collect(),
+            }),
+        }),
+        ..volume::Source::default()
+    }
 }
 
 /// A container with what is wanted of the kernel and a terminal.

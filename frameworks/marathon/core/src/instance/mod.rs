@@ -5,6 +5,7 @@
 mod condition;
 mod container_info;
 mod containers;
+mod executor_info;
 mod kill_order;
 mod pod_info;
 mod pod_view;
@@ -26,6 +27,7 @@ pub use reservation::LocalVolume;
 pub(crate) use self::{
     condition::state_name,
     containers::{ContainerTask, containers},
+    executor_info::id_of as own_executor_id,
     kill_order::kill_order,
     pod_info::{executor_id, launch_group},
     reservation::{Remains, Reservation, free, labels, owner, persistence_id, reserve},

@@ -3,17 +3,18 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use tepui_proto::mesos::{
-    AgentId, CheckInfo, CommandInfo, DiscoveryInfo, DurationInfo, Environment,
+    AgentId, CheckInfo, CommandInfo, ContainerInfo, DiscoveryInfo, DurationInfo, Environment,
     HealthCheck as MesosCheck, KillPolicy, Label, Labels, Port, Ports, Resource, TaskId, TaskInfo,
     check_info, command_info, discovery_info::Visibility, environment::Variable, health_check,
     network_info, value,
 };
 
-use super::{Agent, Instance, Task};
+use super::{Agent, Instance, Task, executor_info::executor_info, persistence_id};
 use crate::definition::{
     App, Artifact, Check, CheckProbe, Container, ContainerKind, HealthCheck, HealthProtocol,
     IpProtocol, Limit, ResourceLimits,
 };
+use crate::matching::Pool;
 
 /// Names and values of labels beyond these lengths are left out of the environment.
 const MAX_LABEL_KEY: usize = 512 - "MARATHON_APP_LABEL_".len();
@@ -34,15 +35,21 @@ pub(crate) struct Surroundings<'a> {
 }
 
 /// The task to launch for `instance`, which already has its task and agent.
+///
+/// # Errors
+/// There is too little for it and an executor of its own; says for which.
 pub(crate) fn task_info(
     instance: &Instance,
     agent: &Agent,
     task: &Task,
     resources: Vec<Resource>,
     surroundings: Surroundings<'_>,
-) -> TaskInfo {
+) -> Result<TaskInfo, String> {
     let app = &*instance.spec;
-    TaskInfo {
+    let environment = environment(instance, &task.id, &agent.host, &task.ports, surroundings);
+    let command = command(app, environment);
+    let container = super::container_info::container_info(app, task, surroundings.bridge_name);
+    let of_task = |resources, command, container: Option<ContainerInfo>, executor| TaskInfo {
         name: app.id.reversed(),
         task_id: TaskId {
             value: task.id.to_string(),
@@ -51,10 +58,8 @@ pub(crate) fn task_info(
             value: agent.id.to_string(),
         },
         resources,
-        command: Some(command(
-            app,
-            environment(instance, &task.id, &agent.host, &task.ports, surroundings),
-        )),
+        command,
+        executor,
         kill_policy: app
             .task_kill_grace_period_seconds
             .map(|seconds| KillPolicy {
@@ -63,8 +68,7 @@ pub(crate) fn task_info(
                         .unwrap_or(i64::MAX),
                 }),
             }),
-        container: super::container_info::container_info(app, task, surroundings.bridge_name)
-            .map(Box::new),
+        container: container.map(Box::new),
         labels: (!app.labels.is_empty()).then(|| labels(&app.labels)),
         discovery: Some(Box::new(discovery(app, &task.ports))),
         health_check: app
@@ -78,7 +82,24 @@ pub(crate) fn task_info(
             .map(|check| Box::new(shown_check(check, app, &task.ports))),
         limits: limits(app.resource_limits),
         ..TaskInfo::default()
-    }
+    };
+    let Some(path) = app.own_executor() else {
+        return Ok(of_task(resources, Some(command), container, None));
+    };
+    let (volumes, plain): (Vec<Resource>, Vec<Resource>) = resources
+        .into_iter()
+        .partition(|one| persistence_id(one).is_some());
+    let mut pool = Pool::reserved(&plain);
+    let mut resources = pool
+        .cut(&app.task_part(), &task.ports)
+        .ok_or("what was taken of the offer is too little for its task")?;
+    resources.extend(volumes);
+    let part = app.executor_part();
+    let executors = pool
+        .cut(&part, &[])
+        .ok_or("what was taken of the offer is too little for its executor")?;
+    let executor = executor_info(path, app, &task.id, command, container, executors);
+    Ok(of_task(resources, None, None, Some(Box::new(executor))))
 }
 
 /// Limits as Mesos has them.

@@ -67,12 +67,8 @@ impl OfferState {
             ));
         }
         let accepted = |role: &str| app.accepts_role(role, config);
-        for (name, amount) in [
-            ("cpus", app.cpus),
-            ("mem", app.mem),
-            ("disk", app.disk),
-            ("gpus", f64::from(app.gpus)),
-        ] {
+        let demand = app.demand();
+        for (name, amount) in demand {
             let wanted = Scalar::from_f64(amount).unwrap_or(Scalar::from_thousandths(i64::MAX));
             let there = self.pool.amount(name, accepted);
             if there >= wanted {
@@ -91,7 +87,7 @@ impl OfferState {
             });
         }
         let on_root = super::disks::on_root(app);
-        let needed = on_root + Scalar::from_f64(app.disk).unwrap_or_default();
+        let needed = on_root + Scalar::from_f64(demand[2].1).unwrap_or_default();
         if on_root > Scalar::ZERO && !self.pool.has_whole("disk", needed, accepted) {
             lacks.push(Lack::of("disk for persistent volumes"));
         }

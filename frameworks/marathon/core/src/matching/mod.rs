@@ -144,14 +144,14 @@ impl OfferState {
         }
         let accepted = |role: &str| app.accepts_role(role, config);
         let on_root = disks::on_root(app);
-        let scalars = [
-            ("cpus", app.cpus, Reason::InsufficientCpus),
-            ("mem", app.mem, Reason::InsufficientMemory),
-            ("disk", app.disk, Reason::InsufficientDisk),
-            ("gpus", f64::from(app.gpus), Reason::InsufficientGpus),
+        let lacking = [
+            Reason::InsufficientCpus,
+            Reason::InsufficientMemory,
+            Reason::InsufficientDisk,
+            Reason::InsufficientGpus,
         ];
         let mut wanted = [("", Scalar::default()); 4];
-        for (at, (name, amount, reason)) in scalars.into_iter().enumerate() {
+        for (at, ((name, amount), reason)) in app.demand().into_iter().zip(lacking).enumerate() {
             let amount = Scalar::from_f64(amount).unwrap_or(Scalar::from_thousandths(i64::MAX));
             wanted[at] = (name, amount);
             if !self.pool.has_scalar(name, amount, accepted) {
@@ -240,12 +240,7 @@ pub(crate) fn take_reserved(
     let same = found.len() == last_ports.len() && pool.has_ports(last_ports, all);
     let ports = if same { last_ports.to_vec() } else { found };
     let mut resources = Vec::with_capacity(4);
-    for (name, amount) in [
-        ("cpus", app.cpus),
-        ("mem", app.mem),
-        ("disk", app.disk),
-        ("gpus", f64::from(app.gpus)),
-    ] {
+    for (name, amount) in app.demand() {
         let amount = Scalar::from_f64(amount)?;
         if !pool.has_scalar(name, amount, all) {
             return None;

@@ -104,6 +104,10 @@ impl Autoscaling {
                 "Single instance app may only have one instance",
             );
         }
+        if app.has_unshared_volumes() {
+            let message = "an app with external volumes that are not shared has one instance";
+            faults.add("/autoscaling", message);
+        }
         match &self.metric {
             Metric::Cpu | Metric::Memory => {
                 if app.pod.is_some() {

@@ -88,6 +88,8 @@ pub(crate) fn stays_put(app: &App) -> Option<&'static str> {
         Some("a daemon app has one instance on each agent that matches")
     } else if app.is_resident() {
         Some("instances with persistent volumes cannot be moved")
+    } else if app.has_unshared_volumes() {
+        Some("instances with external volumes that are not shared cannot be moved")
     } else {
         None
     }

@@ -134,7 +134,11 @@ impl Cluster {
     pub fn free(&self, at: usize) -> Resources {
         let on_agent = self.tasks.values().filter(|task| task.agent == at);
         let mut used: Vec<Resource> = on_agent
-            .flat_map(|task| task.info.resources.clone())
+            .flat_map(|task| {
+                let executor = task.info.executor.as_ref();
+                let executor = executor.map_or(&[][..], |executor| &executor.resources);
+                task.info.resources.iter().chain(executor).cloned()
+            })
             .collect();
         for (_, resources, _) in self.executors.values().filter(|(on, ..)| *on == at) {
             used.extend(resources.clone());

@@ -200,7 +200,7 @@ impl Marathon {
 fn stands_beside(app: &App) -> bool {
     let single = app.labels.get("MARATHON_SINGLE_INSTANCE_APP");
     let single = single.is_some_and(|value| value == "true");
-    !single && !app.is_resident() && !app.has_ordinals() && !app.is_daemon()
+    !single && !app.is_replaced_in_place() && !app.has_ordinals() && !app.is_daemon()
 }
 
 /// Whether a deployment waits for an instance that waits for its first place, or is on its way to run there.

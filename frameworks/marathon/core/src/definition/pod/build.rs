@@ -103,6 +103,7 @@ fn apply(
             host_path: None,
             mode: VolumeMode::Rw,
             persistent: volume.persistent.clone(),
+            external: None,
         })
         .collect();
     if !persistent.is_empty() {
