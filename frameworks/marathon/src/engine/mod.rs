@@ -5,6 +5,7 @@
 
 mod carry;
 mod clock;
+mod counts;
 
 use std::{
     collections::HashMap,
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use carry::{Carriers, SchedulerCommand, Write};
 pub(crate) use clock::Clock;
+use counts::Counts;
 
 /// Inputs that may wait for the core. Producers wait when it is full: probes, the master's stream and requests alike.
 const INBOX_INPUTS: usize = 4096;
@@ -47,6 +49,8 @@ pub(crate) struct EngineStats {
     pub(crate) inputs: AtomicU64,
     /// Time spent in the core, in nanoseconds.
     pub(crate) busy_ns: AtomicU64,
+    /// What passed.
+    pub(crate) counts: Counts,
 }
 
 /// The way to a running core. Cheap to clone; when its thread has ended, requests are answered with 503.
@@ -173,6 +177,9 @@ impl Engine {
         let mut next_token = 0;
         let mut batch = Vec::with_capacity(BATCH_INPUTS);
         loop {
+            for output in &self.outputs {
+                stats.counts.output(output);
+            }
             carriers.carry(&mut self.outputs, &view, &mut waiting).await;
             let sleep = sleep_until(clock.now(), self.core.next_deadline());
             tokio::select! {
@@ -187,7 +194,10 @@ impl Engine {
                 .fetch_add(batch.len() as u64, Ordering::Relaxed);
             for message in batch.drain(..) {
                 let input = match message {
-                    Message::Input(input) => input,
+                    Message::Input(input) => {
+                        stats.counts.input(&input);
+                        input
+                    }
                     Message::Request(call, reply) => {
                         next_token += 1;
                         let token = ReplyToken(next_token);

@@ -5,6 +5,7 @@
 
 mod headers;
 mod info;
+mod meters;
 mod metrics;
 mod openapi;
 mod pack;

@@ -22,7 +22,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tepui_http::Refusal;
-use tepui_marathon_core::Response;
+use tepui_marathon_core::{Response, view::Query};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
@@ -31,7 +31,9 @@ use tokio::{
 use warp::{Filter as _, Reply as _, reply::Response as Answer};
 
 use super::{
-    Info, headers, metrics, openapi, pack,
+    Info, headers,
+    meters::{Meter, Timer},
+    metrics, openapi, pack,
     proxy::{Proxy, VIA},
     route::{self, Parts, Wanted},
 };
@@ -75,12 +77,34 @@ pub(crate) struct Leading {
 }
 
 /// Counters of the server, for metrics.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct HttpStats {
     pub(crate) active: AtomicUsize,
     /// By the status' first digit.
     pub(crate) answers: [AtomicU64; 6],
     pub(crate) duration_us: AtomicU64,
+    /// Bytes of requests' bodies, and of answers that are not streams.
+    pub(crate) sizes: [AtomicU64; 2],
+    /// Bytes that were left of the answers that were packed.
+    pub(crate) packed: AtomicU64,
+    /// As `answers`.
+    pub(super) rates: [Meter; 6],
+    /// Of all, and of GET, POST, PUT and DELETE.
+    pub(super) durations: [Timer; 5],
+}
+
+impl HttpStats {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            active: AtomicUsize::default(),
+            answers: <[AtomicU64; 6]>::default(),
+            duration_us: AtomicU64::default(),
+            sizes: <[AtomicU64; 2]>::default(),
+            packed: AtomicU64::default(),
+            rates: std::array::from_fn(|_| Meter::new(now)),
+            durations: std::array::from_fn(|_| Timer::new(now)),
+        }
+    }
 }
 
 /// The HTTP face of an instance.
@@ -109,7 +133,7 @@ impl Face {
             own,
             standing,
             proxy,
-            stats: HttpStats::default(),
+            stats: HttpStats::new(Instant::now()),
             started: Instant::now(),
             backing_up: Arc::new(Semaphore::new(1)),
         }
@@ -195,6 +219,13 @@ impl Face {
     {
         let began = Instant::now();
         let asked = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+        let method_timed = match method {
+            Method::GET | Method::HEAD => 1,
+            Method::POST => 2,
+            Method::PUT => 3,
+            Method::DELETE => 4,
+            _ => 0,
+        };
         let active = self.stats.active.fetch_add(1, Ordering::Relaxed) + 1;
         let limit = self.config.http_max_concurrent_requests;
         let mut answer = if limit > 0 && active > limit {
@@ -205,6 +236,8 @@ impl Face {
         } else {
             match read(body, &headers).await {
                 Ok(body) => {
+                    let length = body.len() as u64;
+                    self.stats.sizes[0].fetch_add(length, Ordering::Relaxed);
                     self.by_standing(method, path, query, headers, body, peer)
                         .await
                 }
@@ -217,6 +250,19 @@ impl Face {
             u64::try_from(began.elapsed().as_micros()).unwrap_or(0),
             Ordering::Relaxed,
         );
+        let now = Instant::now();
+        for timed in [0, method_timed]
+            .iter()
+            .take(1 + usize::from(method_timed > 0))
+        {
+            self.stats.durations[*timed].mark(now, now.duration_since(began));
+        }
+        if let Some(length) = http_body::Body::size_hint(answer.body()).exact() {
+            self.stats.sizes[1].fetch_add(length, Ordering::Relaxed);
+            if answer.headers().contains_key(header::CONTENT_ENCODING) {
+                self.stats.packed.fetch_add(length, Ordering::Relaxed);
+            }
+        }
         headers::common(answer.headers_mut(), &self.config, asked);
         answer
     }
@@ -235,6 +281,7 @@ impl Face {
     fn count(&self, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).min(5);
         self.stats.answers[class].fetch_add(1, Ordering::Relaxed);
+        self.stats.rates[class].mark(Instant::now());
     }
 
     async fn by_standing(
@@ -326,6 +373,14 @@ impl Face {
     ) -> Answer {
         let engine = &leading.engine;
         match wanted {
+            // Their lists in plain text are gone since Marathon 1.11: a script that waits for lines is told so, instead of getting JSON.
+            Wanted::Query(
+                Query::Tasks { .. } | Query::AppTasks { .. } | Query::TasksBelow { .. },
+            ) if headers.contains_key(header::ACCEPT)
+                && !tepui_http::negotiate::accepts(headers, "application/json") =>
+            {
+                plain(Response::message(406, "Not Acceptable"))
+            }
             Wanted::Call(call) => plain(engine.request(call).await),
             Wanted::Query(query) => {
                 let selection = engine.view().read().select(&query);

@@ -96,7 +96,10 @@ impl Marathon {
                 force,
             } => {
                 let id = PathId::resolve(&id);
-                self.existing(&id)?;
+                if let Err(unknown) = self.existing(&id) {
+                    let path = || Response::message(404, format!("Path '{id}' does not exist"));
+                    return Err(if scale && !wipe { path() } else { unknown });
+                }
                 let on_host = |key: &u64| match host.as_deref() {
                     None | Some("*") => true,
                     Some(host) => self
@@ -261,6 +264,10 @@ impl Marathon {
         origin: Origin,
     ) -> Result<Response, Response> {
         let update = AppUpdate::read(&self.object(body)?, true)?;
+        if let Some(version) = &update.version {
+            // It counts for nothing, but must be one.
+            Timestamp::parse(version).map_err(|error| Response::message(422, error.to_string()))?;
+        }
         let id = PathId::resolve(update.id.as_deref().unwrap_or_default());
         let app = build(update, id.clone(), None, self.setting(&id))?;
         if self.existing(&id).is_ok() {

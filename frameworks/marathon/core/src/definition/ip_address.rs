@@ -9,13 +9,15 @@ use super::{
     reader::Faults, update::PROTOCOLS,
 };
 
+pub(super) const NOT_FOR_DOCKER: &str = "ipAddress/discovery is not allowed for Docker containers";
+
 /// As it came.
 #[derive(Clone, Debug)]
 pub(crate) struct IpAddressUpdate {
     pub(super) network_name: Option<String>,
     labels: BTreeMap<String, String>,
     /// `discovery.ports`.
-    ports: Vec<PortMapping>,
+    pub(super) ports: Vec<PortMapping>,
 }
 
 /// `ipAddress`.
@@ -75,8 +77,7 @@ pub(super) fn apply(
     });
     if !address.ports.is_empty() {
         if container.kind == ContainerKind::Docker {
-            let message = "ipAddress/discovery is not allowed for Docker containers";
-            faults.add("/ipAddress", message);
+            faults.add("/ipAddress", NOT_FOR_DOCKER);
         } else if container
             .port_mappings
             .as_ref()

@@ -363,7 +363,7 @@ fn health_checks(
             );
         }
         let explicit = update.port.is_some() || update.port_index.is_some();
-        checks.push(HealthCheck {
+        let check = HealthCheck {
             protocol,
             path: update.path,
             port_index: update
@@ -382,7 +382,11 @@ fn health_checks(
             } else {
                 IpProtocol::IPv4
             },
-        });
+        };
+        // They are a set.
+        if !checks.contains(&check) {
+            checks.push(check);
+        }
     }
     checks
 }

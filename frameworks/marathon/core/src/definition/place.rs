@@ -59,6 +59,12 @@ pub(super) fn apply(app: &mut App, mut update: Update, setting: Setting<'_>, fau
                 DockerNetwork::Host => Some(host()),
                 DockerNetwork::User => {
                     let named = update.ip_address.take();
+                    if named
+                        .as_ref()
+                        .is_some_and(|address| !address.ports.is_empty())
+                    {
+                        faults.add("/ipAddress", ip_address::NOT_FOR_DOCKER);
+                    }
                     let name = named.and_then(|address| address.network_name);
                     Some(vec![Network {
                         name,

@@ -158,6 +158,11 @@ fn accepted_documents_and_what_becomes_of_them() {
             "delaySeconds": 15, "ignoreHttp1xx": false, "ipProtocol": "IPv4" }]),
         ),
         (
+            r#"{"healthChecks":[{},{"path":"/x"},{}]}"#,
+            "/healthChecks/2",
+            Value::Null,
+        ),
+        (
             r#"{"ports":[0],"healthChecks":[{"protocol":"tcp"}]}"#,
             "/healthChecks/0/portIndex",
             json!(0),
@@ -633,6 +638,18 @@ fn refused_documents_and_the_exact_answer() {
             invalid,
             "/ipAddress",
             "ipAddress/discovery is not allowed for Docker containers",
+        ),
+        (
+            r#"{"ipAddress":{"networkName":"x","discovery":{"ports":[{"number":1}]}},"container":{"docker":{"image":"x","network":"USER"}}}"#,
+            invalid,
+            "/ipAddress",
+            "ipAddress/discovery is not allowed for Docker containers",
+        ),
+        (
+            r#"{"upgradeStrategy":{"minimumHealthCapacity":2,"maximumOverCapacity":-1}}"#,
+            unreadable,
+            "/upgradeStrategy/maximumOverCapacity",
+            "error.min",
         ),
         (
             r#"{"healthChecks":[{"ipProtocol":"IPv6"}]}"#,

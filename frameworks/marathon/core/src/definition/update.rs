@@ -294,9 +294,12 @@ fn upgrade(value: &Value, path: String, faults: &mut Faults) -> Option<UpgradeSt
     let object = Object::new(value, path, faults)?;
     object.require("maximumOverCapacity", faults);
     object.require("minimumHealthCapacity", faults);
+    // Both are read before either is missed, so that all faults are told.
+    let minimum_health_capacity = object.number("minimumHealthCapacity", 0.0, 1.0, faults);
+    let maximum_over_capacity = object.number("maximumOverCapacity", 0.0, 1.0, faults);
     Some(UpgradeStrategy {
-        minimum_health_capacity: object.number("minimumHealthCapacity", 0.0, 1.0, faults)?,
-        maximum_over_capacity: object.number("maximumOverCapacity", 0.0, 1.0, faults)?,
+        minimum_health_capacity: minimum_health_capacity?,
+        maximum_over_capacity: maximum_over_capacity?,
     })
 }
 
