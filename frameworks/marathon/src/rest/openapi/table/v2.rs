@@ -57,6 +57,11 @@ const GROUP_EMBED: Parameter = Parameter {
 
 const NO_GROUP: Refusal = (404, "there is no such group, or no such version of it");
 
+const NOT_TEXT: Refusal = (
+    406,
+    "`Accept` admits no `application/json`; the lists in plain text of old are gone",
+);
+
 const NO_TIMESTAMP: Refusal = (422, "the version is no timestamp");
 
 /// Of a change that has a body.
@@ -157,7 +162,7 @@ pub(super) const TABLE: &[Endpoint] = &[
         "The tasks of all apps.",
         &[],
         &[ok("Tasks")],
-        &[],
+        &[NOT_TEXT],
     ),
     get(
         "/v2/apps/{group}/*",
@@ -171,7 +176,7 @@ pub(super) const TABLE: &[Endpoint] = &[
         "The tasks of the apps below a group.",
         &[],
         &[ok("Tasks")],
-        &[NO_GROUP],
+        &[NO_GROUP, NOT_TEXT],
     ),
     get(
         "/v2/apps/{id}",
@@ -224,7 +229,7 @@ pub(super) const TABLE: &[Endpoint] = &[
         "The tasks of an app.",
         &[],
         &[ok("Tasks")],
-        &[NO_APP],
+        &[NO_APP, NOT_TEXT],
     ),
     Endpoint {
         method: "DELETE",
@@ -520,7 +525,7 @@ pub(super) const TABLE: &[Endpoint] = &[
             takes: Many(&["running", "staging"]),
         }],
         &[ok("Tasks")],
-        &[],
+        &[NOT_TEXT],
     ),
     Endpoint {
         method: "POST",
@@ -649,6 +654,6 @@ pub(super) const TABLE: &[Endpoint] = &[
         "The same for Prometheus.",
         &[],
         &[answer(200, "the metrics", Text)],
-        &[],
+        &[(404, "--metrics_prometheus is off")],
     ),
 ];
