@@ -1,6 +1,6 @@
 //! Containers: they start, fail, run, are killed, and live on when their agent does not.
 
-use tepui_agent_core::{ContainerState, Exit, Input, Launch, Limitation, Volumes};
+use tepui_agent_core::{ContainerState, Exit, Input, Launch, Limitation, Limited, Volumes};
 use tepui_model::ContainerId;
 use tepui_proto::mesos::Resource;
 
@@ -220,7 +220,8 @@ impl Simulation {
         else {
             return;
         };
-        let limitation = (container.out_of_memory && status == 0).then(|| Limitation::Memory {
+        let limitation = (container.out_of_memory && status == 0).then(|| Limitation {
+            of: Limited::Memory,
             message: "Memory limit exceeded".to_owned(),
             resources: Vec::new(),
         });
