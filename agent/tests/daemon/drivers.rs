@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use serde_json::{Value, json};
 use tepui_agent::{Agent, Config};
 use tepui_proto::mesos::v1 as mesos;
 use tepui_proto::mesos::v1::TaskState::{TaskFailed, TaskFinished, TaskKilled, TaskRunning};
@@ -15,6 +16,7 @@ use tepui_proto::mesos::v1::{ContainerInfo, Parameter, Parameters, Volume};
 use crate::images::{layers, output};
 use crate::kit::{self, gzip};
 use crate::master::Master;
+use crate::nested::{post, told};
 use crate::{config_at, http, shell, sweep, until};
 
 const OWN_MOUNTS: &str = "TEPUI_TEST_IN_OWN_MOUNTS";
@@ -361,4 +363,55 @@ async fn a_killed_agents_volumes_stay_for_those_who_run_and_go_for_those_who_end
     assert_eq!(mounted(&folder), 0);
     let records = config.runtime_dir.join("isolators/docker/volume");
     assert_eq!(std::fs::read_dir(records).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn containers_that_operators_launch_have_them_until_they_end() {
+    if !alone("containers_that_operators_launch_have_them_until_they_end") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    install(folder);
+    let mut master = Master::start().await;
+    let config = config_of(master.addr, folder);
+    let agent = Agent::start(config.clone()).await.unwrap();
+    master.admit().await;
+    let call = async |kind: &str, asked: Value| {
+        let mut call = json!({ "type": kind });
+        call[kind.to_lowercase()] = asked;
+        post(agent.addr(), &call).await
+    };
+    let launch = async |id: &Value, volume: &str, command: &str| {
+        let docker = json!({ "driver": "rexray", "name": volume });
+        let source = json!({ "type": "DOCKER_VOLUME", "docker_volume": docker });
+        let volumes = json!([{ "mode": "RW", "container_path": "data", "source": source }]);
+        let asked = json!({ "container_id": id, "command": { "value": command },
+            "container": { "type": "MESOS", "volumes": volumes } });
+        told(&call("LAUNCH_CONTAINER", asked).await)
+    };
+    let own = json!({ "value": "alone" });
+    let waits = once_there(&folder.join("now"), "test -e data/inner");
+    assert_eq!(launch(&own, "db", &waits).await, (200, String::new()));
+    let inner = json!({ "value": "inner", "parent": own });
+    let answer = launch(&inner, "db", "touch data/inner").await;
+    assert_eq!(answer, (200, String::new()));
+    let waited = call("WAIT_CONTAINER", json!({ "container_id": inner })).await;
+    assert_eq!(waited.json()["wait_container"]["exit_status"], 0);
+    let broken = json!({ "value": "broken", "parent": own });
+    let (status, why) = launch(&broken, "broken", "true").await;
+    let wanted = "cannot mount the volume 'broken' of the docker volume driver 'rexray'";
+    assert!(status == 400 && why.contains(wanted), "{status} {why}");
+    assert_eq!(mounted(folder), 1);
+    std::fs::write(folder.join("now"), "").unwrap();
+    let waited = call("WAIT_CONTAINER", json!({ "container_id": own })).await;
+    assert_eq!(waited.json()["wait_container"]["exit_status"], 0);
+    until("the volume is gone", || mounted(folder) == 0).await;
+    let verbs: Vec<String> = calls(folder)
+        .iter()
+        .filter(|call| call.contains("=db"))
+        .map(|call| call.split(' ').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(verbs, ["mount", "unmount"]);
+    sweep(&config, agent).await;
 }
