@@ -2,13 +2,15 @@
 
 use std::{
     fs::File,
-    io::{BufReader, BufWriter, Seek as _, Write as _},
+    io::{BufReader, BufWriter, IsTerminal as _, Seek as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use http::Method;
 use serde_json::{Value, json};
+use tepui_marathon::Progress;
 
 use super::{CommandError, Context, items, number, print_json, text};
 use crate::{client::ClientError, daemon, table::Table};
@@ -16,6 +18,10 @@ use crate::{client::ClientError, daemon, table::Table};
 /// What a restore costs, while there is still time.
 const WARNING: &str = "When you start Marathon, tasks launched since the backup are killed. Persistent volumes made since the backup are left alone: \
     `tepui store held` lists them, `tepui store free` destroys them and ends that.";
+
+/// How often it is told how far something is: on a terminal, and elsewhere.
+const SOON: Duration = Duration::from_secs(1);
+const SELDOM: Duration = Duration::from_secs(10);
 
 /// Commands on what Marathon has stored.
 #[derive(Debug, clap::Subcommand)]
@@ -37,6 +43,10 @@ pub(crate) enum StoreCommand {
         /// Take a store that holds something too; it holds nothing but the backup afterwards.
         #[arg(long)]
         replace: bool,
+        /// A role in which something may be reserved that the backup does not know; may be given again. Roles of the backup's own apps and
+        /// groups, and of what is replaced, are known.
+        #[arg(long = "role", value_name = "ROLE")]
+        roles: Vec<String>,
     },
     /// List what is reserved for instances that the restored backup does not know; it is left alone.
     Held,
@@ -108,18 +118,27 @@ pub(crate) async fn run(context: &Context, command: StoreCommand) -> Result<(), 
         StoreCommand::Backup { file, place } => {
             let unwritten = |error| input(&file, format!("cannot be written: {error}"));
             let mut draft = Draft::begin(&file).map_err(unwritten)?;
+            let mut pace = Pace::new(context);
+            let mut bytes = 0;
+            let mut write = |data: &[u8]| {
+                bytes += data.len();
+                pace.tell(|| format!("{} KiB are written", bytes >> 10));
+                draft.write(data)
+            };
             if place.is_named() {
-                let backup = tepui_marathon::backup_stopped(&place.config()).await;
-                draft.write(&backup.map_err(failed)?).map_err(unwritten)?;
+                match tepui_marathon::backup_stopped(&place.config(), write).await {
+                    Err(tepui_marathon::Error::Write(error)) => return Err(unwritten(error)),
+                    made => drop(made.map_err(failed)?),
+                }
             } else {
                 let url = format!("{}/v3/backup", context.cluster.marathon);
                 let client = context.cluster.client();
-                let got = client.get_large(&url, |data| draft.write(data)).await;
-                match got {
+                match client.get_large(&url, &mut write).await {
                     Err(ClientError::Write(error)) => return Err(unwritten(error)),
                     got => got?,
                 }
             }
+            pace.end();
             let written = draft.end().map_err(unwritten)?;
             let damaged = |error| CommandError::Failed(format!("what came is not whole: {error}"));
             let records = tepui_marathon::check_backup(written).map_err(damaged)?;
@@ -131,10 +150,22 @@ pub(crate) async fn run(context: &Context, command: StoreCommand) -> Result<(), 
             file,
             place,
             replace,
+            roles,
         } => {
-            let backup = std::fs::read(&file)
-                .map_err(|error| input(&file, format!("cannot be read: {error}")))?;
-            let records = match tepui_marathon::restore(&place.config(), &backup, replace).await {
+            let unread = |error| input(&file, format!("cannot be read: {error}"));
+            let backup = BufReader::new(File::open(&file).map_err(unread)?);
+            let mut pace = Pace::new(context);
+            let each = |progress| {
+                pace.tell(|| match progress {
+                    Progress::Checked(records) => format!("{records} records are checked"),
+                    Progress::Brought(records) => format!("{records} records are in the store"),
+                    Progress::Done(keys) => format!("{keys} keys are as they are to be"),
+                });
+            };
+            let config = place.config();
+            let restored = tepui_marathon::restore(&config, backup, replace, &roles, each).await;
+            pace.end();
+            let records = match restored {
                 Err(tepui_marathon::Error::Backup(error)) => {
                     return Err(input(&file, error.to_string()));
                 }
@@ -143,6 +174,46 @@ pub(crate) async fn run(context: &Context, command: StoreCommand) -> Result<(), 
             told(context, "restored from", &file, records);
             eprintln!("{WARNING}");
             Ok(())
+        }
+    }
+}
+
+/// Tells on standard error how far something is that takes long: on a terminal in one line, else now and then.
+struct Pace {
+    quiet: bool,
+    line: bool,
+    next: Instant,
+    told: bool,
+}
+
+impl Pace {
+    fn new(context: &Context) -> Self {
+        Self {
+            quiet: context.json,
+            line: std::io::stderr().is_terminal(),
+            next: Instant::now() + SOON,
+            told: false,
+        }
+    }
+
+    fn tell(&mut self, what: impl FnOnce() -> String) {
+        let now = Instant::now();
+        if self.quiet || now < self.next {
+            return;
+        }
+        self.told = true;
+        if self.line {
+            self.next = now + SOON;
+            eprint!("\r\x1b[K… {}", what());
+        } else {
+            self.next = now + SELDOM;
+            eprintln!("… {}", what());
+        }
+    }
+
+    fn end(&mut self) {
+        if self.told && self.line {
+            eprint!("\r\x1b[K");
         }
     }
 }

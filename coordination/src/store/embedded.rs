@@ -13,8 +13,8 @@ use futures::future::BoxFuture;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::{
-    Batch, BatchLimits, Effect, Entry, Head, Queue, Store, StoreError, Submission, Transaction,
-    Version, plan, validate_key, validate_prefix,
+    Batch, BatchLimits, Effect, Entry, Head, Page, Queue, Store, StoreError, Submission,
+    Transaction, Version, page_start, plan, validate_key, validate_prefix,
 };
 use crate::metrics::Metrics;
 
@@ -277,6 +277,31 @@ impl Store for EmbeddedStore {
                     all.push((key.value().to_owned(), entry(value.value())));
                 }
                 Ok(all)
+            })
+            .await
+        })
+    }
+
+    fn page<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<(String, Entry)>, StoreError>> {
+        Box::pin(async move {
+            validate_prefix(prefix)?;
+            let (prefix, after) = (prefix.to_owned(), after.to_owned());
+            self.read(move |database| {
+                let table = database.begin_read()?.open_table(ENTRIES)?;
+                let start = page_start(&prefix, &after);
+                let mut page = Page::default();
+                for found in table.range::<&str>((start, std::ops::Bound::Unbounded))? {
+                    let (key, value) = found?;
+                    let within = key.value().starts_with(&prefix);
+                    if !within || !page.add(key.value().to_owned(), entry(value.value())) {
+                        break;
+                    }
+                }
+                Ok(page.entries)
             })
             .await
         })

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::future::BoxFuture;
 
 use super::{
-    Effect, Entry, Head, Store, StoreError, Transaction, Version, plan, validate_key,
-    validate_prefix,
+    Effect, Entry, Head, Page, Store, StoreError, Transaction, Version, page_start, plan,
+    validate_key, validate_prefix,
 };
 use crate::metrics::Metrics;
 
@@ -83,6 +83,27 @@ impl Store for MemoryStore {
                 from.take_while(|(key, _)| key.starts_with(prefix))
                     .map(|(key, entry)| (key.clone(), entry.clone()))
                     .collect()
+            }))
+        })
+    }
+
+    fn page<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<(String, Entry)>, StoreError>> {
+        Box::pin(async move {
+            validate_prefix(prefix)?;
+            Ok(self.with(|state| {
+                let start = page_start(prefix, after);
+                let from = (state.entries).range::<str, _>((start, std::ops::Bound::Unbounded));
+                let mut page = Page::default();
+                for (key, entry) in from.take_while(|(key, _)| key.starts_with(prefix)) {
+                    if !page.add(key.clone(), entry.clone()) {
+                        break;
+                    }
+                }
+                page.entries
             }))
         })
     }

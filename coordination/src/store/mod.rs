@@ -12,7 +12,8 @@
 //! Keys are `collection/name`, where the name may hold further slashes. A collection is what is loaded at once: listing one costs
 //! nothing for the others, and is meant for 50,000 entries.
 //!
-//! Left out: watching, ranges other than prefixes, reading several keys in one snapshot. The one leader that writes knows what it wrote.
+//! Left out: watching, ranges other than prefixes, reading several keys in one snapshot: pages of a list, and the entries of one, may be of different
+//! moments. The one leader that writes knows what it wrote.
 
 mod embedded;
 mod memory;
@@ -41,6 +42,9 @@ pub const MAX_VALUE_BYTES: usize = 16 << 20;
 pub const MAX_OPERATIONS: usize = 1000;
 /// The most bytes of keys and values in one transaction.
 pub const MAX_TRANSACTION_BYTES: usize = 32 << 20;
+
+/// So many bytes of keys and values make a page; its last entry may go beyond.
+pub const PAGE_BYTES: usize = 4 << 20;
 
 /// A store that several tasks share.
 pub type SharedStore = Arc<dyn Store>;
@@ -270,6 +274,31 @@ fn validate_collection(key: &str, collection: &str) -> Result<(), StoreError> {
     }
 }
 
+/// Entries until they fill a page.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) entries: Vec<(String, Entry)>,
+    bytes: usize,
+}
+
+impl Page {
+    /// Adds an entry; false if it was the last that has room.
+    pub(crate) fn add(&mut self, key: String, entry: Entry) -> bool {
+        self.bytes += key.len() + entry.value.len();
+        self.entries.push((key, entry));
+        self.bytes < PAGE_BYTES
+    }
+}
+
+/// Where a page begins: with the prefix, or after the last key of the page before.
+pub(crate) fn page_start<'a>(prefix: &'a str, after: &'a str) -> std::ops::Bound<&'a str> {
+    if after < prefix || after.is_empty() {
+        std::ops::Bound::Included(prefix)
+    } else {
+        std::ops::Bound::Excluded(after)
+    }
+}
+
 /// Checks a prefix for [`Store::list`]: empty, or with a whole collection in it. Returns the collection.
 pub(crate) fn validate_prefix(prefix: &str) -> Result<Option<&str>, StoreError> {
     match prefix.split_once('/') {
@@ -372,6 +401,17 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     fn list<'a>(
         &'a self,
         prefix: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<(String, Entry)>, StoreError>>;
+
+    /// As [`Store::list`], only keys that come after `after`, and no more than a page ([`PAGE_BYTES`]): to go through a store of any size. None is
+    /// left when it gives none. What is written meanwhile, to keys that come later, is seen or not.
+    ///
+    /// # Errors
+    /// [`StoreError::Key`], or the store could not be read.
+    fn page<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: &'a str,
     ) -> BoxFuture<'a, Result<Vec<(String, Entry)>, StoreError>>;
 
     /// Makes a transaction durable. Waits while the store cannot be reached, up to its time-out. Dropping the future does not take back what

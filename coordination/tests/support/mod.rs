@@ -23,6 +23,7 @@ pub async fn all(store: Arc<dyn Store>) {
     counting_without_losing_one(store).await;
     limits(store).await;
     fencing(store).await;
+    pages(store).await;
 }
 
 async fn text(store: &dyn Store, key: &str) -> Option<String> {
@@ -358,4 +359,40 @@ async fn fencing(store: &dyn Store) {
         .await
         .unwrap();
     assert_eq!(store.metrics().fenced.get(), 1);
+}
+
+/// All of a store page by page, as a list has it, whatever the pages hold.
+async fn pages(store: &dyn Store) {
+    let value = vec![b'x'; tepui_coordination::store::PAGE_BYTES / 3];
+    for name in ["d", "a/b", "c", "é", "b", "a"] {
+        let key = format!("pages/{name}");
+        let put = Transaction::new(5).put(key, value.clone());
+        store.commit(put).await.unwrap();
+    }
+    for collection in ["pages-2/x", "pages_2/x"] {
+        let put = Transaction::new(5).put(collection, "y");
+        store.commit(put).await.unwrap();
+    }
+    for prefix in ["pages/", "pages/a", "pages-2/", "none/", ""] {
+        let listed = store.list(prefix).await.unwrap();
+        let (mut paged, mut after, mut most) = (Vec::new(), String::new(), 0);
+        loop {
+            let page = store.page(prefix, &after).await.unwrap();
+            let Some((last, _)) = page.last() else {
+                break;
+            };
+            after.clone_from(last);
+            most = most.max(page.iter().map(|(_, entry)| entry.value.len()).sum());
+            paged.extend(page);
+        }
+        let keys = |all: &[(String, Entry)]| -> Vec<String> {
+            all.iter().map(|(key, _)| key.clone()).collect()
+        };
+        assert_eq!(keys(&paged), keys(&listed), "{prefix:?}");
+        assert!(paged == listed, "{prefix:?}");
+        if prefix == "pages/" {
+            assert_eq!(most, value.len() * 3, "until it is full");
+        }
+    }
+    assert!(store.page("pages", "").await.is_err());
 }

@@ -65,6 +65,9 @@ pub enum Error {
         /// Where.
         leader: String,
     },
+    /// A backup could not be written down.
+    #[error("the backup cannot be written: {0}")]
+    Write(#[source] std::io::Error),
     /// Nothing is heard of who leads.
     #[error("ZooKeeper does not say who leads; is it there?")]
     NoElection,

@@ -24,7 +24,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-pub use backup::{BackupError, backup_stopped, check as check_backup, restore};
+pub use backup::{BackupError, Progress, backup_stopped, check as check_backup, restore};
 pub use config::Config;
 pub use error::Error;
 pub use flags::Flags;

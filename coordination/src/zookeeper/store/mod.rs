@@ -214,6 +214,17 @@ impl Store for ZooKeeperStore {
         })
     }
 
+    fn page<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<(String, Entry)>, StoreError>> {
+        Box::pin(async move {
+            let collection = validate_prefix(prefix)?;
+            self.keeper.page(collection, prefix, after).await
+        })
+    }
+
     fn commit(&self, transaction: Transaction) -> BoxFuture<'_, Result<Version, StoreError>> {
         Box::pin(self.queue.submit(transaction))
     }

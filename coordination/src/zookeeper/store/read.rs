@@ -5,12 +5,14 @@ use zookeeper_client::{Client, Error as ZkError};
 
 use super::layout::{Content, ValueNode, decode_name};
 use super::{Attempt, Keeper};
-use crate::store::{Entry, StoreError};
+use crate::store::{Entry, Page, StoreError};
 use crate::zookeeper::Fault;
 use crate::zookeeper::detect::join;
 
 /// Questions that are under way at once.
 const IN_FLIGHT: usize = 2000;
+/// The same for a page: whatever these hold is in memory beyond it.
+const PAGE_IN_FLIGHT: usize = 200;
 
 impl Keeper {
     pub(super) async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
@@ -64,6 +66,46 @@ impl Keeper {
         Ok(found)
     }
 
+    /// As `list`, only what follows on a key, until it fills a page. Names are all asked for, values no more than go into it.
+    pub(super) async fn page(
+        &self,
+        collection: Option<&str>,
+        prefix: &str,
+        after: &str,
+    ) -> Result<Vec<(String, Entry)>, StoreError> {
+        self.persist(|client| {
+            Box::pin(async move {
+                self.zookeeper
+                    .bounded(client.sync(&self.layout.root))
+                    .await?;
+                let mut collections = match collection {
+                    Some(collection) => vec![collection.to_owned()],
+                    None => self.children(&client, &self.layout.data()).await?,
+                };
+                // In the order of keys.
+                collections.sort_by_cached_key(|collection| format!("{collection}/"));
+                let over = after.split_inclusive('/').next().unwrap_or_default();
+                collections.retain(|collection| format!("{collection}/").as_str() >= over);
+                let mut page = Page::default();
+                for collection in collections {
+                    let mut nodes = self.nodes(&client, &collection, prefix).await?;
+                    nodes.retain(|(key, _)| key.as_str() > after);
+                    nodes.sort_unstable();
+                    for some in nodes.chunks(PAGE_IN_FLIGHT) {
+                        let read = self.values(&client, some, |key, entry| page.add(key, entry));
+                        match read.await? {
+                            Attempt::Done(true) => {}
+                            Attempt::Done(false) => return Ok(Attempt::Done(page.entries)),
+                            Attempt::Again(fault) => return Ok(Attempt::Again(fault)),
+                        }
+                    }
+                }
+                Ok(Attempt::Done(page.entries))
+            })
+        })
+        .await
+    }
+
     async fn children(&self, client: &Client, directory: &str) -> Result<Vec<String>, Fault> {
         match self
             .zookeeper
@@ -82,6 +124,26 @@ impl Keeper {
         prefix: &str,
         found: &mut Vec<(String, Entry)>,
     ) -> Result<Attempt<()>, Fault> {
+        let nodes = self.nodes(client, collection, prefix).await?;
+        for some in nodes.chunks(IN_FLIGHT) {
+            let read = self.values(client, some, |key, entry| {
+                found.push((key, entry));
+                true
+            });
+            if let Attempt::Again(fault) = read.await? {
+                return Ok(Attempt::Again(fault));
+            }
+        }
+        Ok(Attempt::Done(()))
+    }
+
+    /// Keys of a collection, with their nodes.
+    async fn nodes(
+        &self,
+        client: &Client,
+        collection: &str,
+        prefix: &str,
+    ) -> Result<Vec<(String, String)>, Fault> {
         let directory = self.layout.collection(collection);
         let buckets = self.children(client, &directory).await?;
         let buckets: Vec<String> = buckets
@@ -104,26 +166,38 @@ impl Keeper {
                 }
             }
         }
-        for some in nodes.chunks(IN_FLIGHT) {
-            let asked: Vec<_> = some
-                .iter()
-                .map(|(key, path)| (client.get_data(path), key))
-                .collect();
-            for (answer, key) in asked {
-                let content = match self.zookeeper.bounded(answer).await {
-                    Ok((content, _)) => content,
-                    // Deleted since it was listed.
-                    Err(Fault::Refused(ZkError::NoNode)) => continue,
-                    Err(fault) => return Err(fault),
-                };
-                match self.entry(client, key, content).await? {
-                    Attempt::Done(Some(entry)) => found.push((key.clone(), entry)),
-                    Attempt::Done(None) => {}
-                    Attempt::Again(fault) => return Ok(Attempt::Again(fault)),
+        Ok(nodes)
+    }
+
+    /// What is in nodes, one after another, until `each` wants no more; whether it wants more.
+    async fn values(
+        &self,
+        client: &Client,
+        nodes: &[(String, String)],
+        mut each: impl FnMut(String, Entry) -> bool,
+    ) -> Result<Attempt<bool>, Fault> {
+        let asked: Vec<_> = nodes
+            .iter()
+            .map(|(key, path)| (client.get_data(path), key))
+            .collect();
+        for (answer, key) in asked {
+            let content = match self.zookeeper.bounded(answer).await {
+                Ok((content, _)) => content,
+                // Deleted since it was listed.
+                Err(Fault::Refused(ZkError::NoNode)) => continue,
+                Err(fault) => return Err(fault),
+            };
+            match self.entry(client, key, content).await? {
+                Attempt::Done(Some(entry)) => {
+                    if !each(key.clone(), entry) {
+                        return Ok(Attempt::Done(false));
+                    }
                 }
+                Attempt::Done(None) => {}
+                Attempt::Again(fault) => return Ok(Attempt::Again(fault)),
             }
         }
-        Ok(Attempt::Done(()))
+        Ok(Attempt::Done(true))
     }
 
     /// The value that a node holds or names.

@@ -30,7 +30,7 @@ pub mod schemas;
 mod timestamp;
 pub mod view;
 
-pub use self::core::{Marathon, RecoverError, hold_after_restore, is_of_place};
+pub use self::core::{Marathon, RecoverError, ReplacedByRestore, is_of_place};
 pub use config::Config;
 pub use deployment::{Trial, TrialSize};
 pub use ended::TaskQuery;

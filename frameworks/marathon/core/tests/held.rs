@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use cluster::{Cluster, body, delete};
 use serde_json::{Value, json};
-use tepui_marathon_core::{ApiCall, Mutation, Record, Timestamp, hold_after_restore, is_of_place};
+use tepui_marathon_core::{ApiCall, Mutation, Record, ReplacedByRestore, Timestamp, is_of_place};
 use tepui_proto::mesos::TaskState;
 
 const DB: &str = r#"{"id":"/dev/db","cmd":"serve","cpus":0.5,"mem":64,"disk":10,"role":"dev","instances":2,
@@ -31,7 +31,9 @@ fn restore(cluster: &mut Cluster, backup: Backup) {
         .map(|(key, value)| Record { key, value })
         .collect();
     let at = Timestamp::from_time(cluster.now);
-    let Mutation::Put { key, value } = hold_after_restore(at, &replaced) else {
+    let mut known = ReplacedByRestore::default();
+    replaced.iter().for_each(|record| known.note(record));
+    let Mutation::Put { key, value } = known.hold(at) else {
         panic!("a restore leaves a record");
     };
     assert!(is_of_place(&key));
@@ -283,4 +285,33 @@ fn what_was_left_and_not_freed_when_it_was_replaced_is_held() {
     cluster.run();
     assert_eq!(ids(&held(&mut cluster)).len(), 1);
     assert_eq!(cluster.reserved().len(), 1, "nothing was freed");
+}
+
+#[test]
+fn after_a_restore_into_an_empty_store_offers_are_asked_for_in_every_role_that_the_backup_knows_of()
+{
+    let mut cluster = Cluster::new(2);
+    cluster.create(&DB.replace("/dev/db", "/dev/old"));
+    cluster.pass(1);
+    // Another role than it has now; a group that gives its own to what will be in it; and none of that is an app's any more.
+    let answer = cluster.call(ApiCall::CreateGroup {
+        base: "/".to_owned(),
+        body: r#"{"id":"/ops","enforceRole":true}"#.into(),
+        force: false,
+    });
+    assert_eq!(answer.status, 201, "{}", body(&answer));
+    cluster.call(delete("/dev/old"));
+    cluster.pass(5);
+    let old = backup(&cluster);
+    cluster.store.clear();
+    cluster.revived.clear();
+    restore(&mut cluster, old);
+    cluster.pass(5);
+    for role in ["dev", "ops"] {
+        assert!(
+            cluster.revived.contains(role),
+            "{role}: {:?}",
+            cluster.revived
+        );
+    }
 }

@@ -25,7 +25,7 @@ use tepui_http::Refusal;
 use tepui_marathon_core::{Response, view::Query};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::JoinSet,
 };
 use warp::{Filter as _, Reply as _, reply::Response as Answer};
@@ -48,6 +48,8 @@ const MAX_CONNECTIONS: usize = 10_000;
 /// While the leader is not known, a request waits for it this long.
 const LEADER_PATIENCE: Duration = Duration::from_millis(2_500);
 
+/// Pieces of a backup that wait to be read.
+const BACKUP_PIECES: usize = 4;
 /// A backup that is not read by then stands in the way of the next one no longer.
 const BACKUP_PATIENCE: Duration = Duration::from_secs(600);
 
@@ -71,7 +73,7 @@ pub(crate) struct Leading {
     /// What `/v2/info` says.
     pub(crate) info: watch::Receiver<Info>,
     /// To ask for a backup.
-    pub(crate) backups: tokio::sync::mpsc::Sender<crate::backup::Request>,
+    pub(crate) backups: mpsc::Sender<crate::storage::follow::Request>,
     /// To give the leadership up.
     pub(crate) abdicate: Arc<tokio::sync::Notify>,
 }
@@ -515,48 +517,37 @@ where
 /// `/v3/backup`
 async fn backup(leading: &Leading, one: &Arc<Semaphore>) -> Answer {
     let refused = |message: String| plain(Response::message(503, message));
-    let gone = || refused("The leadership ended before the backup was made; ask again.".into());
     let Ok(permit) = Arc::clone(one).try_acquire_owned() else {
         return refused("Another backup is being made or read; ask again later.".into());
     };
-    let (asked, records) = oneshot::channel();
-    if leading.backups.send(asked).await.is_err() {
-        return gone();
-    }
-    let Ok(records) = records.await else {
-        return gone();
-    };
-    let file = match records {
-        Ok(records) => crate::backup::file(records).await,
-        Err(error) => Err(error.into()),
-    };
-    match file {
-        Ok(file) => {
-            let mut answer = Answer::new(held(file, permit, BACKUP_PATIENCE).into());
+    match crate::backup::begin(leading.backups.clone()).await {
+        Ok(running) => {
+            let pieces = made(|to| running.send(to), permit, BACKUP_PATIENCE);
+            let pieces = futures::StreamExt::map(pieces, Ok::<_, std::convert::Infallible>);
+            let mut answer = warp::reply::stream(sync(pieces)).into_response();
             insert(answer.headers_mut(), "content-type", "application/x-ndjson");
             answer
         }
-        Err(error) => refused(format!("The backup cannot be made: {error}")),
+        Err(why) => refused(why),
     }
 }
 
-/// The same bytes; the permit is given back when they have been read, or were not for too long.
-fn held(file: Bytes, permit: OwnedSemaphorePermit, patience: Duration) -> Bytes {
-    struct Held(
-        Bytes,
-        #[expect(dead_code, reason = "its end is what counts")] oneshot::Sender<()>,
-    );
-    impl AsRef<[u8]> for Held {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
-    let (reading, read) = oneshot::channel();
+/// What is made as it is read. The permit is given back when all of it is made, or nobody reads it, or it takes too long.
+fn made<F>(
+    make: impl FnOnce(mpsc::Sender<Bytes>) -> F,
+    permit: OwnedSemaphorePermit,
+    patience: Duration,
+) -> impl futures::Stream<Item = Bytes> + Send
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (to, mut pieces) = mpsc::channel(BACKUP_PIECES);
+    let making = make(to);
     tokio::spawn(async move {
-        let _ = tokio::time::timeout(patience, read).await;
+        let _ = tokio::time::timeout(patience, making).await;
         drop(permit);
     });
-    Bytes::from_owner(Held(file, reading))
+    futures::stream::poll_fn(move |context| pieces.poll_recv(context))
 }
 
 fn ping(headers: &HeaderMap) -> Answer {
@@ -674,22 +665,25 @@ mod tests {
     async fn a_backup_stands_in_the_way_of_the_next_until_it_is_read_or_too_old() {
         let one = Arc::new(Semaphore::new(1));
         let take = || Arc::clone(&one).try_acquire_owned();
-        let file = held(
-            Bytes::from_static(b"all"),
-            take().expect("nobody has it"),
-            Duration::from_secs(600),
-        );
-        let part = file.slice(1..);
-        drop(file);
+        use futures::StreamExt as _;
+        // More than waits to be read.
+        let make = |to: mpsc::Sender<Bytes>| async move {
+            for _ in 0..BACKUP_PIECES + 2 {
+                let _ = to.send(Bytes::from_static(b"all")).await;
+            }
+        };
+        let patience = Duration::from_secs(600);
+        let mut pieces = made(make, take().expect("nobody has it"), patience);
+        assert_eq!(pieces.next().await.as_deref(), Some(&b"all"[..]));
         tokio::task::yield_now().await;
         assert!(take().is_err(), "a part is still to be read");
-        drop(part);
+        assert_eq!(pieces.count().await, BACKUP_PIECES + 1);
+        let permit = Arc::clone(&one).acquire_owned().await.expect("it is read");
         let patience = Duration::from_millis(50);
-        let permit = Arc::clone(&one).acquire_owned().await.expect("open");
-        let unread = held(Bytes::from_static(b"all"), permit, patience);
         let since = Instant::now();
+        let unread = made(make, permit, patience);
         let _permit = one.acquire().await.expect("open");
         assert!(since.elapsed() >= patience, "{:?}", since.elapsed());
-        assert_eq!(unread, "all");
+        drop(unread);
     }
 }

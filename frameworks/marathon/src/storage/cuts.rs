@@ -35,6 +35,14 @@ impl Store for Cut {
         self.store.list(prefix)
     }
 
+    fn page<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<(String, Entry)>, StoreError>> {
+        self.store.page(prefix, after)
+    }
+
     fn commit(&self, transaction: Transaction) -> BoxFuture<'_, Result<Version, StoreError>> {
         Box::pin(async move {
             let left = *self.left.lock();

@@ -3,15 +3,13 @@
 //! First all of the write is stored under few keys, then key by key under its own; then the few are deleted. If that is cut off, the next
 //! leader goes on from those keys, or deletes them if not all of them were there yet; so such a write too is done wholly or not at all.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tepui_coordination::{SharedStore, StoreError, Transaction, store::MAX_OPERATIONS};
 use tepui_marathon_core::Mutation;
 
-use super::{add, commit, store_key};
+use super::{add, commit};
 
 /// The collection of such writes.
 const COLLECTION: &str = "marathon-large";
@@ -59,6 +57,11 @@ impl Entry {
             },
         })
     }
+}
+
+/// Whether a key of the store is one of such a write.
+pub(super) fn is_part(key: &str) -> bool {
+    key.split('/').next() == Some(COLLECTION)
 }
 
 /// Whether one transaction takes them.
@@ -117,40 +120,100 @@ fn storing(epoch: u64, keys: &[String], parts: Vec<Bytes>) -> Vec<Transaction> {
     steps
 }
 
-/// Carries such a write to its end if a predecessor did not; `stored` is all that the store holds, by its keys.
+/// Carries such a write to its end if a predecessor did not, a part at a time; `told` hears how many keys have become what they are to be.
 pub(super) async fn finish_large(
     store: &SharedStore,
     epoch: u64,
-    stored: &mut BTreeMap<String, Bytes>,
+    told: &mut (dyn FnMut(usize) + Send),
 ) -> Result<(), StoreError> {
     let prefix = format!("{COLLECTION}/");
-    let (parts, others): (BTreeMap<String, Bytes>, BTreeMap<String, Bytes>) =
-        std::mem::take(stored)
-            .into_iter()
-            .partition(|(key, _)| key.starts_with(&prefix));
-    *stored = others;
-    if parts.contains_key(&format!("{COLLECTION}/{OPEN}")) {
-        // Its predecessor did not come to the end of storing it, and told nobody that it was done.
-        return delete(store, epoch, parts.into_keys().collect()).await;
-    }
-    let mut mutations = Vec::new();
-    for (key, part) in &parts {
-        let entries: Vec<Entry> =
-            serde_json::from_slice(part).map_err(|error| format(key, &error))?;
-        for entry in entries {
-            mutations.push(entry.mutation().map_err(|error| format(key, &error))?);
+    // Its predecessor did not come to the end of storing it, and told nobody that it was done. The mark goes last.
+    let begun = store.get(&format!("{prefix}{OPEN}")).await?.is_some();
+    let mut after = String::new();
+    loop {
+        let page = store.page(&prefix, &after).await?;
+        let Some((last, _)) = page.last() else {
+            return Ok(());
+        };
+        after.clone_from(last);
+        if begun {
+            delete(store, epoch, page.into_iter().map(|(key, _)| key).collect()).await?;
+            continue;
+        }
+        for (key, part) in page {
+            let entries: Vec<Entry> =
+                serde_json::from_slice(&part.value).map_err(|error| format(&key, &error))?;
+            let mutations = entries.into_iter().map(Entry::mutation);
+            let mutations: Vec<Mutation> = mutations
+                .collect::<Result<_, _>>()
+                .map_err(|error| format(&key, &error))?;
+            let count = mutations.len();
+            apply_in_steps(store, epoch, mutations, vec![key]).await?;
+            told(count);
         }
     }
-    if parts.is_empty() {
-        return Ok(());
+}
+
+/// A write that is too large to be held: it is stored part by part as it comes, and only then done.
+pub(crate) struct Streamed<'a> {
+    store: &'a SharedStore,
+    epoch: u64,
+    part: Vec<Entry>,
+    bytes: usize,
+    parts: usize,
+}
+
+impl<'a> Streamed<'a> {
+    pub(crate) fn new(store: &'a SharedStore, epoch: u64) -> Self {
+        Self {
+            store,
+            epoch,
+            part: Vec::new(),
+            bytes: 0,
+            parts: 0,
+        }
     }
-    for mutation in &mutations {
-        match mutation {
-            Mutation::Put { key, value } => stored.insert(store_key(key), value.clone()),
-            Mutation::Delete { key } => stored.remove(&store_key(key)),
-        };
+
+    /// Adds what becomes of a key; of one key the last counts.
+    pub(crate) async fn push(&mut self, mutation: &Mutation) -> Result<(), StoreError> {
+        let length = size(mutation) + 32;
+        if self.bytes + length > PART_BYTES && !self.part.is_empty() {
+            self.store_part().await?;
+        }
+        self.bytes += length;
+        let entry = Entry::of(mutation).map_err(|error| format(COLLECTION, &error))?;
+        self.part.push(entry);
+        Ok(())
     }
-    apply_in_steps(store, epoch, mutations, parts.into_keys().collect()).await
+
+    async fn store_part(&mut self) -> Result<(), StoreError> {
+        let part = serde_json::to_vec(&self.part).map_err(|error| format(COLLECTION, &error))?;
+        let mut step = Transaction::new(self.epoch).put(part_key(self.parts), part);
+        if self.parts == 0 {
+            step = step.put(format!("{COLLECTION}/{OPEN}"), Bytes::from_static(b"{}"));
+        }
+        commit(self.store, step).await?;
+        self.part.clear();
+        (self.bytes, self.parts) = (0, self.parts + 1);
+        Ok(())
+    }
+
+    /// All has come: from here on it is done, by this leader or the next. `told` hears how many keys have become what they are to be.
+    pub(crate) async fn end(
+        mut self,
+        told: &mut (dyn FnMut(usize) + Send),
+    ) -> Result<(), StoreError> {
+        self.store_part().await?;
+        let whole = Transaction::new(self.epoch).delete(format!("{COLLECTION}/{OPEN}"));
+        commit(self.store, whole).await?;
+        finish_large(self.store, self.epoch, told).await
+    }
+
+    /// Nothing of it is to be done.
+    pub(crate) async fn abandon(self) -> Result<(), StoreError> {
+        // What is marked as begun is taken away.
+        finish_large(self.store, self.epoch, &mut |_| {}).await
+    }
 }
 
 async fn apply_in_steps(

@@ -2,19 +2,20 @@
 
 #[cfg(test)]
 mod cuts;
+pub(crate) mod follow;
 mod large;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use bytes::Bytes;
 use tepui_coordination::{SharedStore, StoreError, Transaction, store::MAX_OPERATIONS};
 use tepui_marathon_core::{Input, Mutation, Record};
 use tokio::sync::mpsc;
 
-use crate::{
-    backup,
-    engine::{EngineHandle, Write},
-};
+use follow::Follower;
+pub(crate) use large::Streamed;
+
+use crate::engine::{EngineHandle, Write};
 
 /// The collection of records that stand alone, and with a dash the beginning of the names of all others, so that they never meet somebody else's.
 const COLLECTION: &str = "marathon";
@@ -23,7 +24,7 @@ const COLLECTION: &str = "marathon";
 const MAX_BYTES: usize = 24 << 20;
 
 /// Key of the store for a key of the core: `app/x` is in collection `marathon-app`, and `framework` in `marathon`.
-fn store_key(key: &str) -> String {
+pub(crate) fn store_key(key: &str) -> String {
     if key.contains('/') {
         format!("{COLLECTION}-{key}")
     } else {
@@ -36,65 +37,68 @@ fn core_key(key: &str) -> Option<&str> {
     key.strip_prefix(COLLECTION)?.strip_prefix(['/', '-'])
 }
 
-/// Reads everything that Marathon has stored. The epoch is made known first: from then on a predecessor can write no more.
-pub(crate) async fn load(store: &SharedStore, epoch: u64) -> Result<Vec<Record>, StoreError> {
+/// Makes the epoch known, from when on a predecessor can write no more, and carries to its end, or undoes, what it has left half done.
+pub(crate) async fn take_over(store: &SharedStore, epoch: u64) -> Result<(), StoreError> {
     store.commit(Transaction::new(epoch)).await?;
-    let entries = store.list("").await?.into_iter();
-    let mut stored: BTreeMap<String, Bytes> =
-        entries.map(|(key, entry)| (key, entry.value)).collect();
-    large::finish_large(store, epoch, &mut stored).await?;
-    let record = |(key, value): (String, Bytes)| {
-        Some(Record {
-            key: core_key(&key)?.to_owned(),
-            value,
-        })
-    };
-    Ok(stored.into_iter().filter_map(record).collect())
+    large::finish_large(store, epoch, &mut |_| {}).await
 }
 
-/// All records, as they are now.
-pub(crate) async fn records(store: &SharedStore) -> Result<Vec<Record>, StoreError> {
+/// Reads everything that Marathon has stored, after it has taken over.
+pub(crate) async fn load(store: &SharedStore, epoch: u64) -> Result<Vec<Record>, StoreError> {
+    take_over(store, epoch).await?;
     let entries = store.list("").await?.into_iter();
-    let record = |(key, value): (String, Bytes)| {
-        Some(Record {
-            key: core_key(&key)?.to_owned(),
-            value,
-        })
-    };
-    let records = entries.filter_map(|(key, entry)| record((key, entry.value)));
+    let records = entries.filter_map(|(key, entry)| record(&key, entry.value));
     Ok(records.collect())
 }
 
-/// Writes all of it, or nothing.
-pub(crate) async fn write(
-    store: &SharedStore,
-    epoch: u64,
-    mutations: Vec<Mutation>,
-) -> Result<(), StoreError> {
-    if large::is_large(&mutations) {
-        return large::commit_large(store, epoch, mutations).await;
-    }
-    let mut transaction = Transaction::new(epoch);
-    add(&mut transaction, mutations);
-    commit(store, transaction).await
+fn record(key: &str, value: Bytes) -> Option<Record> {
+    let key = core_key(key)?.to_owned();
+    Some(Record { key, value })
 }
 
-/// The next write; meanwhile backups are made for who asks.
+/// Goes through all records in the order of their keys in the store, a page at a time.
+#[derive(Debug)]
+pub(crate) struct Pages<'a> {
+    store: &'a SharedStore,
+    after: String,
+}
+
+impl<'a> Pages<'a> {
+    pub(crate) fn new(store: &'a SharedStore) -> Self {
+        Self {
+            store,
+            after: String::new(),
+        }
+    }
+
+    /// The next records; none: there are no more. A page may have none of Marathon's.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Record>>, StoreError> {
+        let page = self.store.page("", &self.after).await?;
+        let Some((last, _)) = page.last() else {
+            return Ok(None);
+        };
+        self.after.clone_from(last);
+        let page = page.into_iter();
+        // What is on its way to be written is told of when it is.
+        let page = page.filter(|(key, _)| !large::is_part(key));
+        Ok(Some(
+            page.filter_map(|(key, entry)| record(&key, entry.value))
+                .collect(),
+        ))
+    }
+}
+
+/// The next write; meanwhile backups are begun and ended for who asks.
 async fn next_write(
     store: &SharedStore,
     epoch: u64,
     writes: &mut mpsc::Receiver<Write>,
-    backups: &mut mpsc::Receiver<backup::Request>,
+    backups: &mut mpsc::Receiver<follow::Request>,
+    follower: &mut Follower,
 ) -> Option<Write> {
     loop {
         tokio::select! {
-            Some(asked) = backups.recv() => {
-                // Who has gone away does not want it any more.
-                if asked.is_closed() {
-                    continue;
-                }
-                let _ = asked.send(backup::take(store, epoch).await);
-            }
+            Some(asked) = backups.recv() => follower.serve(asked, store, epoch).await,
             write = writes.recv() => return write,
         }
     }
@@ -108,16 +112,19 @@ pub(crate) async fn run(
     store: SharedStore,
     epoch: u64,
     mut writes: mpsc::Receiver<Write>,
-    mut backups: mpsc::Receiver<backup::Request>,
+    mut backups: mpsc::Receiver<follow::Request>,
     engine: EngineHandle,
 ) -> Result<(), StoreError> {
-    let mut next = next_write(&store, epoch, &mut writes, &mut backups).await;
+    let mut follower = Follower::default();
+    let mut next = next_write(&store, epoch, &mut writes, &mut backups, &mut follower).await;
     while let Some(first) = next.take() {
         let mut sequence = first.sequence;
         if large::is_large(&first.mutations) {
+            let told = follower.wants().then(|| first.mutations.clone());
             large::commit_large(&store, epoch, first.mutations).await?;
+            follower.tell(told);
             engine.input(Input::Stored { sequence }).await;
-            next = next_write(&store, epoch, &mut writes, &mut backups).await;
+            next = next_write(&store, epoch, &mut writes, &mut backups, &mut follower).await;
             continue;
         }
         let mut bytes = large::bytes_of(&first.mutations);
@@ -132,12 +139,15 @@ pub(crate) async fn run(
             sequence = write.sequence;
             mutations.extend(write.mutations);
         }
+        let mutations = last_of_each(mutations);
+        let told = follower.wants().then(|| mutations.clone());
         let mut transaction = Transaction::new(epoch);
-        add(&mut transaction, last_of_each(mutations));
+        add(&mut transaction, mutations);
         commit(&store, transaction).await?;
+        follower.tell(told);
         engine.input(Input::Stored { sequence }).await;
         if next.is_none() {
-            next = next_write(&store, epoch, &mut writes, &mut backups).await;
+            next = next_write(&store, epoch, &mut writes, &mut backups, &mut follower).await;
         }
     }
     Ok(())

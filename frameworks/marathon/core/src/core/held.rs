@@ -43,6 +43,8 @@ pub(super) struct Hold {
     held: BTreeMap<Arc<str>, Held>,
     /// Some were seen for which the list had no room.
     more: bool,
+    /// Roles of all definitions of the past, and of what instances keep or have left, when this leader began.
+    past: BTreeSet<String>,
 }
 
 /// What is reserved for one instance that nobody knows.
@@ -56,11 +58,24 @@ struct Held {
     resources: Vec<Resource>,
 }
 
-/// The record that a restore leaves, given what it replaced; until an operator ends the hold, no leader frees what it has no record of.
-#[must_use]
-pub fn hold_after_restore(at: Timestamp, replaced: &[Record]) -> Mutation {
-    let mut roles = BTreeSet::new();
-    for record in replaced {
+/// What a restore replaces, as far as it says in which roles something may be that the backup does not know.
+#[derive(Debug, Default)]
+pub struct ReplacedByRestore {
+    roles: BTreeSet<String>,
+}
+
+impl ReplacedByRestore {
+    /// Roles of which somebody knows that something may be in them.
+    #[must_use]
+    pub fn with_roles(roles: &[String]) -> Self {
+        Self {
+            roles: roles.iter().cloned().collect(),
+        }
+    }
+
+    /// Takes note of a record that is replaced.
+    pub fn note(&mut self, record: &Record) {
+        let roles = &mut self.roles;
         // What cannot be read is being replaced, perhaps for that reason.
         if record.key.starts_with("app/") {
             let app = records::read::<App>(record).ok();
@@ -78,7 +93,13 @@ pub fn hold_after_restore(at: Timestamp, replaced: &[Record]) -> Mutation {
             roles.extend(before.into_iter().flat_map(|before| before.roles));
         }
     }
-    records::put(records::RESTORED.to_owned(), &RestoredRecord { at, roles })
+
+    /// The record that the restore leaves; until an operator ends the hold, no leader frees what it has no record of.
+    #[must_use]
+    pub fn hold(self, at: Timestamp) -> Mutation {
+        let roles = self.roles;
+        records::put(records::RESTORED.to_owned(), &RestoredRecord { at, roles })
+    }
 }
 
 /// Whether a record is of the place where it is stored, so that no backup has it.
@@ -93,6 +114,7 @@ impl Hold {
             record,
             held: BTreeMap::new(),
             more: false,
+            past: BTreeSet::new(),
         }
     }
 
@@ -166,14 +188,29 @@ impl Marathon {
             && !record.condition.is_active()
     }
 
-    /// Roles in which something may be reserved that is to be listed.
+    /// Takes note of roles that were used before, in which something may have been made since the backup too.
+    pub(super) fn note_roles_of_the_past<'a>(&mut self, past: impl Iterator<Item = &'a Arc<App>>) {
+        let kept = self.instances.values();
+        let kept = kept.filter_map(|one| Some(one.reservation.as_ref()?.role.clone()));
+        let left = self.remains.values().map(|one| one.role.clone());
+        let roles = kept.chain(left).chain(past.map(|app| app.role.clone()));
+        if let Some(hold) = &mut self.hold {
+            hold.past = roles.collect();
+        }
+    }
+
+    /// Roles in which something may be reserved that is to be listed: of apps as they are and were, of what they keep, of groups, whose apps
+    /// have their names as roles where that is enforced, and those that the restore knew or was told.
     pub(super) fn roles_on_hold(&self) -> BTreeSet<String> {
         let Some(hold) = &self.hold else {
             return BTreeSet::new();
         };
         let own = self.root.iter().map(|app| app.role.clone());
-        let known = hold.record.roles.iter().cloned();
-        let own = own.chain(known);
+        let known = hold.record.roles.iter().chain(&hold.past).cloned();
+        let groups = self.root.groups().map(|group| &group.id);
+        let enforced = groups.filter(|id| self.root.enforces_role(id) == Some(true));
+        let enforced = enforced.filter_map(|id| Some(id.segments().next()?.to_owned()));
+        let own = own.chain(known).chain(enforced);
         own.chain([self.config.mesos_role.clone()]).collect()
     }
 

@@ -45,7 +45,7 @@ use std::{
 };
 
 use app_state::AppState;
-pub use held::{hold_after_restore, is_of_place};
+pub use held::{ReplacedByRestore, is_of_place};
 use outbox::Outbox;
 use tepui_model::Time;
 

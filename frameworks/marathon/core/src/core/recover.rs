@@ -90,6 +90,7 @@ impl Marathon {
         self.recover_groups(&past, history);
         self.recover_ended(ended);
         self.recover_instances(&versions, instances);
+        self.note_roles_of_the_past(past.values());
         let ids: Vec<_> = self.deployments.keys().cloned().collect();
         for id in ids {
             self.await_deadline(&id);
