@@ -227,6 +227,7 @@ fn bad_requests_get_their_answer_and_change_nothing() {
         ),
         ("DELETE", "/v2/apps", "", "", 405, "Method Not Allowed"),
         ("GET", "/v2/nothing", "", "", 404, "URI not found"),
+        ("GET", "/ui/", "", "", 302, ""),
         ("OPTIONS", "/v2/nothing", "", "", 404, ""),
         ("OPTIONS", "/v2/apps", "", "", 200, ""),
         ("HEAD", "/v2/apps", "", "", 200, ""),

@@ -32,7 +32,7 @@ pub(super) enum Wanted {
     Backup,
     /// `/v3/openapi.json`.
     OpenApi,
-    /// `/`: go to the UI.
+    /// `/` and `/ui`: go to the UI.
     Home,
     /// An answer that needs nothing else.
     Answer(Response),
@@ -60,6 +60,7 @@ pub(super) fn route(parts: &Parts<'_>) -> Wanted {
     let parameters = Parameters::parse(parts.query);
     match segments.as_slice() {
         [] => Wanted::Home,
+        ["ui"] => only(parts.method, &[Method::GET], Wanted::Home),
         ["ping"] => only(parts.method, &[Method::GET, Method::HEAD], Wanted::Ping),
         ["metrics"] => only(parts.method, &[Method::GET], Wanted::Metrics),
         ["metrics", "prometheus"] => only(parts.method, &[Method::GET], Wanted::Prometheus),
