@@ -213,7 +213,13 @@ async fn term(
             }
             Err(error) => Err(error.into()),
         },
-        refused = scheduler::run(config, framework_id, own, scheduler_commands, handle.clone(), info) => Err(refused),
+        end = scheduler::run(config, (coordination.store(), epoch), framework_id, own, scheduler_commands, handle.clone(), info) => match end {
+            scheduler::End::Refused(error) => Err(error),
+            scheduler::End::Replaced => {
+                tracing::warn!(epoch, "another Marathon has taken over");
+                Ok(Over::Lost)
+            }
+        },
         () = lost(election) => Ok(Over::Lost),
         never = announce(&handle, leading, standing) => match never {},
         () = abdicate.notified() => Ok(Over::Abdicated),

@@ -2,12 +2,17 @@
 //!
 //! The SDK finds the master, subscribes and comes back; the core reconciles and acknowledges by itself, because it must store before it acknowledges.
 //! So updates are taken without the SDK's acknowledgement, and offers are kept until the core has said what becomes of each.
+//!
+//! When another instance has subscribed in its place, an instance asks the store whether it still leads. If so, it was one that was cut off and
+//! does not know yet that it leads no more: the leader subscribes again, under the same id. If not, its term is over. A new id would leave all
+//! tasks behind.
 
 use std::{
     collections::{BTreeSet, HashMap},
     time::Duration,
 };
 
+use tepui_coordination::{SharedStore, StoreError};
 use tepui_marathon_core::Input;
 use tepui_proto::mesos::{
     self,
@@ -21,20 +26,33 @@ use crate::{
     config::Config,
     engine::{EngineHandle, SchedulerCommand},
     rest::Info,
+    storage,
 };
 
-/// After this the framework starts anew under a new id: the master has removed the old one, or refuses it.
+/// After this the framework subscribes anew.
 const START_ANEW: Duration = Duration::from_secs(1);
+/// What the master says when another has subscribed under the same id.
+const FAILED_OVER: &str = "Framework failed over";
 
-/// Speaks to the master until the future is dropped.
+/// Why nothing more is said to the master.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// A person has to look.
+    Refused(Error),
+    /// Another leads.
+    Replaced,
+}
+
+/// Speaks to the master until the future is dropped, or another is found to lead.
 pub(crate) async fn run(
     config: &Config,
+    (store, epoch): (&SharedStore, u64),
     mut framework_id: Option<String>,
     own: &str,
     mut commands: mpsc::Receiver<SchedulerCommand>,
     engine: EngineHandle,
     info: watch::Sender<Info>,
-) -> Error {
+) -> End {
     loop {
         let mut description = mesos::FrameworkInfo::default();
         let mut builder = Framework::builder(&config.framework_name)
@@ -62,10 +80,10 @@ pub(crate) async fn run(
         let framework = match builder.connect(&config.master).await {
             Ok(framework) => framework,
             Err(error) => {
-                return Error::Flag {
+                return End::Refused(Error::Flag {
                     flag: "master",
                     reason: error.to_string(),
-                };
+                });
             }
         };
         let session = Session {
@@ -79,9 +97,41 @@ pub(crate) async fn run(
         };
         let why = session.run(&mut commands).await;
         engine.input(Input::Disconnected).await;
-        tracing::error!(reason = %why, "the master has ended the subscription for good; Marathon subscribes anew");
-        framework_id = None;
+        framework_id = match why {
+            Over::FailedOver(id) => {
+                tracing::warn!("another Marathon has subscribed in this one's place");
+                match storage::still_leads(store, epoch).await {
+                    Ok(()) => id,
+                    Err(StoreError::Fenced { .. }) => return End::Replaced,
+                    Err(error) => return End::Refused(error.into()),
+                }
+            }
+            Over::Ended(reason) => {
+                tracing::error!(%reason, "the master has ended the subscription for good; Marathon subscribes anew");
+                None
+            }
+        };
         tokio::time::sleep(START_ANEW).await;
+    }
+}
+
+/// Why a subscription is over.
+enum Over {
+    /// Another has subscribed under this id.
+    FailedOver(Option<String>),
+    /// The id is of no more use, as this says.
+    Ended(String),
+}
+
+impl From<tepui_sdk::Error> for Over {
+    fn from(error: tepui_sdk::Error) -> Self {
+        match error {
+            tepui_sdk::Error::Ended {
+                framework_id,
+                message,
+            } if message == FAILED_OVER => Self::FailedOver(framework_id.map(|id| id.to_string())),
+            other => Self::Ended(other.to_string()),
+        }
     }
 }
 
@@ -100,17 +150,17 @@ struct Session<'a> {
 
 impl Session<'_> {
     /// Runs until the master ends it for good, and tells why.
-    async fn run(mut self, commands: &mut mpsc::Receiver<SchedulerCommand>) -> String {
+    async fn run(mut self, commands: &mut mpsc::Receiver<SchedulerCommand>) -> Over {
         loop {
             tokio::select! {
                 event = self.framework.next() => match event {
                     Ok(Some(event)) => self.event(event).await,
-                    Ok(None) => return "it was torn down".into(),
-                    Err(error) => return error.to_string(),
+                    Ok(None) => return Over::Ended("it was torn down".into()),
+                    Err(error) => return error.into(),
                 },
                 command = commands.recv() => match command {
                     Some(command) => self.command(command),
-                    None => return "the term is over".into(),
+                    None => return Over::Ended("the term is over".into()),
                 },
             }
         }

@@ -1,6 +1,6 @@
 //! Machines: the shell around an agent core, its journal, and the containers, which live on without it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use tepui_agent_core::{
@@ -43,6 +43,8 @@ pub(crate) struct Machine {
     pub(crate) executors: BTreeMap<(String, String), ContainerId>,
     /// The ids that it has had; the last one is the present one.
     pub(crate) ids: Vec<AgentId>,
+    /// Volumes that could not be made, by name.
+    pub(crate) unmade: BTreeSet<String>,
     /// All that it has, as the core shows it.
     pub(crate) total: Resources,
     /// What it lends beyond that.
@@ -70,6 +72,7 @@ impl Machine {
             tasks: BTreeMap::new(),
             executors: BTreeMap::new(),
             ids: Vec::new(),
+            unmade: BTreeSet::new(),
             total: Resources::new(),
             lent: Resources::new(),
         }
@@ -83,9 +86,14 @@ impl Machine {
 impl Simulation {
     fn agent_config(&self, agent: usize) -> Config {
         let machine = &self.machines[agent];
-        let total: Resources = format!("cpus:{};mem:{};disk:400", machine.cpus, machine.mem_mib)
-            .parse()
-            .unwrap_or_default();
+        let ports = if self.scenario.marathon {
+            ";ports:[31000-31099]"
+        } else {
+            ""
+        };
+        let (cpus, mem) = (machine.cpus, machine.mem_mib);
+        let total = format!("cpus:{cpus};mem:{mem};disk:400{ports}");
+        let total: Resources = total.parse().unwrap_or_default();
         let mut incarnation = [0; 16];
         incarnation[..8].copy_from_slice(&self.seed.to_le_bytes());
         incarnation[8] = u8::try_from(agent).unwrap_or(0);
@@ -416,6 +424,7 @@ impl Simulation {
                     self.check_unused(agent, &volumes);
                     let life = self.machines[agent].life;
                     let fails = self.trouble() && self.random.percent(10);
+                    self.volumes_made(agent, &volumes, fails);
                     let operation = volumes.operation;
                     self.after(
                         0,
@@ -432,8 +441,8 @@ impl Simulation {
                 | Output::Resize { .. }
                 | Output::ToExecutor { .. }
                 | Output::CloseExecutor { .. }
-                | Output::Answer { .. }
-                | Output::Probe(_) => {}
+                | Output::Answer { .. } => {}
+                Output::Probe(probe) => self.agent_probes(agent, &probe),
             }
         }
         self.sync_soon(agent);

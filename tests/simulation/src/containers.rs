@@ -1,10 +1,11 @@
 //! Containers: they start, fail, run, are killed, and live on when their agent does not.
 
 use tepui_agent_core::{ContainerState, Exit, Input, Launch, Limitation, Limited, Volumes};
-use tepui_model::ContainerId;
+use tepui_model::{ContainerId, Time};
 use tepui_proto::mesos::Resource;
 
 use crate::invariants::Invariant;
+use crate::marathon::task_of;
 use crate::scenario::Sabotage;
 use crate::world::{Happening, Simulation, trace};
 
@@ -21,6 +22,11 @@ pub(crate) struct Container {
     shared: Vec<String>,
     /// Whose.
     pub(crate) framework: String,
+    /// The task that runs in it, and what that does.
+    pub(crate) task: Option<String>,
+    pub(crate) command: String,
+    /// Of Marathon's: from when on it serves.
+    pub(crate) serves_at: Option<Time>,
     pub(crate) stubborn: bool,
     out_of_memory: bool,
     pub(crate) state: Stage,
@@ -37,6 +43,11 @@ pub(crate) enum Stage {
 impl Container {
     pub(crate) fn lives(&self) -> bool {
         !matches!(self.state, Stage::Over(_))
+    }
+
+    /// Its own volumes, by name.
+    pub(crate) fn volumes(&self) -> &[String] {
+        &self.volumes
     }
 }
 
@@ -72,7 +83,11 @@ impl Simulation {
             self,
             "agent {agent} launches {} for {}", launch.container, launch.executor.executor_id.value
         );
+        let (task, command) = task_of(launch);
         let container = Container {
+            task,
+            command,
+            serves_at: None,
             // What is lent is not the machine's: it need not be enough for it.
             cpus_milli: if launch.limits.revocable_cpus {
                 0
@@ -157,6 +172,18 @@ impl Simulation {
         );
     }
 
+    /// An agent's shell makes volumes at once, so whatever is launched later finds them, or does not.
+    pub(crate) fn volumes_made(&mut self, agent: usize, volumes: &Volumes, fails: bool) {
+        let unmade = &mut self.machines[agent].unmade;
+        for volume in volumes.make.iter().map(name) {
+            if fails {
+                unmade.insert(volume);
+            } else {
+                unmade.remove(&volume);
+            }
+        }
+    }
+
     /// I1: a volume that somebody uses is not taken away.
     pub(crate) fn check_unused(&mut self, agent: usize, volumes: &Volumes) {
         let used = |volume: &Resource| {
@@ -177,6 +204,7 @@ impl Simulation {
 
     pub(crate) fn container_runs(&mut self, agent: usize, id: &ContainerId) {
         let fails = self.random.percent(4);
+        let unmade = self.machines[agent].unmade.clone();
         let Some(container) = self.machines[agent]
             .containers
             .get_mut(id)
@@ -184,13 +212,17 @@ impl Simulation {
         else {
             return;
         };
-        if fails {
-            let reason = "no such image".to_owned();
+        let of_marathon = self.marathons.is(&container.framework);
+        let lacks = of_marathon && container.volumes.iter().any(|it| unmade.contains(it));
+        if fails || lacks {
+            let reason = "no such image, or no such volume".to_owned();
             return self.container_over(agent, id, ContainerState::LaunchFailed { reason });
         }
         container.state = Stage::Running;
         trace!(self, "container {id} runs");
-        if self.random.percent(80) {
+        if of_marathon {
+            self.nature_takes_its_course(agent, id);
+        } else if self.random.percent(80) {
             let status = if self.random.percent(70) { 0 } else { 3 << 8 };
             let container = id.clone();
             self.after(

@@ -47,6 +47,7 @@ impl Simulation {
                 self.after(10, 8_000, Happening::Elect);
             }
             Fault::MasterIsolated => self.isolate_leader(),
+            Fault::FrameworkCrash | Fault::FrameworkTakeover if self.schedulers.is_empty() => {}
             Fault::FrameworkCrash => {
                 let framework = self.random.below(self.schedulers.len());
                 self.crash_framework(framework);
@@ -55,6 +56,8 @@ impl Simulation {
                 let framework = self.random.below(self.schedulers.len());
                 self.take_over(framework);
             }
+            Fault::MarathonCrash => self.crash_marathon(),
+            Fault::MarathonIsolated => self.isolate_marathon(),
         }
     }
 
@@ -62,6 +65,7 @@ impl Simulation {
         (0..self.machines.len())
             .map(Host::Agent)
             .chain((0..self.schedulers.len()).map(Host::Framework))
+            .chain(self.living_marathons())
             .collect()
     }
 
@@ -82,7 +86,7 @@ impl Simulation {
         self.cut(cuts, 40_000);
     }
 
-    fn cut(&mut self, cuts: Vec<(Host, Host)>, longest_ms: u64) {
+    pub(crate) fn cut(&mut self, cuts: Vec<(Host, Host)>, longest_ms: u64) {
         trace!(self, "cut: {cuts:?}");
         for ends in &cuts {
             self.partitions.cut(*ends);
@@ -126,6 +130,7 @@ impl Simulation {
                 self.after(1, 1_000, Happening::Depose(master));
             }
         }
+        self.calm_marathon();
         self.after(1_000, 5_000, Happening::Tidy);
         for agent in 0..self.machines.len() {
             self.after(1, 1_000, Happening::AgentStarts(agent));
@@ -183,6 +188,7 @@ impl Simulation {
                     None => self.at(self.now + soon, Happening::Subscribe { framework, life }),
                 }
             }
+            Host::Marathon(process) => self.marathon_sees_master(process, leader),
             Host::Master(_) | Host::Store => {}
         }
     }

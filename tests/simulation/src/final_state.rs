@@ -42,7 +42,7 @@ impl Simulation {
     }
 
     fn at_frameworks(&self) -> Tasks {
-        let mut all = Tasks::new();
+        let mut all = self.at_marathon();
         for scheduler in &self.schedulers {
             let Some(id) = &scheduler.id else { continue };
             for (task, job) in &scheduler.jobs {
@@ -98,7 +98,10 @@ impl Simulation {
         if let Some(what) = self.operations_unsettled() {
             return Some(what);
         }
-        for (key, (state, _, agent)) in &self.ended {
+        if let Some(what) = self.undefined() {
+            return Some(what);
+        }
+        for (key, (state, uuid, agent)) in &self.ended {
             let lost = |agent: &AgentId| self.is_lost(agent.as_str());
             if self.torn_down.contains(&key.0) || agent.as_ref().is_some_and(lost) {
                 continue;
@@ -110,6 +113,7 @@ impl Simulation {
                         .get(&key.1)
                         .is_some_and(|job| job.ended.is_some())
             });
+            let heard = heard || self.marathons.has_acknowledged(uuid);
             if !heard {
                 return Some(format!(
                     "{}: the framework has not heard that task {} is {state}",
@@ -143,6 +147,9 @@ impl Simulation {
     /// After the frameworks have ended everything: what is left of it.
     pub(crate) fn leftover(&self) -> Option<String> {
         if let Some(what) = self.disagreement() {
+            return Some(what);
+        }
+        if let Some(what) = self.marathon_leftover() {
             return Some(what);
         }
         let i5 = Invariant::Converges;

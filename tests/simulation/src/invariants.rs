@@ -4,6 +4,8 @@ use std::fmt;
 
 use tepui_model::Time;
 
+use crate::runner::World;
+
 /// The invariants, as ARCHITECTURE.md numbers them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invariant {
@@ -33,6 +35,21 @@ pub enum Invariant {
     Operations,
     /// I13: an offer is made in a role that its framework has, of an agent that its constraints admit.
     Wanted,
+    /// I14: never more instances of an app than maximumOverCapacity allows, and no replacement leaves fewer serving than
+    /// minimumHealthCapacity demands.
+    Capacity,
+    /// I15: never two live tasks on one persistent volume.
+    Volume,
+    /// I16: UNIQUE and MAX_PER hold among instances of one configuration.
+    Spread,
+    /// I17: once faults have ended every app becomes what it is defined to be, and of what was deleted nothing is left.
+    Defined,
+    /// I18: no deployment waits for ever without a reason that is shown.
+    Explained,
+    /// I19: what a user of Marathon was told to be done is in its store, and every later leader has it.
+    Kept,
+    /// I20: an instance gets another task only when the last one is known to be over.
+    OneTask,
 }
 
 impl fmt::Display for Invariant {
@@ -51,6 +68,13 @@ impl fmt::Display for Invariant {
             Invariant::Drained => "I11 drained",
             Invariant::Operations => "I12 operations",
             Invariant::Wanted => "I13 wanted",
+            Invariant::Capacity => "I14 capacity",
+            Invariant::Volume => "I15 volume",
+            Invariant::Spread => "I16 spread",
+            Invariant::Defined => "I17 defined",
+            Invariant::Explained => "I18 explained",
+            Invariant::Kept => "I19 kept",
+            Invariant::OneTask => "I20 one-task",
         })
     }
 }
@@ -58,11 +82,13 @@ impl fmt::Display for Invariant {
 /// An invariant did not hold.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(
-    "seed {seed}, at {at:?}: {what}\n  replay: cargo run -p tepui-simulation --release -- --seed {seed} --trace"
+    "seed {seed}, at {at:?}: {what}\n  replay: cargo run -p tepui-simulation --release -- --seed {seed}{world} --trace"
 )]
 pub struct Breach {
     /// Which run.
     pub seed: u64,
+    /// Of which kind of world.
+    pub world: World,
     /// When, in simulated time.
     pub at: Time,
     /// The invariant, and what was seen.

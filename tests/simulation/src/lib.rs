@@ -16,11 +16,12 @@
 //!   without success, run out of memory, ignore SIGTERM, and end while no agent looks.
 //! - **Frameworks** launch, decline, hoard, kill, suppress, revive, reconcile, acknowledge late or never, crash, and take over from
 //!   themselves. They reserve, make volumes, launch on them, and undo it all, with and without asking to hear what came of it.
+//! - **Marathon** is in some worlds one of the frameworks: its real core, `tepui-marathon-core`, with a store, an election and users of its
+//!   own (`marathon/`). [`Scenario::of_marathon`] draws such a world.
 //! - **Operators** drain, deactivate, reactivate and give up agents, set quota, weights and maintenance, reserve and make volumes, and
 //!   tear frameworks down ([`Deed`]). What they were told is written down and compared with the store and with every leader.
 //!
-//! Left out: the shells (their batching is imitated), encodings, clock skew, executors of frameworks' own, task groups, health checks:
-//! each needs a model of its own.
+//! Left out: the shells (their batching is imitated), encodings, clock skew, executors of frameworks' own: each needs a model of its own.
 
 mod agents;
 mod containers;
@@ -31,6 +32,7 @@ mod groups;
 mod invariants;
 mod ledger;
 mod lending;
+mod marathon;
 mod masters;
 mod network;
 mod operations;
@@ -45,7 +47,7 @@ mod wishes;
 mod world;
 
 pub use invariants::{Breach, Invariant};
-pub use runner::{run_seed, run_seeds};
+pub use runner::{World, run_seed, run_seeds};
 pub use scenario::{Deed, Fault, Sabotage, Scenario};
 pub use trace::Trace;
 pub use world::{Simulation, Summary};

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tepui_simulation::{Trace, run_seed, run_seeds};
+use tepui_simulation::{Trace, World, run_seed, run_seeds};
 
 /// Runs simulated clusters; each seed is one.
 #[derive(Parser)]
@@ -16,6 +16,9 @@ struct Flags {
     /// Many: `A..B`, B not included.
     #[arg(long, value_parser = range, default_value = "0..1000")]
     seeds: Range<u64>,
+    /// Worlds with Marathon in them.
+    #[arg(long)]
+    marathon: bool,
     /// Print everything that happens.
     #[arg(long, requires = "seed")]
     trace: bool,
@@ -34,13 +37,18 @@ fn range(text: &str) -> Result<Range<u64>, String> {
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
+    let world = if flags.marathon {
+        World::Marathon
+    } else {
+        World::Frameworks
+    };
     if let Some(seed) = flags.seed {
         let trace = if flags.trace {
             Trace::Print
         } else {
             Trace::Digest
         };
-        return match run_seed(seed, trace) {
+        return match run_seed(world, seed, trace) {
             Ok(summary) => {
                 println!("seed {seed}: {summary}");
                 ExitCode::SUCCESS
@@ -51,7 +59,9 @@ fn main() -> ExitCode {
             }
         };
     }
-    let breaches = run_seeds(flags.seeds, |done, all| eprintln!("{done} of {all} seeds"));
+    let breaches = run_seeds(world, flags.seeds, |done, all| {
+        eprintln!("{done} of {all} seeds");
+    });
     for breach in &breaches {
         println!("{breach}");
     }

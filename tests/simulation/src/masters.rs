@@ -130,6 +130,9 @@ impl Simulation {
         for framework in 0..self.schedulers.len() {
             self.after(1, 3_000, Happening::LeaderSeen(Host::Framework(framework)));
         }
+        for host in self.living_marathons() {
+            self.after(1, 3_000, Happening::LeaderSeen(host));
+        }
     }
 
     /// The process ends: it died, or it has understood that another leads.

@@ -14,6 +14,8 @@ pub(crate) enum Host {
     Master(usize),
     Agent(usize),
     Framework(usize),
+    /// A process of Marathon's.
+    Marathon(usize),
     Store,
 }
 

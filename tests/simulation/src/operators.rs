@@ -344,6 +344,15 @@ impl Simulation {
         } else if planned {
             self.schedule(&[]);
         }
+        if self.scenario.marathon {
+            // Apps want to run wherever they may.
+            let agents = self.masters[self.leader].agents.values();
+            let held = agents.filter(|agent| agent.deactivated || agent.drain.is_some());
+            let held: Vec<AgentId> = held.map(|agent| agent.id.clone()).collect();
+            for agent in held {
+                self.order(Deed::Reactivate, agent);
+            }
+        }
         for framework in left {
             self.send_operator(OperatorCall::Teardown { framework }, Vec::new());
         }

@@ -39,6 +39,16 @@ pub struct Scenario {
     pub updates_percent: u32,
     /// Agents oversubscribe, and frameworks borrow.
     pub lends: bool,
+    /// Marathon is there.
+    pub marathon: bool,
+    /// Users ask Marathon for something about that often.
+    pub ask_every: Duration,
+    /// So many of the known apps are asked for, from this one on.
+    pub apps: usize,
+    /// Which of the known apps is the first.
+    pub first_app: usize,
+    /// Marathon's time-outs are short.
+    pub hasty: bool,
     /// A promise that the world breaks, to show that the checks find it.
     pub sabotage: Option<Sabotage>,
 }
@@ -66,6 +76,20 @@ pub enum Sabotage {
     LosesOperationUpdates,
     /// Machines are others than their agents tell.
     MovesMachines,
+    /// Users ask for stricter upgrade strategies than Marathon is told.
+    TightensStrategies,
+    /// Volumes of one app are one volume.
+    ConfusesVolumes,
+    /// All machines are one to users.
+    MergesHosts,
+    /// What Marathon wants killed is lost on streams that do not break.
+    LosesKills,
+    /// Nobody hears why deployments wait.
+    HidesReasons,
+    /// Marathon's store forgets an app when a leader goes.
+    ForgetsApps,
+    /// Marathon acts on ends of tasks that were never told.
+    ForgetsEnds,
 }
 
 /// What operators do.
@@ -114,6 +138,10 @@ pub enum Fault {
     FrameworkCrash,
     /// Another instance of a framework subscribes with its id while the old stream stands.
     FrameworkTakeover,
+    /// Marathon's leader dies, and another is elected.
+    MarathonCrash,
+    /// Marathon's leader is cut off from its store (and perhaps from the master), lives on, and another is elected.
+    MarathonIsolated,
 }
 
 impl Scenario {
@@ -165,7 +193,50 @@ impl Scenario {
             updates_percent: [0, 5, 20][random.below(3)],
             // By the seed alone, so that the worlds of the others stay what they were.
             lends: seed % 5 == 3,
+            marathon: false,
+            ask_every: Duration::from_secs(5),
+            apps: 0,
+            first_app: 0,
+            hasty: false,
             sabotage: None,
+        }
+    }
+
+    /// The scenario of a seed with Marathon in it.
+    #[must_use]
+    pub fn of_marathon(seed: u64) -> Self {
+        let mut random = Random::new(seed.rotate_left(17) ^ 0x6d61_7261_7468_6f6e);
+        let base = Self::of(seed);
+        let mut faults = base.faults;
+        let own = [(Fault::MarathonCrash, 4), (Fault::MarathonIsolated, 3)];
+        faults.extend(own.into_iter().filter(|_| random.percent(70)));
+        // What may take the room that apps need for ever is left out.
+        let kept = [
+            Deed::Drain,
+            Deed::Deactivate,
+            Deed::Reactivate,
+            Deed::MarkGone,
+            Deed::Weights,
+            Deed::Schedule,
+            Deed::Down,
+            Deed::Up,
+        ];
+        let deeds = base.deeds.into_iter();
+        Self {
+            agents: 2 + random.below(4),
+            frameworks: [0, 0, 1, 2][random.below(4)],
+            tasks_per_framework: 30,
+            trouble: Duration::from_secs(60 + random.below(240) as u64),
+            faults,
+            deeds: deeds.filter(|(deed, _)| kept.contains(deed)).collect(),
+            operations_percent: 0,
+            lends: false,
+            marathon: true,
+            ask_every: Duration::from_millis([500, 2_000, 5_000, 15_000][random.below(4)]),
+            apps: 1 + random.below(6),
+            first_app: random.below(11),
+            hasty: random.percent(70),
+            ..base
         }
     }
 }

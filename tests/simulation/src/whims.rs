@@ -184,7 +184,7 @@ impl Simulation {
                 self.reconcile_all(framework);
                 self.reconcile_operations(framework);
             }
-            Phase::End => {
+            Phase::Mended | Phase::End => {
                 for task in self.open_jobs(framework) {
                     self.kill(framework, task);
                 }

@@ -11,11 +11,13 @@ use crate::agents::Machine;
 use crate::frameworks::Scheduler;
 use crate::invariants::{Breach, Invariant};
 use crate::ledger::Ledger;
+use crate::marathon::{self, Marathons};
 use crate::masters::{MasterProcess, Stored};
 use crate::network::{Host, Partitions, Payload, Way, Wire};
 use crate::operations;
 use crate::operators::Asked;
 use crate::random::Random;
+use crate::runner::World;
 use crate::scenario::Scenario;
 use crate::trace::{Trace, Tracer};
 
@@ -26,7 +28,9 @@ pub(crate) enum Phase {
     Trouble,
     /// Neither; what runs goes on.
     Peace,
-    /// Frameworks end what they have.
+    /// Frameworks end what they have, and users of Marathon put right what cannot work.
+    Mended,
+    /// Frameworks end what they have, and so do users.
     End,
 }
 
@@ -94,6 +98,14 @@ pub(crate) enum Happening {
         life: u32,
         call: Box<tepui_proto::mesos::scheduler::Call>,
     },
+    /// A probe of an agent has ended.
+    Probed {
+        agent: usize,
+        life: u32,
+        probe: u64,
+        container: ContainerId,
+    },
+    Marathon(marathon::Happening),
     VolumesDone {
         agent: usize,
         life: u32,
@@ -152,6 +164,7 @@ pub struct Simulation {
     pub(crate) stored: Stored,
     pub(crate) machines: Vec<Machine>,
     pub(crate) schedulers: Vec<Scheduler>,
+    pub(crate) marathons: Marathons,
     /// The terminal update of each task that left an agent, by framework and task; and which agent.
     pub(crate) ended: BTreeMap<(String, String), (TaskState, bytes::Bytes, Option<AgentId>)>,
     pub(crate) operated: operations::Told,
@@ -200,6 +213,7 @@ impl Simulation {
             stored: Stored::default(),
             machines: Vec::new(),
             schedulers: Vec::new(),
+            marathons: Marathons::default(),
             ended: BTreeMap::new(),
             operated: BTreeMap::new(),
             asked: Asked::default(),
@@ -228,6 +242,10 @@ impl Simulation {
             world.schedulers.push(scheduler);
             world.after(0, 200, Happening::FrameworkStarts(framework));
         }
+        if world.scenario.marathon {
+            world.after(0, 500, Happening::Marathon(marathon::Happening::Elect));
+            world.after(500, 2_000, Happening::Marathon(marathon::Happening::Ask));
+        }
         world.after(0, 2_000, Happening::Fault);
         world.after(0, 5_000, Happening::Deed);
         world
@@ -243,9 +261,18 @@ impl Simulation {
         trace!(self, "---- peace");
         self.phase = Phase::Peace;
         self.make_peace();
+        if self.scenario.marathon {
+            self.live_unmended()?;
+            trace!(self, "---- what cannot work is put right");
+            self.phase = Phase::Mended;
+            self.after(1, 2, Happening::Marathon(marathon::Happening::Mend));
+        }
         self.live_until_settled(Self::disagreement)?;
         trace!(self, "---- the end of all tasks");
         self.phase = Phase::End;
+        if self.scenario.marathon {
+            self.after(1, 2, Happening::Marathon(marathon::Happening::Mend));
+        }
         self.live_until_settled(Self::leftover)?;
         Ok(Summary {
             steps: self.steps,
@@ -257,11 +284,21 @@ impl Simulation {
         })
     }
 
+    /// Nothing goes wrong any more, and what users have asked for may still be impossible: then it is said why.
+    fn live_unmended(&mut self) -> Result<(), Breach> {
+        for _ in 0..12 {
+            self.live_until(self.now + Duration::from_secs(20))?;
+            self.look_at_deployments();
+        }
+        Ok(())
+    }
+
     fn live_until_settled(&mut self, unsettled: fn(&Self) -> Option<String>) -> Result<(), Breach> {
         let end = self.now + PATIENCE;
         loop {
             let next = self.now + Duration::from_secs(20);
             self.live_until(next)?;
+            self.look_at_deployments();
             match unsettled(self) {
                 None => return Ok(()),
                 Some(what) if self.now >= end => return Err(self.as_breach(what)),
@@ -297,6 +334,11 @@ impl Simulation {
         trace!(self, "BREACH {what}");
         Breach {
             seed: self.seed,
+            world: if self.scenario.marathon {
+                World::Marathon
+            } else {
+                World::Frameworks
+            },
             at: self.now,
             what,
         }
@@ -377,6 +419,13 @@ impl Simulation {
                 operation,
                 fails,
             } => self.volumes_done(agent, life, operation, fails),
+            Happening::Probed {
+                agent,
+                life,
+                probe,
+                container,
+            } => self.probed(agent, life, probe, &container),
+            Happening::Marathon(happening) => self.marathon_happens(happening),
             Happening::Deed => self.deed(),
             Happening::Tidy => self.tidy(),
             Happening::Fault => self.fault(),
@@ -463,6 +512,7 @@ impl Simulation {
                 Host::Framework(framework) => {
                     self.arrive_at_framework(wire, framework, life, payload)
                 }
+                Host::Marathon(process) => self.arrive_at_marathon(wire, process, payload),
                 Host::Master(_) | Host::Store => {}
             },
         }

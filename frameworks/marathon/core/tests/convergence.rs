@@ -622,6 +622,13 @@ fn converges(cluster: &mut Cluster) {
     );
 }
 
+const CREATE: Act = Act::Create {
+    app: 0,
+    instances: 3,
+    checked: true,
+    resident: false,
+};
+
 /// Sequences that once went wrong.
 #[test]
 fn known_sequences_converge() {
@@ -631,27 +638,21 @@ fn known_sequences_converge() {
         strategy: 0,
         force: false,
     };
-    let create = Act::Create {
-        app: 0,
-        instances: 3,
-        checked: true,
-        resident: false,
-    };
     for acts in [
         vec![
-            create.clone(),
+            CREATE,
             Act::Run { inputs: 255 },
             Act::Pass { seconds: 2 },
             upgrade.clone(),
             Act::FailOver,
         ],
         vec![
-            create.clone(),
+            CREATE,
             Act::Pass { seconds: 2 },
             upgrade,
             Act::Cancel { force: true },
             Act::Delete { app: 0 },
-            create,
+            CREATE,
         ],
     ] {
         let mut cluster = Cluster::new(3);
@@ -668,15 +669,7 @@ fn a_crashing_app_does_not_keep_others_from_converging() {
     cluster
         .behaviour
         .insert("run 0".to_owned(), Behaviour::Fails);
-    perform(
-        &mut cluster,
-        &Act::Create {
-            app: 0,
-            instances: 3,
-            checked: true,
-            resident: false,
-        },
-    );
+    perform(&mut cluster, &CREATE);
     cluster.pass(3);
     cluster.create(r#"{"id":"/fine","cmd":"fine","cpus":0.1,"mem":1,"instances":2}"#);
     assert_eq!(cluster.running("/fine").len(), 2);

@@ -56,6 +56,14 @@ fn record(key: &str, value: Bytes) -> Option<Record> {
     Some(Record { key, value })
 }
 
+/// Waits for the store's word that nobody has taken over.
+///
+/// # Errors
+/// Fenced: another leads. Any other: the store is broken.
+pub(crate) async fn still_leads(store: &SharedStore, epoch: u64) -> Result<(), StoreError> {
+    commit(store, Transaction::new(epoch)).await
+}
+
 /// Goes through all records in the order of their keys in the store, a page at a time.
 #[derive(Debug)]
 pub(crate) struct Pages<'a> {

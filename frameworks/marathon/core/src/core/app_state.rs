@@ -13,7 +13,7 @@ use super::{
     seats::{Seats, Sitter},
 };
 use crate::{
-    definition::App,
+    definition::{App, KillSelection},
     instance::{Condition, Goal, Instance, Replaces, TaskFailure},
     launch::Delay,
     matching::{Placed, Reasons, Summary},
@@ -36,8 +36,8 @@ pub(super) struct AppState {
     pub(super) scheduled: BTreeSet<u64>,
     /// Of these, those that keep no place.
     pub(super) unplaced: BTreeSet<u64>,
-    /// Instances of another configuration that shall go on: those that serve by their age, and the others.
-    pub(super) old_serving: BTreeSet<(Timestamp, u64)>,
+    /// Instances of another configuration that shall go on: those that may serve, those that do last, each by its age; and the others.
+    pub(super) old_serving: BTreeSet<(bool, Timestamp, u64)>,
     pub(super) old_idle: BTreeSet<u64>,
     /// Wanted instances that are to take the place of others.
     pub(super) pairs: BTreeMap<u64, Replaces>,
@@ -154,6 +154,24 @@ impl AppState {
         spec.config_version() == self.app().config_version()
     }
 
+    /// Instances of another configuration that may serve, in the order in which they are to end: those first of which nobody knows that they
+    /// are healthy.
+    pub(super) fn old_serving_by(
+        &self,
+        selection: KillSelection,
+    ) -> Box<dyn Iterator<Item = u64> + '_> {
+        let key = |(_, _, key): &(bool, Timestamp, u64)| *key;
+        match selection {
+            KillSelection::OldestFirst => Box::new(self.old_serving.iter().map(key)),
+            KillSelection::YoungestFirst => {
+                let first_ready = (true, Timestamp::from_millis(i64::MIN), 0);
+                let unready = self.old_serving.range(..first_ready).rev();
+                let ready = self.old_serving.range(first_ready..).rev();
+                Box::new(unready.chain(ready).map(key))
+            }
+        }
+    }
+
     pub(super) fn class(&self, instance: &Instance) -> Class {
         let running_goal = instance.goal == Goal::Running;
         let condition = instance.condition;
@@ -164,8 +182,10 @@ impl AppState {
         let reserved = instance.reservation.is_some();
         // What keeps its place will come back there.
         let placed = new && (!lost || reserved);
-        // An instance whose checks fail, or that does not run, serves nobody. One without results may serve.
-        let serves = condition == Condition::Running && instance.healthy != Some(false);
+        // An instance whose checks fail, that is not ready yet, or that does not run, serves nobody. One without results may serve.
+        let serves = condition == Condition::Running
+            && instance.healthy != Some(false)
+            && !instance.is_unready();
         let counted_health =
             condition.is_active() && instance.checks.iter().any(|check| !check.is_unknown());
         let sits = self.seats.is_some();
@@ -221,7 +241,7 @@ impl AppState {
         }
         if !class.new && class.running_goal && !class.inactive {
             match class.serving_since {
-                Some(since) => self.old_serving.insert((since, class.key)),
+                Some(since) => self.old_serving.insert((class.ready, since, class.key)),
                 None => self.old_idle.insert(class.key),
             };
         }
@@ -234,7 +254,7 @@ impl AppState {
         self.unplaced.remove(&class.key);
         self.old_idle.remove(&class.key);
         if let Some(since) = class.serving_since {
-            self.old_serving.remove(&(since, class.key));
+            self.old_serving.remove(&(class.ready, since, class.key));
         }
     }
 

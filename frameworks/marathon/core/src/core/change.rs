@@ -135,6 +135,10 @@ impl Marathon {
             state.remove(&class);
             state.instances.remove(&key);
         }
+        // While a daemon app is replaced its end may be what another agent has waited for.
+        let state = self.apps.get(&id);
+        let replaced = state.is_some_and(|one| one.follows_agents() && one.lock.is_some());
+        let makes_room = replaced && instance.task.is_some();
         if lost {
             self.seat_lost(&instance);
         }
@@ -145,7 +149,7 @@ impl Marathon {
             app_id: id.clone(),
             key,
         }));
-        self.touch(&id, false);
+        self.touch(&id, makes_room);
     }
 
     /// Ends an instance for good: kills its task if it has one, forgets it at once otherwise.

@@ -11,7 +11,7 @@ use tepui_proto::mesos::{Offer, TaskState, TaskStatus, task_status::Reason};
 
 use super::{AppState, Marathon, Timer, app_state::is_delayed, offers::Using, seats::Free};
 use crate::{
-    definition::{App, KillSelection},
+    definition::App,
     deployment::{ActionKind, Capacity, capacity},
     ended::Cause,
     instance::{Condition, Goal, Instance},
@@ -139,6 +139,14 @@ impl Marathon {
         Some(missing).filter(|missing| replaced && *missing > 0)
     }
 
+    /// How many instances of a daemon app a deployment has still to replace, if it is at that.
+    fn to_be_replaced(&self, state: &AppState) -> Option<usize> {
+        let deployment = self.deployments.get(state.lock.as_ref()?)?;
+        let replaced = deployment.action(&state.app().id) == Some(ActionKind::Restart);
+        let old = state.tally.wanted - state.tally.wanted_new;
+        Some(old).filter(|old| replaced && *old > 0)
+    }
+
     /// Brings a daemon app to what it should be; true when no more is to be done with what is known of agents.
     pub(super) fn keep_daemon(&mut self, id: &PathId) -> bool {
         let Some(state) = self.apps.get(id) else {
@@ -204,25 +212,17 @@ impl Marathon {
         let (tally, bounds, _) = self.bounds(state, at_first);
         let served = state.seats.as_ref().map_or(0, super::seats::Seats::served);
         let spare = served.saturating_sub(bounds.min_healthy);
-        let serving = state.old_serving.iter().map(|(_, key)| *key);
+        let serving = || state.old_serving_by(state.app().kill_selection);
         // Where the app is not wanted any more its instances go last, when it serves elsewhere.
         let astray = |key: &u64| {
             let seats = state.seats.as_ref();
             seats.is_some_and(|seats| seats.astray.contains(key))
         };
         let settled = tally.wanted_new > 0 && tally.awaited == 0;
-        let mut victims: Vec<u64> = match state.app().kill_selection {
-            KillSelection::YoungestFirst => {
-                let stay = serving.clone().rev().filter(|key| !astray(key));
-                stay.take(spare).collect()
-            }
-            KillSelection::OldestFirst => {
-                let stay = serving.clone().filter(|key| !astray(key));
-                stay.take(spare).collect()
-            }
-        };
-        if settled && serving.clone().all(|key| astray(&key)) {
-            victims.extend(serving);
+        let stay = serving().filter(|key| !astray(key));
+        let mut victims: Vec<u64> = stay.take(spare).collect();
+        if settled && serving().all(|key| astray(&key)) {
+            victims.extend(serving());
         }
         for key in victims {
             self.retire(key, Cause::Replaced);
@@ -408,6 +408,10 @@ impl Marathon {
             };
             reasons.push(format!(
                 "{missing} {agents} that had an instance when this step began {have} none and {are} waited for"
+            ));
+        } else if let Some(old) = self.to_be_replaced(state) {
+            reasons.push(format!(
+                "{old} of an older version, to be replaced when their agents are offered"
             ));
         }
         if state.follows_agents() && state.tally.wanted == 0 && state.offers.processed == 0 {

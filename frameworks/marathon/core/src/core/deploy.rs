@@ -505,7 +505,8 @@ impl Marathon {
         };
         self.delete_deployment(&deployment);
         for app in deployment.affected() {
-            if let Some(state) = self.apps.get_mut(&app) {
+            let own = |state: &&mut super::AppState| state.lock.as_ref() == Some(id);
+            if let Some(state) = self.apps.get_mut(&app).filter(own) {
                 state.lock = None;
                 for key in state.instances.iter().copied().collect::<Vec<_>>() {
                     if self

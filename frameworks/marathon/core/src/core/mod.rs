@@ -332,7 +332,7 @@ impl Marathon {
                 Timer::Launch(key) => self.check_launch(key),
                 Timer::Unreachable(key) => self.check_unreachable(key),
                 Timer::Reservation(key) => self.check_reservation(key),
-                Timer::Remains => self.revive.wanted |= !self.remains.is_empty(),
+                Timer::Remains => self.look_for_remains(),
                 Timer::Delay(id) => self.delay_over(&id),
                 Timer::Trial(id) => self.trial_over(&id),
                 Timer::AgentDelay(id, agent) => self.agent_delay_over(&id, &agent),

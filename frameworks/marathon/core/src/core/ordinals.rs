@@ -248,15 +248,18 @@ impl Marathon {
     pub(super) fn old_by_ordinal(&self, id: &PathId) -> Option<Vec<u64>> {
         let state = self.apps.get(id)?;
         let ordinals = state.ordinals.as_ref()?;
-        let serving = state.old_serving.iter().map(|(_, key)| *key);
+        let serving = state
+            .old_serving
+            .iter()
+            .map(|(ready, _, key)| (*ready, *key));
         let ordinal = |key: &u64| self.instance(*key).and_then(|instance| instance.ordinal);
-        let mut keys: Vec<u64> = serving.collect();
-        keys.sort_by_key(|key| {
+        let mut keys: Vec<(bool, u64)> = serving.collect();
+        keys.sort_by_key(|(ready, key)| {
             let own = ordinal(key);
             let replaced = own.is_none_or(|own| ordinals.is_replaced(own));
-            (!replaced, std::cmp::Reverse(own), *key)
+            (*ready, !replaced, std::cmp::Reverse(own), *key)
         });
-        Some(keys)
+        Some(keys.into_iter().map(|(_, key)| key).collect())
     }
 }
 

@@ -211,6 +211,7 @@ impl Marathon {
                 self.retire(key, Cause::ScaledDown);
             }
         }
+        self.call_off(id, bounds.max_running);
         let Some(tally) = self.apps.get(id).map(|state| state.tally) else {
             return true;
         };
@@ -229,13 +230,32 @@ impl Marathon {
             && tally.active_old == 0
     }
 
+    /// Calls new instances off that wait for an offer while there is no room for them: they were there before the old ones were to be replaced, or
+    /// old ones have come back. When there is room there will be others.
+    fn call_off(&mut self, id: &PathId, max_running: usize) {
+        let Some(state) = self.apps.get(id) else {
+            return;
+        };
+        let excess = (state.tally.active_old + state.tally.wanted_new).saturating_sub(max_running);
+        if excess == 0 {
+            return;
+        }
+        let waiting = state.scheduled.iter().rev().filter(|key| {
+            let instance = self.instances.get(key);
+            instance.is_some_and(|one| state.fits(&one.spec))
+        });
+        for key in waiting.take(excess).copied().collect::<Vec<_>>() {
+            self.retire(key, Cause::Replaced);
+        }
+    }
+
     /// Ends all old instances.
     fn end_old(&mut self, id: &PathId) {
         let selection = self.root.get(id).map(|app| app.kill_selection);
         self.kill_old(id, usize::MAX, selection.unwrap_or_default());
     }
 
-    /// Decommissions so many old instances: first those that serve nobody, then by age.
+    /// Decommissions so many old instances: first those that serve nobody, then those that may not, then by age.
     fn kill_old(&mut self, id: &PathId, count: usize, selection: KillSelection) {
         let Some(state) = self.apps.get(id) else {
             return;
@@ -250,11 +270,8 @@ impl Marathon {
             }
             return;
         }
-        let serving = state.old_serving.iter().map(|(_, key)| *key);
-        let victims: Vec<u64> = match selection {
-            KillSelection::YoungestFirst => idle.chain(serving.rev()).take(count).collect(),
-            KillSelection::OldestFirst => idle.chain(serving).take(count).collect(),
-        };
+        let serving = state.old_serving_by(selection);
+        let victims: Vec<u64> = idle.chain(serving).take(count).collect();
         for key in victims {
             self.retire(key, Cause::Replaced);
         }

@@ -19,7 +19,7 @@ use crate::{
 /// Agents that are known; of more, those that were offered last.
 const MAX_AGENTS: usize = 100_000;
 /// An agent that was not offered for so long is gone.
-const AWAY: Duration = Duration::from_secs(24 * 3600);
+pub(super) const AWAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The agents that were offered lately.
 #[derive(Debug, Default)]
@@ -45,6 +45,12 @@ impl Agents {
                 self.known.insert(agent.id.clone(), (agent.clone(), now));
             }
         }
+    }
+
+    /// Whether an agent was offered lately.
+    pub(super) fn was_offered(&self, agent: &str, now: Time) -> bool {
+        let known = self.known.get(agent);
+        known.is_some_and(|(_, at)| *at + AWAY > now)
     }
 
     fn clear(&mut self, now: Time) {

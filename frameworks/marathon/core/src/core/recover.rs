@@ -3,7 +3,11 @@
 //! What is not stored starts anew: delays, results of health checks, kills under way. Deployments begin their step again; actions look at
 //! what is there, so nothing is done twice.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     AppState, Marathon, RecoverError, Timer,
@@ -91,7 +95,13 @@ impl Marathon {
         self.recover_ended(ended);
         self.recover_instances(&versions, instances);
         self.note_roles_of_the_past(past.values());
-        let ids: Vec<_> = self.deployments.keys().cloned().collect();
+        let mut ids: Vec<_> = self.deployments.keys().cloned().collect();
+        // Should two be about one app, the older one has done with it.
+        ids.sort_by_key(|id| {
+            self.deployments
+                .get(id)
+                .map(|deployment| deployment.version)
+        });
         for id in ids {
             self.await_deadline(&id);
             let affected = self
@@ -100,9 +110,19 @@ impl Marathon {
                 .map(Deployment::affected)
                 .unwrap_or_default();
             for app in affected {
-                if let Some(state) = self.apps.get_mut(&app) {
-                    state.lock = Some(id.clone());
-                }
+                // One that it has ended stays locked like the others.
+                let ended = || {
+                    let deployment = self.deployments.get(&id);
+                    let original = deployment.and_then(|one| one.original.get(&app)?.clone());
+                    let placeholder = || Arc::new(crate::definition::placeholder(&app));
+                    let definition = original.unwrap_or_else(placeholder);
+                    AppState::new(Arc::new(Definition::new(definition)))
+                };
+                let state = match self.apps.entry(app.clone()) {
+                    Entry::Occupied(state) => state.into_mut(),
+                    Entry::Vacant(place) => place.insert(ended()),
+                };
+                state.lock = Some(id.clone());
             }
             if self
                 .deployments

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use tepui_proto::mesos::Resource;
 
-use super::{Marathon, Timer, app_state::is_delayed, offers::Using, records};
+use super::{Marathon, Timer, app_state::is_delayed, offers::Using, reach::AWAY, records};
 use crate::{
     ended::Cause,
     instance::{
@@ -119,7 +119,11 @@ impl Marathon {
                 });
                 match known {
                     Some(key) => {
-                        self.confirm(key);
+                        if let Some(instance) = self.instances.get_mut(&key) {
+                            let kept = instance.reservation.as_ref();
+                            let whole = kept.map(|kept| kept.volumes_in(&resources).is_some());
+                            instance.offered_whole = whole;
+                        }
                         self.launch_on_own(key, offer, &resources);
                     }
                     None => {
@@ -229,7 +233,7 @@ impl Marathon {
             .insert((self.now + timeout, Timer::Reservation(key)));
     }
 
-    /// Gives an instance up that has no task and of whose reservation nothing was seen.
+    /// Gives an instance up that has never run, has no task, and of whose reservation nothing was seen, or not all.
     pub(super) fn check_reservation(&mut self, key: u64) {
         let Some(instance) = self.instance(key) else {
             return;
@@ -241,8 +245,9 @@ impl Marathon {
         if !unconfirmed {
             return;
         }
-        if instance.condition.is_active() || !self.registered {
-            // Its task may yet be heard of, or nothing can be.
+        let offered = instance.offered_whole == Some(true);
+        if instance.condition.is_active() || offered || !self.registered {
+            // Its task may yet be heard of, or nothing can be; or it is there, as far as the master knows: its agent may yet have failed to make it.
             self.await_reservation(key);
         } else {
             if self.hold.is_some() {
@@ -283,6 +288,35 @@ impl Marathon {
         self.timers.insert((self.now + timeout, Timer::Remains));
     }
 
+    /// Asks for offers of what was left. What was left a day ago on an agent that was not offered since is given up: should the agent come back, it
+    /// is freed as what is reserved for nobody known.
+    pub(super) fn look_for_remains(&mut self) {
+        let now = self.now;
+        let given_up = self.remains.values().filter(|one| {
+            let left_at = tepui_model::Time::from_millis(one.left_at.millis());
+            left_at + AWAY <= now && !self.agents.was_offered(&one.agent, now)
+        });
+        let given_up: Vec<Arc<str>> = given_up.map(|one| one.instance.clone()).collect();
+        for instance in given_up {
+            self.forget_remains(&instance);
+        }
+        if !self.remains.is_empty() {
+            self.revive.wanted = true;
+            // One time for all.
+            let day = i64::try_from(AWAY.as_secs()).unwrap_or(i64::MAX);
+            let next = (now.as_secs() / day + 1).saturating_mul(day);
+            self.timers
+                .insert((tepui_model::Time::from_secs(next), Timer::Remains));
+        }
+    }
+
+    fn forget_remains(&mut self, instance: &str) {
+        self.remains.remove(instance);
+        self.outbox.write(Mutation::Delete {
+            key: records::remains_key(instance),
+        });
+    }
+
     /// Forgets remains that their agent no longer offers: they were freed, or are not there.
     ///
     /// An offer may have been made before it was left, or while another had it: one that came soon after it was left, or after it should be free,
@@ -300,10 +334,7 @@ impl Marathon {
         });
         let gone: Vec<Arc<str>> = gone.map(|one| one.instance.clone()).collect();
         for instance in gone {
-            self.remains.remove(&instance);
-            self.outbox.write(Mutation::Delete {
-                key: records::remains_key(&instance),
-            });
+            self.forget_remains(&instance);
         }
     }
 

@@ -138,6 +138,13 @@ impl Marathon {
             return;
         };
         if before.is_terminal() {
+            // It was taken for lost, and lives: what is reserved for its instance stays taken until it ends.
+            if Condition::of(status).is_active() && status.state() != TaskState::TaskUnreachable {
+                self.outbox.push(Output::Kill {
+                    task_id: status.task_id.value.clone(),
+                    agent_id: status.agent_id.as_ref().map(|agent| agent.value.clone()),
+                });
+            }
             return;
         }
         let Some((condition, news)) = self.condition_of(key, status) else {
@@ -258,7 +265,8 @@ impl Marathon {
             condition,
             Condition::Staging | Condition::Starting | Condition::Running | Condition::Killing
         );
-        if started || matches!(condition, Condition::Finished | Condition::Failed) {
+        // What has only been sent may lack its volumes: then it never runs.
+        if matches!(condition, Condition::Running | Condition::Finished) {
             self.confirm(key);
         }
         let stopped = self

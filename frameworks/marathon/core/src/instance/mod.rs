@@ -71,6 +71,8 @@ pub(crate) struct Instance {
     pub(crate) cause: Option<Cause>,
     /// It is there to take the place of another.
     pub(crate) replaces: Option<Replaces>,
+    /// Whether what it keeps had its volumes when it was offered last.
+    pub(crate) offered_whole: Option<bool>,
 }
 
 /// Whose place an instance takes once it is ready, without a deployment.
@@ -175,6 +177,7 @@ impl Instance {
             awaited: false,
             cause: None,
             replaces: None,
+            offered_whole: None,
         }
     }
 

@@ -24,7 +24,7 @@ pub(crate) struct Reservation {
     /// For which role; the app's may be another by now.
     pub(crate) role: String,
     pub(crate) volumes: Vec<LocalVolume>,
-    /// It was offered, or a task has run on it: it is there for sure.
+    /// A task has run on it: it is there for sure.
     pub(crate) confirmed: bool,
 }
 
