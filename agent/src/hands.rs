@@ -331,6 +331,9 @@ impl Hands {
             parents_volumes: &parents_volumes,
             make_host_paths: info.is_some_and(|info| info.docker.is_some()),
         };
+        if info.is_some_and(plan::shares_processes) {
+            return Err("share_pid_namespace of a task or an executor is not built yet: it has a pid namespace of its own".to_owned());
+        }
         plan::plan(info, &around)
     }
 

@@ -254,6 +254,12 @@ fn wish(info: &SeccompInfo) -> Result<SeccompWish, String> {
     }
 }
 
+/// Whether it wants to see the processes of what is around it.
+pub(crate) fn shares_processes(container: &ContainerInfo) -> bool {
+    let linux = container.linux_info.as_ref();
+    linux.is_some_and(|linux| linux.share_pid_namespace())
+}
+
 /// Reads a `ContainerInfo`. Says, by name, what is wrong or not built.
 pub(crate) fn plan(container: Option<&ContainerInfo>, around: &Around<'_>) -> Result<Plan, String> {
     let mut plan = Plan::default();

@@ -130,3 +130,34 @@ async fn processes_processors_and_the_score_for_lack_of_memory_are_as_is_asked()
     assert!(why.contains("cpuset.cpus to 4000"), "{why}");
     agent.shutdown().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn namespaces_that_cannot_be_shared_fail_the_task_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut master = Master::start().await;
+    let config = ephemeral(&master, folder.path());
+    let agent = Agent::start(config.clone()).await.unwrap();
+    master.admit().await;
+    let pids = mesos::LinuxInfo {
+        share_pid_namespace: Some(true),
+        ..Default::default()
+    };
+    let mut ipc = mesos::LinuxInfo::default();
+    ipc.set_ipc_mode(mesos::linux_info::IpcMode::ShareParent);
+    for (id, linux, expected) in [
+        ("pids", pids, "share_pid_namespace of a task"),
+        ("ipc", ipc, "ipc_mode SHARE_PARENT is not built"),
+    ] {
+        let mut task = shell(id, "true");
+        let mut container = mesos::ContainerInfo {
+            linux_info: Some(linux.into()),
+            ..Default::default()
+        };
+        container.set_type(mesos::container_info::Type::Mesos);
+        task.container = Some(container.into());
+        master.run(task).await;
+        let failed = master.until(id, TaskFailed).await;
+        assert!(failed.message().contains(expected), "{}", failed.message());
+    }
+    agent.shutdown().await.unwrap();
+}
