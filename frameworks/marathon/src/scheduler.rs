@@ -398,3 +398,42 @@ impl Session<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tepui_coordination::store::MemoryStore;
+
+    use super::*;
+
+    #[test]
+    fn who_was_taken_over_from_keeps_its_id_and_who_was_removed_does_not() {
+        let id = FrameworkId::new("f-1").expect("an id");
+        let ended = |message: &str| {
+            Over::from(tepui_sdk::Error::Ended {
+                framework_id: Some(id.clone()),
+                message: message.to_owned(),
+            })
+        };
+        let Over::FailedOver(kept) = ended("Framework failed over") else {
+            panic!("it is taken over from");
+        };
+        assert_eq!(kept.as_deref(), Some("f-1"));
+        assert!(matches!(
+            ended("Framework has been removed"),
+            Over::Ended(_)
+        ));
+    }
+
+    #[tokio::test]
+    async fn who_was_taken_over_from_is_told_by_the_store_whether_it_leads() {
+        let store: SharedStore = Arc::new(MemoryStore::new());
+        storage::still_leads(&store, 2).await.expect("it leads");
+        storage::still_leads(&store, 3)
+            .await
+            .expect("another leads");
+        let told = storage::still_leads(&store, 2).await;
+        assert!(matches!(told, Err(StoreError::Fenced { .. })), "{told:?}");
+    }
+}

@@ -268,6 +268,11 @@ impl Simulation {
             self.after(1, 2, Happening::Marathon(marathon::Happening::Mend));
         }
         self.live_until_settled(Self::disagreement)?;
+        if self.scenario.marathon {
+            trace!(self, "---- more or fewer of each");
+            self.users_scale();
+            self.live_until_settled(Self::disagreement)?;
+        }
         trace!(self, "---- the end of all tasks");
         self.phase = Phase::End;
         if self.scenario.marathon {

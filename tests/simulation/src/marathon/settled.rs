@@ -101,6 +101,22 @@ impl Simulation {
         }
     }
 
+    /// Users want more or fewer instances of what runs.
+    pub(crate) fn users_scale(&mut self) {
+        for app in self.shown_apps() {
+            let id = app["id"].as_str().unwrap_or_default().to_owned();
+            if kind(&id) != Kind::Daemon {
+                let most = match kind(&id) {
+                    Kind::Unique => self.machines.len().min(3),
+                    _ => 3,
+                };
+                let instances = self.random.below(most + 1);
+                let body = serde_json::json!({ "instances": instances });
+                self.ask_marathon(put(&id, &body, false), Waits::Sound);
+            }
+        }
+    }
+
     /// What Marathon believes of tasks that are not over.
     pub(crate) fn at_marathon(&self) -> Tasks {
         let mut all = Tasks::new();
