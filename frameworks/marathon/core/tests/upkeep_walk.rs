@@ -247,3 +247,20 @@ proptest! {
         walk(&world)?;
     }
 }
+
+/// An app grows while its only instance is being replaced, and the strategy has no room for three.
+#[test]
+fn an_app_that_grows_needs_no_more_room_for_what_is_being_replaced() {
+    let world = World {
+        instances: 1,
+        agents: vec![false, false],
+        first: 1,
+        strategy: (0.5, 0.2),
+        budget: None,
+        ordinals: false,
+        over: vec!["hostname"],
+        fail_over_after: 36,
+        grows: 1,
+    };
+    walk(&world).unwrap();
+}

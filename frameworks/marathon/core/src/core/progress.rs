@@ -142,6 +142,7 @@ impl Marathon {
     /// Brings the number of instances to what the definition wants.
     fn keep_scale(&mut self, id: &PathId, awaited: bool) {
         self.tidy_ordinals(id);
+        self.join_pairs(id, awaited);
         let (Some(app), Some(state)) = (self.root.get(id), self.apps.get(id)) else {
             return;
         };

@@ -8,6 +8,7 @@ use super::{CROWDED, PATIENCE, Survey};
 use crate::{
     core::{Marathon, app_state::is_delayed},
     definition::App,
+    deployment::capacity,
     ended::Cause,
     instance::{Condition, Goal, Instance, Replaces},
     path::PathId,
@@ -141,6 +142,27 @@ impl Marathon {
                 self.dirty.unstored.insert(key);
                 self.retire(key, Cause::ScaledDown);
             }
+        }
+    }
+
+    /// More instances are wanted than there are, and the upgrade strategy has no room for all of them beside pairs: so many that were to take
+    /// the place of others become some of those that are wanted. The old ones stay; what they are due for comes later.
+    pub(in crate::core) fn join_pairs(&mut self, id: &PathId, awaited: bool) {
+        let (Some(app), Some(state)) = (self.root.get(id), self.apps.get(id)) else {
+            return;
+        };
+        let wanted = app.instances as usize;
+        let bounds = capacity(wanted, wanted, wanted, app.upgrade_strategy, false);
+        let room = bounds.max_running.saturating_sub(wanted);
+        let missing = (wanted + state.pairs.len()).saturating_sub(state.tally.wanted);
+        let joining = state.pairs.len().saturating_sub(room).min(missing);
+        let keys: Vec<u64> = state.pairs.keys().rev().take(joining).copied().collect();
+        for key in keys {
+            self.change(key, |instance| {
+                instance.replaces = None;
+                instance.awaited |= awaited && !instance.is_ready();
+            });
+            self.dirty.unstored.insert(key);
         }
     }
 
