@@ -31,6 +31,8 @@ pub(crate) struct Process {
     pub(super) roles: Vec<String>,
     tick: Option<Time>,
     pub(super) writes: VecDeque<(u64, Vec<Mutation>)>,
+    /// So many of these, the first ones, were asked for as one transaction of which nobody knows whether it was done: it is asked for again as it is.
+    pub(super) asked: usize,
     pub(super) probes: BTreeMap<CheckId, Arc<Probe>>,
     /// What it has written, whether or not that is stored yet.
     pub(super) records: Records,
@@ -86,6 +88,7 @@ impl Simulation {
             roles: vec!["*".to_owned()],
             tick: None,
             writes: VecDeque::new(),
+            asked: 0,
             probes: BTreeMap::new(),
             records: known,
             health: BTreeMap::new(),

@@ -71,7 +71,10 @@ impl Simulation {
             trace!(self, "marathon {process} is fenced");
             return self.depose_marathon(process);
         }
-        let together = 1 + self.random.below(waiting);
+        let together = match self.marathons.processes[process].asked {
+            0 => 1 + self.random.below(waiting),
+            asked => asked,
+        };
         let failing = if self.trouble() {
             self.scenario.failing_stores_percent
         } else {
@@ -97,6 +100,7 @@ impl Simulation {
                 self.marathons.store.apply(mutations);
             }
         }
+        self.marathons.processes[process].asked = if fails { together } else { 0 };
         if fails {
             // A time-out is tried again; after anything else the term is over.
             if self.random.percent(70) {
@@ -112,12 +116,15 @@ impl Simulation {
         self.marathon_step(process, Input::Stored { sequence: last });
     }
 
-    /// What a process that ends had asked for last may be done all the same, up to some write.
+    /// What a process that ends had asked for last may be done all the same: the transaction that it waits for, or else up to some write.
     pub(super) fn last_writes(&mut self, process: usize) {
         let writes = std::mem::take(&mut self.marathons.processes[process].writes);
         let newest = self.marathons.processes[process].epoch == self.marathons.store.epoch;
         if newest && !writes.is_empty() && self.random.percent(50) {
-            let done = self.random.below(writes.len() + 1);
+            let done = match self.marathons.processes[process].asked {
+                0 => self.random.below(writes.len() + 1),
+                asked => asked,
+            };
             trace!(self, "{done} last writes of marathon {process} are done");
             for (_, mutations) in writes.into_iter().take(done) {
                 self.marathons.store.apply(mutations);
