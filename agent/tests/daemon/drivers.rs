@@ -2,7 +2,7 @@
 //! a mount namespace of its own (`unshare --mount`), so that nothing of it stays on the machine.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 use tepui_agent::{Agent, Config};
@@ -15,13 +15,12 @@ use tepui_proto::mesos::v1::{ContainerInfo, Parameter, Parameters, Volume};
 
 use crate::images::{layers, output};
 use crate::kit::{self, gzip};
+use crate::life::{Life, live};
 use crate::master::Master;
 use crate::nested::{post, told};
 use crate::{config_at, http, shell, sweep, until};
 
 const OWN_MOUNTS: &str = "TEPUI_TEST_IN_OWN_MOUNTS";
-/// Where the master and the work directory are, of an agent that is to be killed.
-const AGENT: &str = "TEPUI_TEST_AGENT_WITH_VOLUMES";
 
 /// A volume's first mount takes its memory; another is an error, so that each mount needs its unmount.
 const DVDCLI: &str = r#"#!/bin/sh
@@ -292,35 +291,7 @@ async fn a_container_of_docker_names_its_driver_once() {
 /// No test: the agent of the one below, in a process of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_to_be_killed() {
-    let Some(told) = std::env::var_os(AGENT) else {
-        return;
-    };
-    let told = told.into_string().unwrap();
-    let (master, folder) = told.split_once(' ').unwrap();
-    let config = config_of(master.parse().unwrap(), Path::new(folder));
-    let _agent = Agent::start(config).await.unwrap();
-    std::future::pending::<()>().await;
-}
-
-/// The agent's process; killed when dropped.
-struct Life(Child);
-
-impl Life {
-    fn start(master: &Master, folder: &Path) -> Self {
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "drivers::an_agent_to_be_killed", "--nocapture"])
-            .env(AGENT, format!("{} {}", master.addr, folder.display()))
-            .stdout(Stdio::null())
-            .spawn();
-        Self(child.unwrap())
-    }
-}
-
-impl Drop for Life {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    live(config_of).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -333,7 +304,7 @@ async fn a_killed_agents_volumes_stay_for_those_who_run_and_go_for_those_who_end
     install(&folder);
     let mut master = Master::start().await;
     let config = config_of(master.addr, &folder);
-    let life = Life::start(&master, &folder);
+    let life = Life::start("drivers::an_agent_to_be_killed", &master, &folder);
     master.admit().await;
     let own = |name: &str| volume(name, Some("rexray"), "data", Mode::Rw);
     let ends = once_there(&folder.join("now"), "touch data/last");
@@ -349,7 +320,7 @@ async fn a_killed_agents_volumes_stay_for_those_who_run_and_go_for_those_who_end
     let last = folder.join("mnt/a/last");
     until("the task has ended", || last.exists()).await;
     assert_eq!(mounted(&folder), 2);
-    let _life = Life::start(&master, &folder);
+    let _life = Life::start("drivers::an_agent_to_be_killed", &master, &folder);
     master.admit().await;
     master.until("ends", TaskFinished).await;
     until("what ended is unmounted", || mounted(&folder) == 1).await;

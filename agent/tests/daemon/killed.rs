@@ -1,7 +1,6 @@
 //! Agents that are killed while they pull an image: what they had of it is not used, and the next life gets it whole.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,11 +11,10 @@ use tepui_proto::mesos::v1::TaskState::{TaskFinished, TaskRunning, TaskStarting}
 
 use crate::images::{in_image, layers, output};
 use crate::kit::{self, archive, directory, file, gzip};
+use crate::life::{Life, live};
 use crate::master::Master;
 use crate::{config_at, shell, until};
 
-/// Where the master and the work directory are, of an agent that is to be killed.
-const AGENT: &str = "TEPUI_TEST_AGENT_TO_BE_KILLED";
 const FILES: usize = 400;
 
 fn config_of(master: std::net::SocketAddr, folder: &Path) -> Config {
@@ -29,35 +27,7 @@ fn config_of(master: std::net::SocketAddr, folder: &Path) -> Config {
 /// No test: the agent of the one below, in a process of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_to_be_killed() {
-    let Some(told) = std::env::var_os(AGENT) else {
-        return;
-    };
-    let told = told.into_string().unwrap();
-    let (master, folder) = told.split_once(' ').unwrap();
-    let config = config_of(master.parse().unwrap(), Path::new(folder));
-    let _agent = Agent::start(config).await.unwrap();
-    std::future::pending::<()>().await;
-}
-
-/// The agent's process; killed when dropped.
-struct Life(Child);
-
-impl Life {
-    fn start(master: &Master, folder: &Path) -> Self {
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "killed::an_agent_to_be_killed", "--nocapture"])
-            .env(AGENT, format!("{} {}", master.addr, folder.display()))
-            .stdout(Stdio::null())
-            .spawn();
-        Self(child.unwrap())
-    }
-}
-
-impl Drop for Life {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    live(config_of).await;
 }
 
 /// When an agent dies.
@@ -156,7 +126,7 @@ async fn what_a_killed_agent_had_of_an_image_is_not_used() {
         .await;
         let name = format!("{}/app", registry.address);
         let task = |id: &str| in_image(shell(&format!("{id}{round}"), look), &name);
-        let life = Life::start(&master, folder.path());
+        let life = Life::start("killed::an_agent_to_be_killed", &master, folder.path());
         master.admit().await;
         master.run(task("killed")).await;
         match moment {
@@ -190,7 +160,7 @@ async fn what_a_killed_agent_had_of_an_image_is_not_used() {
         }
         behaves.store(true, Ordering::Relaxed);
 
-        let life = Life::start(&master, folder.path());
+        let life = Life::start("killed::an_agent_to_be_killed", &master, folder.path());
         master.admit().await;
         let store = config.work_dir.join("store");
         let found = outcome(&mut master, &config, task("whole")).await;

@@ -19,6 +19,7 @@ mod killed;
 #[path = "../../images/tests/images/kit.rs"]
 #[allow(dead_code, reason = "shared with the tests of the store")]
 mod kit;
+mod life;
 mod master;
 mod nested;
 mod networks;
