@@ -5,7 +5,7 @@ use tepui_agent_core::view::ExecutorView;
 
 use crate::containerizer::ContainerId;
 
-/// The executor's own. One that the agent plays has none.
+/// The executor's own. One that the agent plays has one only if its tasks share something.
 pub(crate) fn own(executor: &ExecutorView) -> Option<ContainerId> {
     ContainerId::new(executor.state.container.to_string()).ok()
 }

@@ -102,9 +102,8 @@ impl Driver {
             }
         }
         self.journal.write(last)?;
-        let mut changes = Vec::new();
+        let (mut changes, mut words) = (Vec::new(), Vec::new());
         let mut done = None;
-        let mut sent = false;
         for output in outputs.drain(..) {
             match output {
                 Output::Checkpoint { .. } => {}
@@ -125,6 +124,34 @@ impl Driver {
                     });
                 }
                 Output::VolumesSettled { operation } => self.hands.delete_volumes(operation),
+                Output::Probe(probe) => self.hands.probe(probe),
+                Output::Changed(change) => {
+                    // At once: a launch of this very batch makes its sandbox below the agent's id.
+                    self.identify(&change);
+                    changes.push(change);
+                }
+                Output::Exit { reason } => done = Some(reason),
+                word @ (Output::ToMaster { .. }
+                | Output::CloseStream { .. }
+                | Output::ToExecutor { .. }
+                | Output::CloseExecutor { .. }
+                | Output::Answer { .. }) => words.push(word),
+            }
+        }
+        // Whoever is told of something can read it: what is seen is shown before anything is said.
+        self.show(changes);
+        self.say(words);
+        if self.journal.wants_compaction() {
+            self.journal.compact(&self.core.snapshot())?;
+        }
+        Ok(done)
+    }
+
+    /// Says what is for the master and for executors.
+    fn say(&self, words: Vec<Output>) {
+        let mut sent = false;
+        for word in words {
+            match word {
                 Output::ToMaster { stream, message } => {
                     sent = true;
                     self.outbox.put(stream, *message);
@@ -138,23 +165,12 @@ impl Driver {
                 }
                 Output::CloseExecutor { connection } => self.executors.close(connection),
                 Output::Answer { call, result } => self.executors.answer(call, result),
-                Output::Probe(probe) => self.hands.probe(probe),
-                Output::Changed(change) => {
-                    // At once: a launch of this very batch makes its sandbox below the agent's id.
-                    self.identify(&change);
-                    changes.push(change);
-                }
-                Output::Exit { reason } => done = Some(reason),
+                _ => {}
             }
         }
         if sent {
             self.outbox.flush();
         }
-        self.show(changes);
-        if self.journal.wants_compaction() {
-            self.journal.compact(&self.core.snapshot())?;
-        }
-        Ok(done)
     }
 
     fn show(&self, changes: Vec<Change>) {

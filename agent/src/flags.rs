@@ -116,7 +116,10 @@ pub struct Flags {
     pub networks: crate::networks::NetworkFlags,
     #[command(flatten)]
     #[allow(missing_docs, reason = "the type says it")]
-    pub docker_volumes: crate::docker_volumes::DockerVolumeFlags,
+    pub docker_volumes: crate::external_volumes::DockerVolumeFlags,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the type says it")]
+    pub csi: crate::external_volumes::CsiFlags,
     /// After this long without ZooKeeper a session is over
     #[arg(long, alias = "zk-session-timeout", default_value = "4secs")]
     pub zk_session_timeout: String,

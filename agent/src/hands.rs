@@ -11,15 +11,13 @@ use tepui_agent_core::{
 };
 use tepui_model::ContainerId as CoreId;
 use tepui_proto::mesos::v1::Resource;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::containerizer::{
-    At, BindMount, ContainerEvent, ContainerId, Containerizer, Exit, ExitReason, KillScope, Source,
+    At, BindMount, ContainerId, Containerizer, Exit, ExitReason, KillScope, Source,
 };
-use crate::docker_volumes::DockerVolumes;
 use crate::executors::Inputs;
-use crate::nested::Nested;
+use crate::holders::Holders;
 use crate::networks::{self, Attached, Networks};
 use crate::provision::Pulled;
 use crate::provision::plan::{self, Plan, Planned, What};
@@ -62,6 +60,7 @@ pub(crate) struct Hands {
     pub(crate) inputs: Inputs,
     pub(crate) runtime: tokio::runtime::Handle,
     queues: Queues,
+    holders: Holders,
     /// Launches under way that a kill may cut short. Bounded by the queues.
     launching: Arc<Mutex<HashMap<CoreId, CancellationToken>>>,
     /// Of the agent: with it ends what waits for an image.
@@ -86,6 +85,7 @@ impl Hands {
             inputs,
             runtime,
             queues: Queues::default(),
+            holders: Holders::default(),
             launching: Arc::default(),
             stop,
         }
@@ -93,6 +93,9 @@ impl Hands {
 
     pub(crate) fn launch(&self, launch: Box<Launch>) {
         let container = launch.container.clone();
+        if let Some(executor) = container.parent() {
+            self.holders.want(executor, launch.group_limits);
+        }
         self.launching
             .lock()
             .insert(container.clone(), self.stop.child_token());
@@ -112,6 +115,7 @@ impl Hands {
     }
 
     pub(crate) fn resize(&self, container: CoreId, limits: Wanted) {
+        self.holders.resized(&container, limits);
         self.enqueue(container, Work::Resize(limits));
     }
 
@@ -208,6 +212,7 @@ impl Hands {
                 ("resize", self.containerizer.update(&id, &limits))
             }
             Work::Forget => {
+                self.holders.forget(container);
                 let destroyed = self.containerizer.destroy(&id).await;
                 self.release(container).await;
                 ("forget", destroyed)
@@ -253,16 +258,21 @@ impl Hands {
                 None => std::future::pending().await,
             }
         };
+        tokio::pin!(cancelled);
         let pulled = tokio::select! {
             biased;
-            () = cancelled => return Err("the launch was ended while its image was being pulled or its URIs were being fetched".to_owned()),
+            () = &mut cancelled => return Err("the launch was ended while its image was being pulled or its URIs were being fetched".to_owned()),
             prepared = self.prepare(launch, &plan, &sandbox, user) => prepared.map_err(failed)?,
         };
         let id = launch.container.to_string();
         let attached = self.attach(launch, joins, &plan).await.map_err(failed)?;
-        let driven = &self.surroundings.docker_volumes;
-        let mounting = driven.mount(&id, &mut plan.volumes, &sandbox);
-        mounting.await.map_err(failed)?;
+        let external = &self.surroundings.external_volumes;
+        // What was begun is written down, and taken back when the container is released.
+        tokio::select! {
+            biased;
+            () = &mut cancelled => return Err("the launch was ended while its volumes were being mounted".to_owned()),
+            mounted = external.mount(&id, &mut plan.volumes, &sandbox) => mounted.map_err(failed)?,
+        }
         let mounted = self
             .surroundings
             .provisioner
@@ -281,6 +291,22 @@ impl Hands {
             .map_err(failed)?;
         if !links {
             spec.mounts = persistent;
+        }
+        if launch.container.parent().is_none() {
+            let sharing = plan.settings.sharing;
+            let allowed = &self.surroundings.config.isolation;
+            sharing.with_agent(&mut spec, allowed).map_err(failed)?;
+        } else {
+            let of_executor = self.layout.sandbox(&agent, framework, executor, &container);
+            let place = self.holders.place(
+                &self.containerizer,
+                &self.surroundings,
+                launch,
+                &of_executor,
+            );
+            if let Some(place) = place.await.map_err(failed)? {
+                place.take(&mut spec);
+            }
         }
         self.containerizer
             .launch(spec)
@@ -331,9 +357,6 @@ impl Hands {
             parents_volumes: &parents_volumes,
             make_host_paths: info.is_some_and(|info| info.docker.is_some()),
         };
-        if info.is_some_and(plan::shares_processes) {
-            return Err("share_pid_namespace of a task or an executor is not built yet: it has a pid namespace of its own".to_owned());
-        }
         plan::plan(info, &around)
     }
 
@@ -416,11 +439,11 @@ impl Hands {
     }
 
     /// Removes the container's own directories over its image, takes it off its networks, if it has any, off the runtime's threads, and lets
-    /// its docker volumes go.
+    /// its external volumes go.
     async fn release(&self, container: &CoreId) {
         let id = container.to_string();
         detach(&self.surroundings.networks, &id).await;
-        self.surroundings.docker_volumes.release(&id).await;
+        self.surroundings.external_volumes.release(&id).await;
         let provisioner = self.surroundings.provisioner.clone();
         if provisioner.has_roots(&id) {
             let _ = tokio::task::spawn_blocking(move || provisioner.release(&id)).await;
@@ -484,70 +507,10 @@ fn networks_of(launch: &Launch) -> Result<Joins, String> {
 }
 
 /// Takes a container off its networks, if it has any of its own.
-async fn detach(networks: &Networks, container: &str) {
+pub(crate) async fn detach(networks: &Networks, container: &str) {
     if networks.has(container) {
         let (networks, id) = (networks.clone(), container.to_owned());
         let _ = tokio::task::spawn_blocking(move || networks.detach(&id)).await;
-    }
-}
-
-/// Turns containers' events into inputs until there are no more.
-pub(crate) async fn relay(
-    mut events: mpsc::Receiver<ContainerEvent>,
-    networks: Networks,
-    volumes: DockerVolumes,
-    nested: Nested,
-    inputs: Inputs,
-) {
-    while let Some(event) = events.recv().await {
-        let Some(event) = nested.happened(event) else {
-            continue;
-        };
-        let (container, exit) = match event {
-            ContainerEvent::Started { container, pid } => {
-                let Ok(container) = container.as_str().parse::<CoreId>() else {
-                    continue;
-                };
-                if inputs
-                    .send(Input::Launched {
-                        container,
-                        pid: Some(pid),
-                    })
-                    .await
-                    .is_err()
-                {
-                    return;
-                }
-                continue;
-            }
-            ContainerEvent::Exited { container, exit } => (container, exit),
-        };
-        let has_below = nested.has_below(&container);
-        let Ok(container) = container.as_str().parse::<CoreId>() else {
-            continue;
-        };
-        let id = container.to_string();
-        let input = match core_exit(&exit) {
-            Ok(exit) => Input::Exited { container, exit },
-            Err(reason) => Input::LaunchFailed { container, reason },
-        };
-        if networks.has(&id) || volumes.has(&id) || has_below {
-            // Its ports and volumes are to be free when its resources are, and nothing is to run in it. The others do not wait for that.
-            let (networks, volumes) = (networks.clone(), volumes.clone());
-            let (nested, inputs) = (nested.clone(), inputs.clone());
-            tokio::spawn(async move {
-                if let Ok(container) = id.parse::<CoreId>() {
-                    nested.end_below(&container).await;
-                }
-                detach(&networks, &id).await;
-                volumes.release(&id).await;
-                let _ = inputs.send(input).await;
-            });
-            continue;
-        }
-        if inputs.send(input).await.is_err() {
-            return;
-        }
     }
 }
 

@@ -27,7 +27,7 @@ pub use gpus::GpuConfig;
 #[derive(Debug, Clone, Default, Args)]
 #[command(rename_all = "snake_case")]
 pub struct IsolationFlags {
-    /// Isolators as in Mesos. All that is built is on; 'linux/nnp' and 'cgroups/devices' make it stricter for all containers, 'cgroups/blkio', 'disk/du' and 'network/ports' measure more
+    /// Isolators as in Mesos. All that is built is on; 'linux/nnp' and 'cgroups/devices' make it stricter for all containers, 'cgroups/blkio', 'disk/du' and 'network/ports' measure more; 'volume/csi' needs --csi_plugin_config_dir
     #[arg(long)]
     pub isolation: Option<String>,
     /// Directory of seccomp profiles, which containers name
@@ -39,6 +39,12 @@ pub struct IsolationFlags {
     /// Numbers of the GPUs that may be used: '0,1' for /dev/nvidia0 and /dev/nvidia1 [default: all that there are]
     #[arg(long, alias = "nvidia-gpu-devices")]
     pub nvidia_gpu_devices: Option<String>,
+    /// No container may be in the agent's pid namespace, whatever its 'share_pid_namespace' says
+    #[arg(long, alias = "disallow-sharing-agent-pid-namespace", num_args = 0..=1, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
+    pub disallow_sharing_agent_pid_namespace: bool,
+    /// No container may have the agent's IPC namespace and /dev/shm, whatever its 'ipc_mode' says
+    #[arg(long, alias = "disallow-sharing-agent-ipc-namespace", num_args = 0..=1, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
+    pub disallow_sharing_agent_ipc_namespace: bool,
     /// The profile of containers that name none: a file below --seccomp_config_dir, or 'unconfined' [default: the built-in one, for containers with an image]
     #[arg(long, alias = "seccomp-profile-name")]
     pub seccomp_profile_name: Option<String>,
@@ -57,6 +63,14 @@ impl IsolationFlags {
             ("allowed_devices", self.allowed_devices.clone()),
             ("nvidia_gpu_devices", self.nvidia_gpu_devices.clone()),
             ("seccomp_profile_name", self.seccomp_profile_name.clone()),
+            (
+                "disallow_sharing_agent_pid_namespace",
+                Some(self.disallow_sharing_agent_pid_namespace.to_string()),
+            ),
+            (
+                "disallow_sharing_agent_ipc_namespace",
+                Some(self.disallow_sharing_agent_ipc_namespace.to_string()),
+            ),
         ];
         all.into_iter()
             .filter_map(|(name, value)| Some((name, value?)))
@@ -65,7 +79,7 @@ impl IsolationFlags {
 }
 
 /// What is built, by Mesos' names.
-const BUILT: [&str; 33] = [
+const BUILT: [&str; 34] = [
     "cgroups/all",
     "cgroups/blkio",
     "cgroups/cpu",
@@ -92,6 +106,7 @@ const BUILT: [&str; 33] = [
     "posix/disk",
     "posix/mem",
     "posix/rlimits",
+    "volume/csi",
     "volume/host_path",
     "volume/image",
     "volume/sandbox_path",
@@ -102,7 +117,7 @@ const BUILT: [&str; 33] = [
 ];
 
 /// What Mesos has and this agent has not.
-const NOT_BUILT: [&str; 12] = [
+const NOT_BUILT: [&str; 11] = [
     "appc/runtime",
     "cgroups/hugetlb",
     "cgroups/net_cls",
@@ -113,7 +128,6 @@ const NOT_BUILT: [&str; 12] = [
     "filesystem/shared",
     "filesystem/windows",
     "network/port_mapping",
-    "volume/csi",
     "windows/cpu",
 ];
 
@@ -135,6 +149,10 @@ pub struct IsolationConfig {
     pub confine_devices: bool,
     /// What containers read from and write to block devices is counted.
     pub measure_block_io: bool,
+    /// No container is in the agent's pid namespace.
+    pub disallow_sharing_agent_pids: bool,
+    /// No container has the agent's IPC namespace and `/dev/shm`.
+    pub disallow_sharing_agent_ipc: bool,
     /// What all containers may use besides the usual.
     pub allowed_devices: Vec<AllowedDevice>,
     /// Where GPUs are found.
@@ -165,7 +183,11 @@ impl SeccompWish {
 impl IsolationConfig {
     /// Judges the flags. The profile is read once to see that it can be, and again for each container.
     pub(crate) fn from_flags(flags: &IsolationFlags) -> Result<Self, ConfigError> {
-        let mut config = Self::default();
+        let mut config = Self {
+            disallow_sharing_agent_pids: flags.disallow_sharing_agent_pid_namespace,
+            disallow_sharing_agent_ipc: flags.disallow_sharing_agent_ipc_namespace,
+            ..Self::default()
+        };
         let list = flags.isolation.as_deref().unwrap_or_default();
         for name in list.split(',').map(str::trim).filter(|it| !it.is_empty()) {
             if NOT_BUILT.contains(&name) {
@@ -321,8 +343,7 @@ mod tests {
             isolation: Some(isolation.to_owned()),
             seccomp_config_dir: directory.map(Path::to_owned),
             seccomp_profile_name: profile.map(str::to_owned),
-            allowed_devices: None,
-            nvidia_gpu_devices: None,
+            ..IsolationFlags::default()
         };
         IsolationConfig::from_flags(&flags).map_err(|error| error.to_string())
     }

@@ -2,7 +2,7 @@
 //!
 //! [`tepui_agent_core`] decides; this crate does. Its rooms: [`containerizer`] runs containers, [`supervisor`] is the small process that
 //! outlives the agent beside each of them; the rest is private to the daemon: the journal (what outlives the process), the link to the
-//! master, the driver (the one thread that runs the core), the hands (containers), images and volumes (`provision`), what URIs ask for (`fetcher`), networks, volumes of docker volume drivers (`docker_volumes`), probes (checks), `oversubscription`, `disk` (what containers use of it), `ports` (what they listen on), sandboxes, and the faces on the one
+//! master, the driver (the one thread that runs the core), the hands (containers), images and volumes (`provision`), what URIs ask for (`fetcher`), networks, volumes that are kept elsewhere (`external_volumes`), probes (checks), `oversubscription`, `disk` (what containers use of it), `ports` (what they listen on), sandboxes, and the faces on the one
 //! port.
 
 pub mod containerizer;
@@ -12,13 +12,14 @@ mod clock;
 mod config;
 mod containers;
 mod disk;
-mod docker_volumes;
 mod driver;
 mod executors;
+mod external_volumes;
 mod faces;
 mod fetcher;
 mod flags;
 mod hands;
+mod holders;
 mod isolation;
 mod journal;
 mod link;
@@ -26,17 +27,24 @@ mod nested;
 mod networks;
 mod oversubscription;
 mod ports;
+#[cfg(test)]
+#[path = "../tests/kit/privileged.rs"]
+mod privileged;
 mod probes;
 mod provision;
+mod relay;
 mod resources;
 mod running;
 mod sandbox;
+mod sharing;
 mod spec;
 mod volumes;
 
 pub use config::{Config, ConfigError, parse_duration};
 pub use disk::{DiskConfig, DiskFlags};
-pub use docker_volumes::{DockerVolumeFlags, DockerVolumesConfig, sweep as sweep_docker_volumes};
+pub use external_volumes::{
+    CsiConfig, CsiFlags, DockerVolumeFlags, DockerVolumesConfig, sweep_docker_volumes,
+};
 pub use fetcher::FetcherConfig;
 pub use flags::Flags;
 pub use isolation::{AllowedDevice, GpuConfig, IsolationConfig, IsolationFlags};

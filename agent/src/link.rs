@@ -1,7 +1,7 @@
 //! The stream to the leading master: finding it, opening it, batching what goes out, and beginning anew.
 //!
 //! The first connection is immediate, and so is the next after a stream that had been answered; pauses, with jitter, come only between
-//! attempts that fail.
+//! attempts that fail, and no longer than until another master leads.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use futures::Stream;
 use parking_lot::Mutex;
 use prost::Message;
 use tepui_agent_core::Input;
-use tepui_coordination::Detector;
+use tepui_coordination::{Detector, Leader};
 use tepui_grpc::agent_link_client::AgentLinkClient;
 use tepui_grpc::{FRAME_LIMIT_BYTES, MESSAGE_LIMIT_BYTES};
 use tepui_proto::tepui::v1::{AgentFrame, AgentMessage};
@@ -171,7 +171,7 @@ pub(crate) async fn run(
         if inputs.send(Input::Connected { stream }).await.is_err() {
             return;
         }
-        let ended = converse(&config, &mut detector, channel, stream, &inputs, &outbox).await;
+        let ended = converse(&mut detector, channel, stream, &inputs, &outbox).await;
         outbox.close(stream, "it has ended".to_owned());
         outbox.flush();
         if inputs.send(Input::Disconnected { stream }).await.is_err() {
@@ -184,9 +184,21 @@ pub(crate) async fn run(
             }
             Ended::Failed(why) => {
                 tracing::warn!("no stream to the master at {endpoint}: {why}; trying again");
-                tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)).await;
-                pause = (pause * 2).min(config.longest_backoff);
+                let jittered = pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
+                pause = tokio::select! {
+                    () = tokio::time::sleep(jittered) => (pause * 2).min(config.longest_backoff),
+                    _ = another(&mut detector) => FIRST_PAUSE,
+                };
             }
+        }
+    }
+}
+
+/// Waits until another leads, or the same one anew; that nobody does is no news to act upon.
+async fn another(detector: &mut Detector) -> Leader {
+    loop {
+        if let Some(leader) = detector.changed().await {
+            return leader;
         }
     }
 }
@@ -208,14 +220,23 @@ fn channel_to(endpoint: &str) -> Option<Channel> {
 }
 
 enum Ended {
-    /// The master had spoken.
+    /// The master had spoken, or another leads: the next attempt need not wait.
     Answered(String),
     /// It had not.
     Failed(String),
 }
 
+impl Ended {
+    fn passed_to(leader: &Leader) -> Self {
+        let name = leader
+            .info
+            .endpoint()
+            .map_or_else(|| "nobody".to_owned(), |endpoint| endpoint.to_string());
+        Self::Answered(format!("{name} leads now"))
+    }
+}
+
 async fn converse(
-    config: &Config,
     detector: &mut Detector,
     channel: Channel,
     stream: u64,
@@ -230,6 +251,7 @@ async fn converse(
             Err(status) => return Ended::Failed(message(&status)),
         },
         reason = outbox.closing(stream) => return Ended::Failed(reason),
+        leader = another(detector) => return Ended::passed_to(&leader),
     };
     let mut answered = false;
     let end = |answered: bool, why: String| {
@@ -243,14 +265,8 @@ async fn converse(
         let frame = tokio::select! {
             frame = inbound.message() => frame,
             reason = outbox.closing(stream) => return Ended::Failed(reason),
-            leader = detector.changed(), if config.channel.is_none() => match leader {
-                // While nobody is known to lead, the stream is the best there is.
-                None => continue,
-                Some(leader) => {
-                    let name = leader.info.endpoint().map_or_else(|| "nobody".to_owned(), |endpoint| endpoint.to_string());
-                    return Ended::Answered(format!("{name} leads now"));
-                }
-            },
+            // While nobody is known to lead, the stream is the best there is.
+            leader = another(detector) => return Ended::passed_to(&leader),
         };
         let frame = match frame {
             Ok(Some(frame)) => frame,
@@ -288,12 +304,28 @@ fn message(status: &tonic::Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt;
     use tepui_proto::tepui::v1::{Pong, agent_message};
+    use tokio::sync::watch;
 
     fn pong(sequence: u64) -> AgentMessage {
         AgentMessage {
             message: Some(agent_message::Message::Pong(Pong { sequence })),
         }
+    }
+
+    #[tokio::test]
+    async fn another_leader_is_waited_for_and_not_nobody() {
+        let at = |text: &str| Detector::fixed(&text.parse().unwrap()).leader();
+        let (leads, leader) = watch::channel(at("127.0.0.1:1"));
+        let mut detector = Detector::watching(leader);
+        detector.wait().await;
+        assert!(another(&mut detector).now_or_never().is_none());
+        leads.send_replace(None);
+        assert!(another(&mut detector).now_or_never().is_none());
+        leads.send_replace(at("127.0.0.1:2"));
+        let leader = another(&mut detector).now_or_never().unwrap();
+        assert_eq!(leader.info.port, 2);
     }
 
     #[test]

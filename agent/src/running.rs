@@ -23,17 +23,18 @@ use crate::containerizer::{
     ContainerId, Containerizer, ContainerizerConfig, ContainerizerError, Lifetime, Recovered,
 };
 use crate::disk::Disks;
-use crate::docker_volumes::DockerVolumes;
 use crate::driver::{Driver, Ended, INPUTS};
 use crate::executors::Executors;
+use crate::external_volumes::ExternalVolumes;
 use crate::faces::Face;
 use crate::fetcher::Fetcher;
-use crate::hands::{Hands, core_exit, relay};
+use crate::hands::{Hands, core_exit};
 use crate::journal::{Journal, JournalError, Past};
 use crate::link::Outbox;
 use crate::nested::{Nested, Note};
 use crate::networks::Networks;
 use crate::provision::Provisioner;
+use crate::relay::Relay;
 use crate::sandbox::{Layout, allowed_age, disk_usage};
 use crate::spec::Surroundings;
 use crate::volumes::VolumesRoom;
@@ -149,9 +150,9 @@ impl Agent {
         let fetcher = Fetcher::new(&config);
         let provisioner = start_provisioner(&config, &containerizer, &facts, &survivors).await?;
 
-        let networks = start_networks(&config, &facts).await?;
-        let docker_volumes =
-            start_docker_volumes(&config, &facts, &survivors, past.same_boot).await?;
+        let networks = start_networks(&config, &containerizer, &facts).await?;
+        let external_volumes =
+            start_external_volumes(&config, &facts, &survivors, past.same_boot).await?;
         let ip = config.advertise_ip.unwrap_or_else(|| {
             if addr.ip().is_unspecified() {
                 IpAddr::from([127, 0, 0, 1])
@@ -182,7 +183,7 @@ impl Agent {
             provisioner: provisioner.clone(),
             fetcher: fetcher.clone(),
             networks: networks.clone(),
-            docker_volumes: docker_volumes.clone(),
+            external_volumes: external_volumes.clone(),
         };
         let nested = Nested::new(
             Arc::clone(&containerizer),
@@ -232,7 +233,7 @@ impl Agent {
             provisioner: provisioner.clone(),
             fetcher,
             networks: networks.clone(),
-            docker_volumes: docker_volumes.clone(),
+            external_volumes: external_volumes.clone(),
         });
         let own = networks.containers().into_iter().filter_map(|container| {
             Some(Input::Networked {
@@ -247,6 +248,7 @@ impl Agent {
             containerizer: Arc::clone(&face.containerizer),
             inputs: inputs.clone(),
         };
+        let relayed = Arc::clone(&face.containerizer);
         let driver = Driver {
             core,
             clock,
@@ -267,13 +269,14 @@ impl Agent {
             Some(_) => Detector::fixed(&tepui_coordination::HostPort::new("127.0.0.1", 0)),
         };
         let until_stop = |stop: CancellationToken| async move { stop.cancelled().await };
-        let relaying = relay(
-            events,
+        let relaying = Relay {
+            containerizer: relayed,
             networks,
-            docker_volumes.clone(),
+            volumes: external_volumes.clone(),
             nested,
-            inputs.clone(),
-        );
+            inputs: inputs.clone(),
+        };
+        let relaying = relaying.run(events);
         let stopped = until_stop(stop.clone());
         // What happens to containers from then on is the next agent's, with all that is to be taken down.
         tokio::spawn(async move {
@@ -300,7 +303,7 @@ impl Agent {
         tokio::spawn(async move {
             tokio::select! { () = listening => {}, () = stopped => {} }
         });
-        let tending = crate::docker_volumes::tend(docker_volumes);
+        let tending = async move { external_volumes.tend().await };
         let stopped = until_stop(stop.clone());
         tokio::spawn(async move {
             tokio::select! { () = tending => {}, () = stopped => {} }
@@ -509,15 +512,20 @@ async fn start_provisioner(
     starting.await.unwrap_or_else(|_| Err(AgentError::Panicked))
 }
 
-/// Takes up the networks of containers that run, and takes those of others down.
+/// Takes up the networks of containers that run, and takes those of others down. What holds what a group shares is on none: its tasks are.
 async fn start_networks(
     config: &Arc<Config>,
+    containerizer: &Containerizer,
     facts: &[ContainerFact],
 ) -> Result<Networks, AgentError> {
     let alive = facts
         .iter()
         .filter(|fact| matches!(fact.state, ContainerState::Running { .. }))
         .map(|fact| fact.container.to_string())
+        .filter(|name| {
+            let id = ContainerId::new(name.as_str());
+            !id.is_ok_and(|id| containerizer.is_holder(&id))
+        })
         .collect();
     let config = Arc::clone(config);
     let starting = tokio::task::spawn_blocking(move || {
@@ -531,13 +539,13 @@ async fn start_networks(
     starting.await.map_err(|_| AgentError::Panicked)
 }
 
-/// Takes up the docker volumes of containers that run; those of others are unmounted later.
-async fn start_docker_volumes(
+/// Takes up the external volumes of containers that run; those of others are taken away later.
+async fn start_external_volumes(
     config: &Arc<Config>,
     facts: &[ContainerFact],
     survivors: &[(Note, Recovered)],
     same_boot: bool,
-) -> Result<DockerVolumes, AgentError> {
+) -> Result<ExternalVolumes, AgentError> {
     let nested = survivors.iter().filter_map(|(_, found)| match found {
         Recovered::Running { container, .. } => Some(container.to_string()),
         Recovered::Exited { .. } | Recovered::Unknown { .. } => None,
@@ -549,10 +557,8 @@ async fn start_docker_volumes(
         .chain(nested)
         .collect();
     let config = Arc::clone(config);
-    let starting = tokio::task::spawn_blocking(move || {
-        let (volumes, runtime_dir) = (&config.docker_volumes, &config.runtime_dir);
-        DockerVolumes::start(volumes, runtime_dir, &alive, same_boot)
-    });
+    let starting =
+        tokio::task::spawn_blocking(move || ExternalVolumes::start(&config, &alive, same_boot));
     starting.await.map_err(|_| AgentError::Panicked)
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::containerizer::beneath::{Beneath, step, through};
@@ -182,7 +183,10 @@ pub(crate) fn give(sandbox: &Path, user: Option<&str>) -> io::Result<()> {
 
 /// Replaces the link `latest` in one step. A link that cannot be made is only a missing convenience.
 fn latest(directory: &Path, target: &Path) {
-    let next = directory.join(format!(".latest-{}", target.display()));
+    // Tasks of one executor come at the same time: each has a name of its own for what it is about to put there.
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let next = directory.join(format!(".latest-{}-{number}", target.display()));
     let linked = symlink(target, &next).and_then(|()| fs::rename(&next, directory.join("latest")));
     if let Err(error) = linked {
         tracing::debug!("no link 'latest' in {}: {error}", directory.display());
@@ -239,6 +243,27 @@ mod tests {
         assert!(!first.exists() && second.exists());
         assert_eq!(layout.collect(Duration::ZERO, |_| false), 1);
         assert!(!dir.path().join("slaves/S0/frameworks/f").exists());
+    }
+
+    #[test]
+    fn tasks_that_come_together_leave_the_link_to_their_executors() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        for number in 0..50 {
+            let executor = format!("e{number}");
+            let create = || layout.create("S0", "f", &executor, "c", None).unwrap();
+            let sandbox = std::thread::scope(|scope| {
+                let others = [scope.spawn(create), scope.spawn(create)];
+                for other in others {
+                    other.join().unwrap();
+                }
+                layout.sandbox("S0", "f", &executor, "c")
+            });
+            assert_eq!(
+                fs::canonicalize(sandbox.with_file_name("latest")).unwrap(),
+                sandbox.canonicalize().unwrap()
+            );
+        }
     }
 
     #[test]

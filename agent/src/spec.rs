@@ -14,7 +14,7 @@ use crate::config::{Config, format_duration};
 use crate::containerizer::{
     Command, ContainerId, LaunchSpec, Limits, Rlimit, RlimitKind, RootFilesystem, Window,
 };
-use crate::docker_volumes::DockerVolumes;
+use crate::external_volumes::ExternalVolumes;
 use crate::fetcher::Fetcher;
 use crate::isolation::IsolationConfig;
 use crate::networks::{Attached, Networks};
@@ -35,7 +35,7 @@ pub(crate) struct Surroundings {
     pub(crate) provisioner: Provisioner,
     pub(crate) fetcher: Fetcher,
     pub(crate) networks: Networks,
-    pub(crate) docker_volumes: DockerVolumes,
+    pub(crate) external_volumes: ExternalVolumes,
 }
 
 impl Surroundings {
@@ -125,6 +125,11 @@ impl Surroundings {
         spec.rlimits.clone_from(&plan.rlimits);
         if let Some(container) = container {
             spec.rlimits.extend(rlimits(container));
+        }
+        if let Some(devices) = &mut spec.devices {
+            for (device, read_only) in &mounted.devices {
+                devices.permit(device, (true, !read_only, false))?;
+            }
         }
         spec.volumes = mounted.volumes;
         if let (Some(attached), true) = (attached, mounted.root.is_none()) {

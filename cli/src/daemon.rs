@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use crate::{commands::CommandError, flags::normalise};
+use crate::{commands::CommandError, flags::normalise, log::Log};
 
 /// The daemons, and the prefixes of the environment variables that carry their flags, the strongest first.
 const DAEMONS: &[(&str, &[&str])] = &[
@@ -83,15 +83,12 @@ fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
         .map_err(|error| CommandError::Failed(format!("cannot start: {error}")))
 }
 
-pub(crate) fn master(
-    mut flags: tepui_master::Flags,
-    log: tepui_master::LogDial,
-) -> Result<(), CommandError> {
+pub(crate) fn master(mut flags: tepui_master::Flags, log: &Log) -> Result<(), CommandError> {
     if flags.get("work_dir").is_none() && flags.get("zk").is_none() {
         flags.set("work_dir", default_work_dir("master").display().to_string());
     }
     let mut config = tepui_master::Config::from_flags(&flags).map_err(|error| bad(&error))?;
-    config.log_dial = Some(log);
+    config.log_dial = Some(log.of_master());
     take_descriptors();
     runtime()?
         .block_on(tepui_master::run(config, signalled()))
@@ -103,17 +100,20 @@ pub(crate) fn agent(mut flags: tepui_agent::Flags) -> Result<(), CommandError> {
         .work_dir
         .get_or_insert_with(|| default_work_dir("agent"));
     let config = tepui_agent::Config::from_flags(&flags).map_err(|error| bad(&error))?;
-    runtime()?
-        .block_on(tepui_agent::run(config, signalled()))
-        .map_err(|error| bad(&error))
+    let runtime = runtime()?;
+    let ended = runtime.block_on(tepui_agent::run(config, signalled()));
+    // A thread may wait for a file system that does not answer: the agent's end does not.
+    runtime.shutdown_background();
+    ended.map_err(|error| bad(&error))
 }
 
-pub(crate) fn marathon(flags: tepui_marathon::Flags) -> Result<(), CommandError> {
+pub(crate) fn marathon(flags: tepui_marathon::Flags, log: &Log) -> Result<(), CommandError> {
     take_descriptors();
     let seed = uuid::Uuid::new_v4().as_u128();
-    let config = flags
+    let mut config = flags
         .into_config(default_work_dir("marathon"), seed)
         .map_err(|error| bad(&error))?;
+    config.log_dial = Some(log.of_marathon());
     runtime()?.block_on(async {
         let mut marathon = tepui_marathon::Marathon::start(config)
             .await

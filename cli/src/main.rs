@@ -11,6 +11,7 @@ mod commands;
 mod daemon;
 mod flags;
 mod local;
+mod log;
 mod rollout;
 mod table;
 
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use commands::{CommandError, Context};
+use log::Log;
 
 /// Tepui: a cluster manager in the line of Apache Mesos and Marathon, in one binary.
 #[derive(Debug, Parser)]
@@ -152,19 +154,18 @@ fn main() -> ExitCode {
 fn run(command: Commands) -> Result<ExitCode, CommandError> {
     match command {
         Commands::Local(args) => {
-            let _ = log_to_stderr("warn");
-            return local::run(&args);
+            return local::run(&args, &Log::start("warn"));
         }
         Commands::Master(flags) => {
-            daemon::master(*flags, log_to_stderr("info"))?;
+            daemon::master(*flags, &Log::start("info"))?;
         }
         Commands::Agent(flags) => {
-            let _ = log_to_stderr("info");
+            Log::start("info");
             daemon::agent(*flags)?;
         }
         Commands::Marathon(flags) => {
-            let _ = log_to_stderr("info");
-            daemon::marathon(*flags)?;
+            let log = Log::start(flags.logging_level().unwrap_or("info"));
+            daemon::marathon(*flags, &log)?;
         }
         Commands::Bench {
             command,
@@ -236,29 +237,6 @@ fn at_cluster(
         json: args.json,
     };
     runtime.block_on(command(&context))
-}
-
-/// Logs go to standard error; `TEPUI_LOG` says which (`debug`, `tepui_agent=trace,info`). What is given back changes that later.
-fn log_to_stderr(default: &str) -> tepui_master::LogDial {
-    use tracing_subscriber::EnvFilter;
-    let named = std::env::var("TEPUI_LOG").ok();
-    let wanted = named.filter(|text| EnvFilter::try_new(text).is_ok());
-    let wanted = wanted.unwrap_or_else(|| default.to_owned());
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&wanted))
-        .with_writer(std::io::stderr)
-        .with_filter_reloading();
-    let handle = builder.reload_handle();
-    builder.init();
-    tepui_master::LogDial::new(move |level| {
-        let filter = match level {
-            0 => wanted.clone(),
-            1 => format!("{wanted},tepui=debug"),
-            _ => format!("{wanted},tepui=trace"),
-        };
-        let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
-        handle.reload(filter).map_err(|error| error.to_string())
-    })
 }
 
 #[cfg(test)]

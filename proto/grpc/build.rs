@@ -15,5 +15,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(".mesos", "::tepui_proto::mesos")
         .extern_path(".tepui", "::tepui_proto::tepui")
         .compile_fds(files)?;
+    // Storage plugins' own interface: its messages are nobody else's, so they live here.
+    let csi = protox::compile(["csi/v1/csi.proto"], ["../proto"])?;
+    tonic_prost_build::configure()
+        .build_transport(false)
+        .btree_map(".")
+        .compile_fds(csi)?;
     Ok(())
 }

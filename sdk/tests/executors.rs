@@ -21,7 +21,7 @@ use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
 use tonic::{Status, Streaming};
 
 /// No wait here is meant to take this long.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Hands each subscription to the test.
 struct Agent {

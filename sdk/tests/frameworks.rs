@@ -17,7 +17,7 @@ use tepui_sdk::{
 use tokio::sync::watch;
 
 /// No wait here is meant to take this long.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const FACES: [(Face, Transport); 4] = [
     (Face::Grpc, Transport::Grpc),
@@ -279,6 +279,51 @@ async fn after_a_lost_stream_it_comes_back_with_the_same_id_and_asks_for_its_tas
     }
 }
 
+/// Mesos takes the description of a framework that subscribes again for an update: what is not said again is gone.
+#[tokio::test]
+async fn after_a_lost_stream_it_says_of_itself_what_it_said_last() {
+    for (face, transport) in [FACES[0], FACES[1]] {
+        let mut master = FakeMaster::start(face).await;
+        let mut framework = framework(&master, transport).await;
+        let id = subscribed(&mut framework).await;
+        let mut info = master
+            .call(Type::Subscribe)
+            .await
+            .subscribe
+            .unwrap()
+            .framework_info;
+        assert_eq!(info.roles, ["web"]);
+        let update = |info: &mesos::FrameworkInfo, suppressed: &[&str]| mesos::scheduler::Call {
+            r#type: Some(Type::UpdateFramework.into()),
+            update_framework: Some(Box::new(mesos::scheduler::call::UpdateFramework {
+                framework_info: info.clone(),
+                suppressed_roles: suppressed.iter().map(|&role| role.to_owned()).collect(),
+                ..Default::default()
+            })),
+            ..Default::default()
+        };
+        info.roles.push("db".to_owned());
+        framework.driver().call(update(&info, &["db"])).unwrap();
+        master.call(Type::UpdateFramework).await;
+
+        master.refuse_calls(400, "no such role");
+        info.roles.push("refused".to_owned());
+        framework.driver().call(update(&info, &[])).unwrap();
+        master.call(Type::UpdateFramework).await;
+        assert!(matches!(next(&mut framework).await, Event::Refused(_)));
+
+        master.hang_up();
+        assert!(matches!(
+            next(&mut framework).await,
+            Event::Disconnected { .. }
+        ));
+        let again = master.call(Type::Subscribe).await.subscribe.unwrap();
+        assert_eq!(again.framework_info.roles, ["web", "db"]);
+        assert_eq!(again.framework_info.id.unwrap().value, id.as_str());
+        assert_eq!(again.suppressed_roles, ["db"]);
+    }
+}
+
 #[tokio::test]
 async fn it_follows_the_leader() {
     for (face, transport) in [FACES[0], FACES[1]] {
@@ -395,6 +440,18 @@ async fn what_is_for_good_ends_the_framework() {
                 .is_none()
         );
     }
+}
+
+/// A master of Mesos listens before it has its routes, and answers 404 meanwhile.
+#[tokio::test]
+async fn a_master_that_only_starts_is_asked_again() {
+    let master = FakeMaster::start(Face::Http).await;
+    master.refuse(404, "404 Not Found.");
+    let transport = Transport::Http(Encoding::Protobuf);
+    let mut framework = framework(&master, transport).await;
+    master.refused().await;
+    master.lead();
+    subscribed(&mut framework).await;
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ put() {
     [ -e "$disk$library" ] || { mkdir -p "$disk${library%/*}" && cp -L "$library" "$disk$library"; }
   done
 }
-commands=(sh cat echo id ls head tail seq sort sleep tr wc yes true false touch mkdir rm dd stat readlink grep hostname mount umount
+commands=(sh cat echo id ls head tail seq sort sleep tr wc yes true false touch mkdir mv rm dd stat readlink grep hostname mount umount
   unshare setsid ps kill perl env printf test pwd date nice uniq cut base64 mknod chmod ln losetup)
 for command in "${commands[@]}"; do put "$(type -P "$command")" "/usr/bin/$command"; done
 ln -sf /usr/bin/sh "$disk/bin/sh"
@@ -103,7 +103,7 @@ chmod +x "$disk/init"
 
 # --- the machine --------------------------------------------------------------------------------------------------------
 output=$work/output
-timeout "${TEPUI_GUEST_TIMEOUT:-600}" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 2048 -nographic -no-reboot \
+timeout "${TEPUI_GUEST_TIMEOUT:-1800}" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 2048 -nographic -no-reboot \
   -nic none -kernel "$work/kernel/boot/vmlinuz-$release" -initrd "$work/initramfs" \
   -append 'console=ttyS0 quiet panic=-1 systemd.unified_cgroup_hierarchy=1 cgroup_no_v1=all mitigations=off random.trust_cpu=on' \
   </dev/null | tr -d '\r' | tee "$output" || true

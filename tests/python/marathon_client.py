@@ -50,7 +50,7 @@ def main():
             attached.set()
 
     threading.Thread(target=follow, daemon=True).start()
-    assert attached.wait(20), "the event stream was not attached"
+    assert attached.wait(60), "the event stream was not attached"
 
     web = MarathonApp(
         cmd="exec perl -MIO::Socket::INET -e '$s=IO::Socket::INET->new(LocalPort=>$ENV{PORT0},Listen=>9,ReuseAddr=>1) or die;"

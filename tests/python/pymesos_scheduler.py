@@ -89,7 +89,7 @@ def main():
     runner = Runner(wanted, sys.argv[3] if len(sys.argv) > 3 else None)
     driver = MesosSchedulerDriver(runner, {"user": "root", "name": "pymesos"}, master)
     driver.start()
-    ended = runner.done.wait(60)
+    ended = runner.done.wait(150)
     driver.stop()
     if runner.failure or not ended:
         print(runner.failure or f"only {len(runner.finished)} of {wanted} finished", file=sys.stderr)

@@ -24,11 +24,18 @@ impl Answer {
     }
 }
 
+/// For an answer; who asks again and again is to be told that nobody answers.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
 fn agent() -> ureq::Agent {
+    agent_within(ANSWER_TIMEOUT)
+}
+
+fn agent_within(limit: Duration) -> ureq::Agent {
     ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(3)
-        .timeout_global(Some(Duration::from_secs(20)))
+        .timeout_global(Some(limit))
         .build()
         .into()
 }
@@ -69,8 +76,14 @@ pub fn post(url: &str, body: &Value) -> Option<Answer> {
 /// PUT of a JSON document; `None` if nobody answers.
 #[must_use]
 pub fn put(url: &str, body: &Value) -> Option<Answer> {
+    put_within(ANSWER_TIMEOUT, url, body)
+}
+
+/// PUT of a JSON document that may take long; `None` if nobody answers in time, or who was to answer is gone.
+#[must_use]
+pub fn put_within(limit: Duration, url: &str, body: &Value) -> Option<Answer> {
     read(
-        agent()
+        agent_within(limit)
             .put(url)
             .content_type("application/json")
             .send(body.to_string()),

@@ -1,16 +1,20 @@
 //! Daemons of one test cluster, each in its own process.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
     PATIENCE, cgroups,
-    client::{get_json, post},
+    client::{Answer, get_json, post},
     process::{Process, free_port},
     until,
 };
+
+/// How many agents this process has started.
+static AGENTS: AtomicU32 = AtomicU32::new(0);
 
 /// A daemon that can be killed and started again as it was.
 #[derive(Debug)]
@@ -172,15 +176,16 @@ impl Cluster {
     /// As [`agent`](Self::agent), with variables in its environment.
     #[must_use]
     pub fn agent_in(&mut self, variables: &[(&str, &str)], args: &[&str]) -> Daemon {
-        // cgroups of its own, so that tests do not see each other's.
-        let root = format!("tepui-test-{}", free_port());
+        // cgroups and ports of its own, so that tests do not see each other's.
+        let (process, number) = (std::process::id(), AGENTS.fetch_add(1, Relaxed));
+        let root = format!("tepui-test-{process}-{number}");
         let mut all = vec![
             format!("--work_dir={}", self.work_dir("agent").display()),
             format!("--master={}", self.location),
             format!("--cgroups_root={root}"),
         ];
         if !args.iter().any(|arg| arg.starts_with("--resources")) {
-            let first = 20_000 + 100 * (free_port() % 100);
+            let first = 20_000 + 100 * (process.wrapping_add(number) % 100);
             all.push(format!(
                 "--resources=cpus:4;mem:1024;disk:1024;ports:[{first}-{}]",
                 first + 99
@@ -207,7 +212,7 @@ impl Cluster {
     }
 }
 
-/// A cluster of one master, one agent with these arguments besides, and Marathon, in this order, with the agent registered.
+/// A cluster of one master, one agent with these arguments besides, and Marathon, in this order, with the agent registered and Marathon leading.
 #[track_caller]
 #[must_use]
 pub fn whole(agent: &[&str]) -> (Cluster, Daemon, Daemon, Daemon) {
@@ -218,7 +223,14 @@ pub fn whole(agent: &[&str]) -> (Cluster, Daemon, Daemon, Daemon) {
     until("the agent", PATIENCE, || {
         (active_agents(&master.url) == 1).then_some(())
     });
+    let _leads = marathon.get("/v2/info");
     (cluster, master, agent, marathon)
+}
+
+/// What a Marathon says that leads, or knows who does. One that is still to find out asks for patience (502, 503): that is no answer yet.
+#[must_use]
+pub fn led(answer: Answer) -> Option<Answer> {
+    (!matches!(answer.status, 502 | 503)).then_some(answer)
 }
 
 /// Waits until Marathon has no deployment.
@@ -257,7 +269,7 @@ pub fn tasks(marathon: &str, app: &str, state: &str) -> Vec<Value> {
 #[must_use]
 pub fn deploy(marathon: &str, app: &Value, instances: usize) -> Vec<String> {
     let created = until("an answer of Marathon", PATIENCE, || {
-        post(&format!("{marathon}/v2/apps"), app)
+        post(&format!("{marathon}/v2/apps"), app).and_then(led)
     });
     assert_eq!(created.status, 201, "{}", created.body);
     running(marathon, app["id"].as_str().unwrap_or_default(), instances)

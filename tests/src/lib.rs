@@ -5,6 +5,7 @@
 
 pub mod cgroups;
 pub mod client;
+pub mod clock;
 pub mod cluster;
 pub mod process;
 pub mod scheduler;

@@ -1,10 +1,12 @@
 //! Tepui's binary, and others, as processes of a test.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -63,16 +65,25 @@ pub fn go_scenarios() -> PathBuf {
     binary
 }
 
-/// A port of the loopback address that was free a moment ago.
+/// A port of the loopback address that was free a moment ago, and is given to nobody else in this process: who asked for it may bind it later, or
+/// again.
 ///
 /// # Panics
 /// The machine has none.
 #[must_use]
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    // Held until one is found that is new, so that each try is another port.
+    let mut tried = Vec::new();
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("a free port").port();
+        tried.push(listener);
+        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if given.insert(port) {
+            return port;
+        }
+    }
 }
 
 /// A process with its log. It is killed, and its log shown if the test fails, when this is dropped.

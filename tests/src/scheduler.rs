@@ -204,12 +204,21 @@ impl Scheduler {
             if amount(&offer, "cpus") >= cpus && amount(&offer, "mem") >= mem {
                 return offer;
             }
-            let decline = json!({ "offer_ids": [offer["id"]], "filters": { "refuse_seconds": 0 } });
-            assert_eq!(
-                self.call(&json!({ "type": "DECLINE", "decline": decline })),
-                Some(202)
-            );
+            self.decline(&offer);
         }
+    }
+
+    /// Gives an offer back, so that what it has comes again, with what else there is by then.
+    ///
+    /// # Panics
+    /// The master refuses.
+    #[track_caller]
+    pub fn decline(&mut self, offer: &Value) {
+        let decline = json!({ "offer_ids": [offer["id"]], "filters": { "refuse_seconds": 0 } });
+        assert_eq!(
+            self.call(&json!({ "type": "DECLINE", "decline": decline })),
+            Some(202)
+        );
     }
 
     fn keep_offers(&mut self, event: &Value) {

@@ -2,15 +2,19 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::{PATIENCE, process::free_port, until};
+
 const JAR: &str = "/usr/share/java/zookeeper.jar";
 const CONF: &str = "/etc/zookeeper/conf";
+/// For the answer to a word: a server that is busy writing may take a while.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Until an ensemble serves.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -40,22 +44,7 @@ impl Ensemble {
             "these tests need ZooKeeper ({JAR}) and a JRE: run ./test, which installs them"
         );
         let directory = tempfile::tempdir().expect("ZooKeeper's files, ports and processes");
-        // All are bound at once so that they differ.
-        let sockets: Vec<TcpListener> = (0..count * 3)
-            .map(|_| {
-                TcpListener::bind("127.0.0.1:0").expect("ZooKeeper's files, ports and processes")
-            })
-            .collect();
-        let ports: Vec<u16> = sockets
-            .iter()
-            .map(|socket| {
-                socket
-                    .local_addr()
-                    .expect("ZooKeeper's files, ports and processes")
-                    .port()
-            })
-            .collect();
-        drop(sockets);
+        let ports: Vec<u16> = (0..count * 3).map(|_| free_port()).collect();
         let servers: Vec<Server> = (0..count)
             .map(|n| {
                 let home = directory.path().join(n.to_string());
@@ -125,20 +114,25 @@ impl Ensemble {
     /// It does not serve.
     #[must_use]
     pub fn nodes(&self) -> usize {
-        let answer = self.servers[0].ask(b"mntr").unwrap_or_default();
-        let mut lines = answer.lines();
-        let count = lines.find_map(|line| line.strip_prefix("zk_znode_count\t"));
-        let count = count.and_then(|count| count.trim().parse().ok());
-        count.expect("ZooKeeper tells how many nodes it has")
+        until("ZooKeeper to tell how many nodes it has", PATIENCE, || {
+            let answer = self.servers[0].ask(b"mntr")?;
+            let mut lines = answer.lines();
+            let count = lines.find_map(|line| line.strip_prefix("zk_znode_count\t"))?;
+            count.trim().parse().ok()
+        })
     }
 
     /// SIGKILL for the server that leads the ensemble.
+    ///
+    /// # Panics
+    /// None does.
     pub fn kill_leader(&mut self) {
-        let leader = self
-            .servers
-            .iter_mut()
-            .find(|server| server.mode().as_deref() == Some("leader"));
-        leader.expect("one of the servers leads").kill();
+        let servers = &mut self.servers;
+        let leader = until("a server that leads", PATIENCE, || {
+            let leads = |server: &Server| server.mode().as_deref() == Some("leader");
+            servers.iter().position(leads)
+        });
+        servers[leader].kill();
     }
 }
 
@@ -194,7 +188,7 @@ impl Server {
     /// The answer to one of its four-letter words.
     fn ask(&self, word: &[u8; 4]) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT)).ok()?;
         stream.write_all(word).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;

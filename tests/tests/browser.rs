@@ -37,7 +37,7 @@ fn the_web_ui_works_in_a_browser() {
         .arg(format!("http://127.0.0.1:{port}"))
         .current_dir(script);
     let mut browser = Process::start("the browser test", command);
-    let status = browser.ended(Duration::from_secs(300));
+    let status = browser.ended(Duration::from_secs(900));
     println!("{}", browser.log());
     assert!(status.success(), "the browser test has failed");
 }

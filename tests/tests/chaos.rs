@@ -192,7 +192,7 @@ fn leaders_die_in_turn_while_apps_are_upgraded() {
     let starts: Vec<&str> = log.lines().collect();
     let distinct: BTreeSet<&str> = starts.iter().copied().collect();
     assert_eq!(starts.len(), distinct.len(), "a task was started twice");
-    let known = world.read("/v2/tasks").unwrap();
+    let known = until("all tasks", PATIENCE, || world.read("/v2/tasks"));
     let known: BTreeSet<String> = known["tasks"]
         .as_array()
         .unwrap()

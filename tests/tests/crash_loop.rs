@@ -9,23 +9,28 @@ use std::{
     path::Path,
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::{Value, json};
 use tepui_tests::{
     PATIENCE, cgroups,
-    cluster::{Cluster, Daemon},
+    cluster::{Cluster, Daemon, active_agents},
     scheduler::{Scheduler, amount, resources},
     until,
 };
 
 /// How often the agent is killed.
 const KILLS: usize = 200;
-/// It lives at most so long before, in milliseconds: mostly so short that it is hit while it starts and launches.
-const LIFE_MS: u64 = 250;
+/// It lives at most so long before: mostly so short that it is hit while it starts and launches.
+const LIFE: Duration = Duration::from_millis(250);
 /// And one time in sixteen so long that more than that gets done.
-const LONG_LIFE_MS: u64 = 1500;
+const LONG_LIFE: Duration = Duration::from_millis(1500);
+/// Where a start takes long, so many starts are the least for both: else there would be no launches to be hit.
+const STARTS: u32 = 2;
+const LONG_STARTS: u32 = 12;
+/// A start that took longer was held up, and is no measure.
+const SLOWEST_START: Duration = Duration::from_millis(500);
 /// Tasks that have not ended, at most.
 const IN_FLIGHT: usize = 24;
 /// What each of them asks for.
@@ -327,7 +332,8 @@ fn left(work_dir: &Path, cgroups_root: &str) -> Vec<String> {
                 .then(|| format!("process {line}"))
         });
     let links = said("ip", &["-o", "link"]);
-    let rules = said("iptables", &["-t", "nat", "-S"]) + &said("iptables", &["-S"]);
+    // The agent may be at work on them.
+    let rules = said("iptables", &["-w", "-t", "nat", "-S"]) + &said("iptables", &["-w", "-S"]);
     let links = links
         .lines()
         .filter(|line| line.contains(": tv") || line.contains(": tp"));
@@ -376,23 +382,23 @@ fn in_own_network() {
     assert!(status.success(), "{status}");
 }
 
-/// Times to live, from a seed.
-fn lives(mut seed: u64) -> impl Iterator<Item = Duration> {
+/// Times to live, from a seed and the time that a start takes here.
+fn lives(mut seed: u64, start: Duration) -> impl Iterator<Item = Duration> {
     std::iter::repeat_with(move || {
         seed = seed
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
         let longest = if seed >> 60 == 0 {
-            LONG_LIFE_MS
+            LONG_LIFE.max(start * LONG_STARTS)
         } else {
-            LIFE_MS
+            LIFE.max(start * STARTS)
         };
-        Duration::from_micros((seed >> 20) % (longest * 1000))
+        Duration::from_micros((seed >> 20) % u64::try_from(longest.as_micros()).unwrap())
     })
 }
 
-fn kill_again_and_again(agent: &mut Daemon, seed: u64) {
-    for life in lives(seed).take(KILLS) {
+fn kill_again_and_again(agent: &mut Daemon, seed: u64, start: Duration) {
+    for life in lives(seed, start).take(KILLS) {
         std::thread::sleep(life);
         agent.kill();
         agent.restart();
@@ -415,7 +421,12 @@ fn an_agent_that_is_killed_two_hundred_times() {
     let mut cluster = Cluster::standalone();
     let master = cluster.master(&["--max_completed_tasks_per_framework=100000"]);
     let _leads = master.get("/slaves");
+    let begun = Instant::now();
     let mut agent = cluster.agent(&[]);
+    until("the agent", PATIENCE, || {
+        (active_agents(&master.url) == 1).then_some(())
+    });
+    let start = begun.elapsed().min(SLOWEST_START);
     let root = agent.cgroups_root().to_owned();
     let mut load = Load {
         scheduler: Scheduler::subscribe(
@@ -428,7 +439,7 @@ fn an_agent_that_is_killed_two_hundred_times() {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            kill_again_and_again(&mut agent, seed);
+            kill_again_and_again(&mut agent, seed, start);
             stop.store(true, Ordering::Relaxed);
         });
         load.run(&stop);

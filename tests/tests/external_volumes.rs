@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../agent/tests/kit/privileged.rs"]
+mod privileged;
+
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use serde_json::{Value, json};
@@ -37,7 +40,7 @@ fn with_volume(id: &str, cmd: &str, external: &Value) -> Value {
 
 #[test]
 fn an_app_comes_back_to_its_external_volume() {
-    if !nix::unistd::geteuid().is_root() {
+    if !privileged::privileged() {
         return;
     }
     let mut cluster = Cluster::standalone();

@@ -248,11 +248,11 @@ fn the_commands_work_on_a_running_platform() {
         );
         String::from_utf8(output.stdout).unwrap()
     };
-    assert!(
-        tepui(&["app", "list"]).contains("/hello  3 of 3     3 good"),
-        "{}",
-        tepui(&["app", "list"])
-    );
+    // A check that takes too long on a busy machine is made good by the next.
+    until("three good instances", PATIENCE, || {
+        let listed = tepui(&["app", "list"]);
+        listed.contains("/hello  3 of 3     3 good").then_some(())
+    });
     assert!(tepui(&["node", "list"]).contains("127.0.1.2"));
     assert!(tepui(&["framework", "list"]).contains("marathon"));
     let tasks: Value = serde_json::from_str(&tepui(&["task", "list", "--json"])).unwrap();

@@ -1,4 +1,5 @@
-//! What Marathon answers to what should not have been sent, over HTTP: the status and the body of the reference, and nothing changes.
+//! What Marathon answers to what should not have been sent, over HTTP: the status and the body of the reference, and nothing changes. And what it does
+//! when another takes what is its.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,8 +11,9 @@ use std::{
 
 use serde_json::json;
 use tepui_tests::{
-    client::{get, get_json, post},
+    client::{get, get_json, post, put},
     cluster::{deploy, no_deployments, running, sleeper, whole},
+    scheduler::Scheduler,
 };
 
 /// One request on a connection of its own; status and body.
@@ -332,4 +334,32 @@ fn rubbish_on_the_wire_harms_nobody() {
         assert_eq!(get(&url).unwrap().status, 200, "{url}");
     }
     let _ = deploy(&marathon.url, &sleeper("/web", 1), 1);
+}
+
+#[test]
+fn a_leader_takes_the_subscription_back_that_another_has_taken() {
+    let (_cluster, master, _agent, marathon) = whole(&[]);
+    let tasks = deploy(&marathon.url, &sleeper("/web", 2), 2);
+    no_deployments(&marathon);
+    let id = || marathon.get("/v2/info")["frameworkId"].clone();
+    let own = id();
+    let mut other = Scheduler::subscribe(
+        &format!("127.0.0.1:{}", master.port),
+        &json!({ "id": { "value": own }, "user": "root", "name": "marathon", "failover_timeout": 604_800.0, "checkpoint": true,
+            "roles": ["*"], "capabilities": [{ "type": "MULTI_ROLE" }] }),
+    );
+    other.until("SUBSCRIBED");
+    let error = other.until("ERROR");
+    assert_eq!(error["error"]["message"], "Framework failed over");
+
+    let app = format!("{}/v2/apps/web", marathon.url);
+    let scaled = put(&app, &json!({ "instances": 3 })).unwrap();
+    assert_eq!(scaled.status, 200, "{}", scaled.body);
+    no_deployments(&marathon);
+    let after = running(&marathon.url, "/web", 3);
+    assert!(tasks.iter().all(|task| after.contains(task)), "{after:?}");
+    assert_eq!(id(), own);
+    let frameworks = master.get("/frameworks");
+    assert_eq!(frameworks["completed_frameworks"], json!([]));
+    assert_eq!(frameworks["frameworks"].as_array().unwrap().len(), 1);
 }

@@ -81,7 +81,7 @@ fn schemathesis_finds_no_server_error_and_no_answer_that_the_document_does_not_k
         .env("FUZZ_STATUSES", &statuses)
         .current_dir(cluster.folder());
     let mut schemathesis = Process::start("schemathesis", command);
-    let patience = Duration::from_secs(set("TEPUI_FUZZ_SECONDS", "240").parse().unwrap());
+    let patience = Duration::from_secs(set("TEPUI_FUZZ_SECONDS", "900").parse().unwrap());
     let status = schemathesis.ended(patience);
     assert!(status.success(), "{}", schemathesis.log());
 
@@ -95,7 +95,7 @@ fn schemathesis_finds_no_server_error_and_no_answer_that_the_document_does_not_k
             .as_object()
             .unwrap()
             .keys()
-            .any(|status| status.starts_with('2'));
+            .any(|status| status.starts_with(['2', '3']));
         assert!(
             good || NEVER_GRANTED.contains(&operation.as_str()),
             "{operation} was only ever refused, so its answers were not looked at: {answers}"

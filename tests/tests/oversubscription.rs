@@ -30,13 +30,14 @@ fn lent(offer: &Value) -> f64 {
         .sum()
 }
 
-/// An offer with so many cpus that are lent.
+/// An offer with so many cpus that are lent. What comes before them is given back: else it would be missed in what is offered later.
 fn offer_lending(scheduler: &mut Scheduler, cpus: f64) -> Value {
     loop {
         let offer = scheduler.offer();
         if lent(&offer) == cpus {
             return offer;
         }
+        scheduler.decline(&offer);
     }
 }
 

@@ -246,3 +246,60 @@ fn the_command_line_deploys_shows_scales_kills_and_removes_pods() {
     assert!(run(&["pod", "destroy", "/pod"]).contains("done in"));
     assert_eq!(marathon.get("/v2/pods"), json!([]));
 }
+
+/// A pod whose second container serves once it has found in shared memory what the first has put there, and its cgroup where it is to be.
+fn sharing(id: &str, legacy: bool) -> Value {
+    let serve = READER.split_once("exec perl").unwrap().1;
+    // Below the executor's it has this prefix.
+    let below = if legacy { 0 } else { 1 };
+    let reads = format!(
+        "until grep -q hello /dev/shm/told; do sleep 0.1; done; grep -q /nested- /proc/self/cgroup; test $? = {below} || exit 1; exec perl{serve}"
+    );
+    let linux = json!({ "ipcInfo": { "mode": "SHARE_PARENT" } });
+    let mut pod = json!({ "id": id, "scaling": { "kind": "fixed", "instances": 1 },
+        "scheduling": { "backoff": { "backoff": 0 } },
+        "linuxInfo": { "ipcInfo": { "mode": "PRIVATE", "shmSize": 4 } },
+        "containers": [
+            { "name": "writer", "resources": { "cpus": 0.1, "mem": 32 }, "linuxInfo": linux,
+              "exec": { "command": { "shell": "echo hello > /dev/shm/told; exec sleep 1000" } } },
+            { "name": "reader", "resources": { "cpus": 0.1, "mem": 32 }, "linuxInfo": linux,
+              "endpoints": [{ "name": "http" }],
+              "exec": { "command": { "shell": reads } },
+              "healthCheck": { "tcp": { "endpoint": "http" }, "intervalSeconds": 2, "timeoutSeconds": 1, "delaySeconds": 0 } },
+        ] });
+    if legacy {
+        pod["legacySharedCgroups"] = json!(true);
+    }
+    pod
+}
+
+/// Needs cgroups of memory and root, which the agent has here.
+#[test]
+fn containers_of_a_pod_share_memory_and_cgroups_if_it_says_so() {
+    let (_cluster, _master, agent, marathon) = whole(&[]);
+    let pods = format!("{}/v2/pods", marathon.url);
+    for (id, legacy) in [("/together", true), ("/apart", false)] {
+        let created = until("an answer of Marathon", PATIENCE, || {
+            post(&pods, &sharing(id, legacy))
+        });
+        assert_eq!(created.status, 201, "{}", created.body);
+        no_deployments(&marathon);
+        let status = until("a stable instance", PATIENCE, || {
+            let status = get_json(&format!("{pods}{id}::status"))?;
+            (status["status"] == "STABLE").then_some(status)
+        });
+        let shown = status["spec"].get("legacySharedCgroups");
+        assert_eq!(shown, legacy.then_some(&json!(true)), "{status}");
+        // What is told of the executor: one limit for both and the executor, or the sum of theirs.
+        let statistics = get_json(&format!("{}/monitor/statistics", agent.url)).unwrap();
+        let of_pod = statistics.as_array().unwrap().iter().find(|one| {
+            let name = one["executor_id"].as_str().unwrap();
+            name.contains(&id[1..])
+        });
+        let limit = of_pod.unwrap()["statistics"]["mem_limit_bytes"].as_u64();
+        // Whoever has a limit has 32 MiB more, for which nobody is charged: once for the executor and both, or for each of them.
+        let limits: &[u64] = if legacy { &[3 * 32] } else { &[32, 32] };
+        let expected: u64 = limits.iter().map(|mib| (mib + 32) << 20).sum();
+        assert_eq!(limit, Some(expected), "{statistics}");
+    }
+}

@@ -145,6 +145,7 @@ fn with_agent(registry: &str, variables: &[(&str, &str)], check: impl FnOnce(&st
     until("the agent", PATIENCE, || {
         (active_agents(&master.url) == 1).then_some(())
     });
+    let _leads = marathon.get("/v2/info");
     check(&marathon.url);
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tepui_tests::{
     PATIENCE,
     client::{delete, get_json, post, put},
-    cluster::{Daemon, deploy, no_deployments, running, tasks, whole},
+    cluster::{Daemon, deploy, no_deployments, running, sleeper, tasks, whole},
     until,
 };
 
@@ -95,10 +95,56 @@ fn a_volume_outlives_its_tasks_and_goes_with_its_app() {
 }
 
 #[test]
+fn after_a_teardown_all_run_again_on_what_they_have_kept() {
+    let (cluster, master, _agent, marathon) = whole(&[]);
+    let app = json!({ "id": "/dev/db", "role": "dev", "cpus": 0.1, "mem": 32, "disk": 5, "backoffSeconds": 0,
+        "cmd": "echo $MESOS_TASK_ID >> data/log; exec sleep 1000",
+        "container": { "type": "MESOS", "volumes": [{ "containerPath": "data", "mode": "RW", "persistent": { "size": 20 } }] } });
+    let first = deploy(&marathon.url, &app, 1).remove(0);
+    let web = deploy(&marathon.url, &sleeper("/web", 2), 2);
+    no_deployments(&marathon);
+    let id = || marathon.get("/v2/info")["frameworkId"].clone();
+    let before = id();
+
+    let teardown =
+        json!({ "type": "TEARDOWN", "teardown": { "framework_id": { "value": before } } });
+    let torn = post(&format!("{}/api/v1", master.url), &teardown).unwrap();
+    assert_eq!(torn.status, 200, "{}", torn.body);
+    until("another framework", PATIENCE, || {
+        (id() != before && id().is_string()).then_some(())
+    });
+    until("the others", PATIENCE, || {
+        let now = tasks(&marathon.url, "/web", "TASK_RUNNING");
+        let old = |task: &Value| web.iter().any(|id| task["id"] == **id);
+        (now.len() == 2 && !now.iter().any(old)).then_some(())
+    });
+    let second = running(&marathon.url, "/dev/db", 1).remove(0);
+    assert_ne!(first, second);
+    let shown = tasks(&marathon.url, "/dev/db", "TASK_RUNNING").remove(0);
+    let volume = shown["localVolumes"][0]["persistenceId"].as_str().unwrap();
+    let volumes = cluster.folder().join("agent-2/volumes/roles/dev");
+    // It runs a moment before it writes.
+    let log = volumes.join(volume).join("log");
+    let lines = || fs::read_to_string(&log).unwrap();
+    until("the line of the second task", PATIENCE, || {
+        (lines().lines().count() >= 2).then_some(())
+    });
+    assert_eq!(lines(), format!("{first}\n{second}\n"));
+    assert_eq!(fs::read_dir(volumes).unwrap().count(), 1);
+}
+
+#[test]
 fn a_deployment_waits_for_what_a_task_answers() {
     let (_cluster, _master, _agent, marathon) = whole(&[]);
     let text = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/examples/ready.json");
-    let app: Value = serde_json::from_str(&fs::read_to_string(text).unwrap()).unwrap();
+    let mut app: Value = serde_json::from_str(&fs::read_to_string(text).unwrap()).unwrap();
+    // Both are to be seen warming up, also where they are held up for a while.
+    let longer = app["cmd"]
+        .as_str()
+        .unwrap()
+        .replace("since >= 5", "since >= 20");
+    assert_ne!(app["cmd"], longer);
+    app["cmd"] = json!(longer);
     let ids = deploy(&marathon.url, &app, 2);
     let url = format!("{}/v2/deployments", marathon.url);
     until("an answer that says no", PATIENCE, || {

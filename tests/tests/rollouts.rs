@@ -40,6 +40,10 @@ fn a_daemon_app_follows_agents_as_they_come_and_go() {
     assert_eq!(agents.len(), 2, "{tasks:?}");
     // An agent that is upgraded has its instance still.
     let before = running(&marathon.url, "/everywhere", 2);
+    second.kill();
+    until("the loss of the agent", PATIENCE, || {
+        (active_agents(&master.url) == 1).then_some(())
+    });
     second.restart();
     until("both agents", PATIENCE, || {
         (active_agents(&master.url) == 2).then_some(())

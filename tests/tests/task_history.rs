@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tepui_tests::{
     PATIENCE,
     client::{delete, get_json, post, put},
-    cluster::{Cluster, Daemon, active_agents, deploy, running, sleeper},
+    cluster::{Cluster, Daemon, active_agents, deploy, led, running, sleeper},
     until,
     zookeeper::Ensemble,
 };
@@ -78,7 +78,7 @@ fn outlives(mut cluster: Cluster) {
     });
     let crash = json!({ "id": "/shop/crash", "cmd": "echo last words of $MESOS_TASK_ID; exit 7", "cpus": 0.1, "mem": 32, "backoffSeconds": 1 });
     let created = until("an answer of Marathon", PATIENCE, || {
-        post(&format!("{}/v2/apps", marathon.url), &crash)
+        post(&format!("{}/v2/apps", marathon.url), &crash).and_then(led)
     });
     assert_eq!(created.status, 201, "{}", created.body);
     until("two crashes", PATIENCE, || {
@@ -212,7 +212,7 @@ fn what_the_containers_of_a_pod_wrote_is_read_after_their_end() {
         container("bad", "echo bad is here; exit 7"), container("good", "echo good is here; exec sleep 1000"),
     ], "scaling": { "kind": "fixed", "instances": 1 } });
     let created = until("an answer of Marathon", PATIENCE, || {
-        post(&format!("{}/v2/pods", marathon.url), &pod)
+        post(&format!("{}/v2/pods", marathon.url), &pod).and_then(led)
     });
     assert_eq!(created.status, 201, "{}", created.body);
     let run = until("its end", PATIENCE, || {

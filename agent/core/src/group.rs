@@ -15,10 +15,20 @@ use tepui_proto::tepui::v1::RunTaskGroup;
 
 use crate::agent::Agent;
 use crate::change::Phase;
+use crate::executor::End;
 use crate::input::{ContainerState, Exit};
 use crate::messages;
 use crate::output::{Launch, Output};
 use crate::task::{Cause, Kill, TaskKey};
+
+/// Whether a task in a group has no cgroups of its own. Nobody says so: it has none.
+pub(crate) fn shares_cgroups(info: &TaskInfo) -> bool {
+    let linux = info
+        .container
+        .as_ref()
+        .and_then(|container| container.linux_info.as_ref());
+    linux.is_none_or(|linux| linux.share_cgroups())
+}
 
 /// What sets a task of a group apart from others.
 #[derive(Debug, Clone, Default)]
@@ -58,7 +68,7 @@ impl Agent {
         } else {
             let used = tasks.iter().map(|(_, info)| info.resources.as_slice());
             let used: Vec<_> = used.chain([executor.resources.as_slice()]).collect();
-            self.unwilling(&framework, &used)
+            self.unwilling(&framework, run.resource_version.as_ref(), &used)
                 .or_else(|| self.wrong_group(&framework, &executor, &tasks))
                 .or_else(|| {
                     let executor = &executor.executor_id;
@@ -101,7 +111,17 @@ impl Agent {
         if !builtin && executor.command.is_none() {
             return invalid("the executor has no command".to_owned());
         }
-        let known = self.executor(framework, &id)?;
+        let shares = |info: &TaskInfo| shares_cgroups(info);
+        let first = tasks.first().is_some_and(|(_, info)| shares(info));
+        let known = self.executor(framework, &id);
+        let agreed = known
+            .filter(|known| builtin && !known.live.is_empty())
+            .map_or(first, |known| known.shares_cgroups);
+        if builtin && tasks.iter().any(|(_, info)| shares(info) != agreed) {
+            let message = "'share_cgroups' must be the same for all tasks of one executor";
+            return invalid(message.to_owned());
+        }
+        let known = known?;
         if known.phase == Phase::Terminating || known.command {
             let message = format!("the executor '{id}' is ending");
             return Some((TaskState::Dropped, Reason::ExecutorTerminated, message));
@@ -149,6 +169,13 @@ impl Agent {
             self.add_task(&key, info, Some(id), false, membership, out);
         }
         if builtin {
+            if new {
+                if let Some(executor) = self.executor_mut(framework, id) {
+                    executor.limits = executor.wanted(None);
+                }
+            } else {
+                self.fit(framework, id, out);
+            }
             self.show_executor(framework, id, out);
             for key in keys {
                 self.start_nested(&key, out);
@@ -192,6 +219,7 @@ impl Agent {
                 executor: Arc::clone(&executor.info),
                 task: Some(Arc::clone(&task.info)),
                 group_ports: used.filter(|it| it.name == "ports").cloned().collect(),
+                group_limits: executor.limits,
                 limits: messages::limits(messages::amount(&task.info.resources), Some(&task.info)),
             })));
         }
@@ -248,6 +276,25 @@ impl Agent {
         self.nested_over(&key, container, out);
     }
 
+    /// What held that which the tasks of a played executor share has ended: they cannot go on.
+    pub(crate) fn holder_ended(
+        &mut self,
+        framework: &FrameworkId,
+        id: &ExecutorId,
+        exit: &Exit,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(executor) = self.executor_mut(framework, id) else {
+            return;
+        };
+        executor.pid = None;
+        if executor.limitation.is_none() {
+            executor.limitation.clone_from(&exit.limitation);
+        }
+        let end = executor.end.unwrap_or(End::Shutdown);
+        self.end_at_once(framework, id, end, out);
+    }
+
     fn nested_over(&mut self, key: &TaskKey, container: &ContainerId, out: &mut Vec<Output>) {
         self.networks.swap_remove(container);
         out.push(Output::Forget {
@@ -282,6 +329,8 @@ impl Agent {
                 task.group.as_ref() == Some(&group)
                     && !task.state.is_terminal()
                     && task.kill.is_none()
+                    // One whose end was ordered for another reason ends for that.
+                    && !task.destroyed
             })
             .map(|(task, _)| TaskKey {
                 framework: key.framework.clone(),

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tepui_model::{ContainerId, ExecutorId, FrameworkId, TaskId, TaskState};
 use tepui_proto::mesos::v1::task_status::{Reason, Source};
 use tepui_proto::mesos::v1::{ExecutorId as ExecutorIdOnWire, ExecutorInfo, Resource, TaskInfo};
+use tepui_proto::tepui::v1::RunTask;
 
 use crate::agent::{Agent, Timer};
 use crate::change::Phase;
 use crate::executor::Executor;
-use crate::group::Membership;
+use crate::group::{Membership, shares_cgroups};
 use crate::messages;
-use crate::output::{Launch, Output};
+use crate::output::{Launch, Limits, Output};
 use crate::record::{ExecutorRecord, Record, TaskRecord};
 use crate::task::{Task, TaskKey};
 
@@ -20,14 +22,12 @@ impl Agent {
     // ---- taking a task ----------------------------------------------------------------------------------------------------------
 
     /// The master has a task for this agent. One that the agent holds already is not launched again.
-    pub(crate) fn run_task(
-        &mut self,
-        framework: &FrameworkId,
-        info: TaskInfo,
-        launch_executor: Option<bool>,
-        out: &mut Vec<Output>,
-    ) {
-        let Ok(task) = TaskId::new(&info.task_id.value) else {
+    pub(crate) fn run_task(&mut self, run: RunTask, out: &mut Vec<Output>) {
+        let info = run.task;
+        let (Ok(framework), Ok(task)) = (
+            FrameworkId::new(&run.framework_id.value),
+            TaskId::new(&info.task_id.value),
+        ) else {
             return;
         };
         let key = TaskKey {
@@ -45,7 +45,8 @@ impl Agent {
         .flatten()
         .map(Vec::as_slice)
         .collect();
-        let refusal = self.unwilling(framework, &used).or_else(|| {
+        let version = run.resource_version.as_ref();
+        let refusal = self.unwilling(&framework, version, &used).or_else(|| {
             let message = "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present";
             (info.executor.is_some() == info.command.is_some())
                 .then(|| (TaskState::Error, Reason::TaskInvalid, message.to_owned()))
@@ -53,11 +54,11 @@ impl Agent {
         let executor = info.executor.as_ref().map(|it| it.executor_id.clone());
         let refusal = refusal.or_else(|| {
             let executor = executor.as_ref()?;
-            self.ended_before(framework, executor, launch_executor)
+            self.ended_before(&framework, executor, run.launch_executor)
         });
         if let Some((state, reason, message)) = refusal {
             if let Some(executor) = executor {
-                self.executor_not_started(framework, &executor, out);
+                self.executor_not_started(&framework, &executor, out);
             }
             self.refuse_task(&key, info, state, reason, message, out);
         } else if info.command.is_some() {
@@ -67,10 +68,11 @@ impl Agent {
         }
     }
 
-    /// Why no task that uses this is taken now.
+    /// Why no task that uses this, as the agent had it in this version, is taken now.
     pub(crate) fn unwilling(
         &self,
         framework: &FrameworkId,
+        version: Option<&Bytes>,
         used: &[&[Resource]],
     ) -> Option<(TaskState, Reason, String)> {
         let dropped = |reason, message: String| Some((TaskState::Dropped, reason, message));
@@ -96,8 +98,18 @@ impl Agent {
             let message = "the agent is shutting down".to_owned();
             return dropped(Reason::AgentDisconnected, message);
         }
-        let lacking = used.iter().find_map(|resources| self.lacks(resources))?;
-        let message = format!("the task uses {lacking}, which the agent does not have");
+        if version.is_some_and(|version| *version != self.operations.version) {
+            let message = "Task assumes outdated resource state".to_owned();
+            return dropped(Reason::InvalidOffers, message);
+        }
+        if let Some(lacking) = used.iter().find_map(|resources| self.lacks(resources)) {
+            let message = format!("the task uses {lacking}, which the agent does not have");
+            return dropped(Reason::ResourcesUnknown, message);
+        }
+        let holder = self.held_by_one_removed(used)?;
+        let message = format!(
+            "the task uses a persistent volume that {holder} of a removed framework has until it ends"
+        );
         dropped(Reason::ResourcesUnknown, message)
     }
 
@@ -190,6 +202,7 @@ impl Agent {
         if let Some(executor) = executor.and_then(|id| framework.executors.get_mut(id)) {
             executor.used = executor.used.plus(messages::amount(&info.resources));
             executor.live.insert(key.task.clone());
+            executor.shares_cgroups = membership.container.is_some() && shares_cgroups(&info);
         }
         if let Some(container) = &membership.container {
             self.nested.insert(container.clone(), key.clone());
@@ -345,6 +358,7 @@ impl Agent {
             executor: Arc::clone(&executor.info),
             task,
             group_ports: Vec::new(),
+            group_limits: Limits::default(),
             limits: executor.limits,
         })));
     }
@@ -443,6 +457,10 @@ impl Agent {
         let Some(executor) = self.executor(&framework, &id) else {
             return;
         };
+        if executor.builtin {
+            // What its tasks were to share could not be made: each of them fails by itself, and says why.
+            return;
+        }
         let live: Vec<TaskId> = executor.live.iter().cloned().collect();
         for task in live {
             let key = TaskKey {

@@ -445,11 +445,7 @@ impl Agent {
             FromMaster::Registered(_) => {}
             FromMaster::Refused(refused) => self.refused(&refused.reason, refused.permanent, out),
             FromMaster::Framework(framework) => self.framework(framework.info, out),
-            FromMaster::RunTask(run) => {
-                if let Ok(framework) = FrameworkId::new(&run.framework_id.value) {
-                    self.run_task(&framework, run.task, run.launch_executor, out);
-                }
-            }
+            FromMaster::RunTask(run) => self.run_task(run, out),
             FromMaster::RunTaskGroup(run) => self.run_task_group(*run, out),
             FromMaster::KillTask(kill) => {
                 if let Some(key) = key(&kill.framework_id, &kill.task_id) {

@@ -21,7 +21,7 @@ use tepui_proto::mesos::v1::{OperationState, OperationStatus, Resource, Uuid};
 use tepui_proto::tepui::v1::agent_message::Message;
 use tepui_proto::tepui::v1::{ApplyOperation, OperationUpdate, ResourcesChanged};
 
-use crate::agent::{Agent, Timer};
+use crate::agent::{Agent, Framework, Timer};
 use crate::change::Change;
 use crate::output::{Output, Volumes};
 use crate::record::{OperationRecord, Record, TotalRecord};
@@ -203,7 +203,7 @@ impl Agent {
     fn convert(&self, info: &mesos::offer::Operation) -> Result<Resources, String> {
         let change = conversion(info)?;
         if let Some(destroy) = &info.destroy
-            && let Some(user) = self.user_of(&destroy.volumes)
+            && let Some(user) = self.user_of(&destroy.volumes, |_| true)
         {
             return Err(format!("a volume is in use by {user}"));
         }
@@ -215,15 +215,25 @@ impl Agent {
         })
     }
 
-    /// Who uses one of these volumes.
-    fn user_of(&self, volumes: &[Resource]) -> Option<String> {
+    /// What is left of a removed framework and has a volume among these. The master offers at once what such a framework had, and its tasks take
+    /// a while to end: nothing else is to write there before they have.
+    pub(crate) fn held_by_one_removed(&self, used: &[&[Resource]]) -> Option<String> {
+        let own = |one: &&Resource| one.shared.is_none() && identity(one).is_some();
+        let volumes = used.iter().copied().flatten().filter(own).cloned();
+        let volumes: Vec<Resource> = volumes.collect();
+        let removed = |framework: &Framework| framework.shutting_down;
+        (!volumes.is_empty()).then(|| self.user_of(&volumes, removed))?
+    }
+
+    /// Who of these frameworks uses one of these volumes.
+    fn user_of(&self, volumes: &[Resource], of: impl Fn(&Framework) -> bool) -> Option<String> {
         let uses = |resources: &[Resource]| {
             resources
                 .iter()
                 .filter_map(identity)
                 .any(|used| volumes.iter().filter_map(identity).any(|one| one == used))
         };
-        for framework in self.frameworks.values() {
+        for framework in self.frameworks.values().filter(|one| of(one)) {
             for (id, executor) in &framework.executors {
                 if uses(&executor.info.resources) {
                     return Some(format!("executor '{id}'"));

@@ -117,6 +117,9 @@ pub struct Launch {
     pub task: Option<Arc<TaskInfo>>,
     /// Of a task in a group that the agent plays the executor of: the ports of the executor and of all its tasks, for the networks that they share.
     pub group_ports: Vec<Resource>,
+    /// Of such a task: what the executor and all its tasks may use together. An executor whose tasks share cgroups gets more and less by
+    /// [`Output::Resize`] later.
+    pub group_limits: Limits,
     /// What it may use.
     pub limits: Limits,
 }

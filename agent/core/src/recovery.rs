@@ -56,15 +56,32 @@ impl Agent {
             .map(|(container, owner)| (container.clone(), owner.clone()))
             .collect();
         for (container, (framework, executor)) in executors {
-            // It has no process; its tasks' containers follow.
-            if agent
-                .executor(&framework, &executor)
-                .is_some_and(|executor| executor.builtin)
+            let state = facts.swap_remove(&container);
+            // It runs nothing; its tasks' containers follow.
+            if let Some(played) = agent
+                .executor_mut(&framework, &executor)
+                .filter(|executor| executor.builtin)
             {
-                facts.swap_remove(&container);
+                played.limits = played.wanted(None);
+                match state {
+                    Some(ContainerState::Running { pid }) => {
+                        played.pid = pid;
+                        if played.shares_cgroups {
+                            // It may have had more, which is offered to others now.
+                            out.push(Output::Resize {
+                                container: container.clone(),
+                                limits: played.limits,
+                            });
+                        }
+                    }
+                    Some(ContainerState::Exited(exit)) => {
+                        agent.holder_ended(&framework, &executor, &exit, out);
+                    }
+                    // Its tasks share nothing, or have not come so far.
+                    Some(ContainerState::LaunchFailed { .. } | ContainerState::Lost) | None => {}
+                }
                 continue;
             }
-            let state = facts.swap_remove(&container);
             agent.recover_executor(&framework, &executor, &container, state, out);
         }
         let nested: Vec<ContainerId> = agent.nested.keys().cloned().collect();
@@ -105,7 +122,6 @@ impl Agent {
         let mut nested: indexmap::IndexMap<&str, &str> = indexmap::IndexMap::new();
         for record in records.iter().filter_map(|entry| entry.record.as_ref()) {
             match record {
-                Record::Executor(record) if record.builtin => {}
                 Record::Executor(record) => {
                     let executor = record
                         .info

@@ -12,7 +12,7 @@ use tepui_coordination::{Location, LocationError, ZooKeeperOptions};
 use tepui_proto::mesos::v1::{Attribute, DomainInfo, Resource};
 
 use crate::disk::DiskConfig;
-use crate::docker_volumes::DockerVolumesConfig;
+use crate::external_volumes::{CsiConfig, DockerVolumesConfig};
 use crate::fetcher::FetcherConfig;
 use crate::flags::Flags;
 use crate::isolation::IsolationConfig;
@@ -96,6 +96,8 @@ pub struct Config {
     pub networks: NetworksConfig,
     /// How volumes of docker volume drivers are had.
     pub docker_volumes: DockerVolumesConfig,
+    /// How volumes of CSI plugins are had.
+    pub csi: CsiConfig,
     /// How URIs of commands are fetched.
     pub fetcher: FetcherConfig,
     /// Between heartbeats of what containers write.
@@ -152,6 +154,7 @@ impl Config {
             resources: complete(Vec::new(), &work_dir),
             networks: NetworksConfig::default(),
             docker_volumes: DockerVolumesConfig::default(),
+            csi: CsiConfig::default(),
             fetcher: FetcherConfig::new(&work_dir),
             work_dir,
             attributes: Vec::new(),
@@ -355,6 +358,7 @@ impl Config {
             oversubscription: OversubscriptionConfig::from_flags(&flags.oversubscription)?,
             networks: flags.networks.config(),
             docker_volumes: flags.docker_volumes.config(),
+            csi: CsiConfig::from_flags(&flags.csi, listed)?,
             fetcher,
             flags: shown(flags),
             ..Self::new(master, work_dir)
@@ -560,6 +564,9 @@ fn shown(flags: &Flags) -> BTreeMap<String, String> {
     show("fetcher_max_size", Some(flags.fetcher_max_size.clone()));
     show("zk_session_timeout", Some(flags.zk_session_timeout.clone()));
     for (name, value) in flags.docker_volumes.shown() {
+        show(name, Some(value));
+    }
+    for (name, value) in flags.csi.shown() {
         show(name, Some(value));
     }
     for (name, value) in flags.networks.shown() {

@@ -49,6 +49,22 @@ pub struct BlockUsage {
     pub bytes: Vec<(BlockOperation, u64)>,
 }
 
+impl BlockUsage {
+    /// Adds what another container did with the same device.
+    pub(crate) fn add(&mut self, other: &Self) {
+        let add = |own: &mut Vec<(BlockOperation, u64)>, others: &[(BlockOperation, u64)]| {
+            for (kind, count) in others {
+                match own.iter_mut().find(|(known, _)| known == kind) {
+                    Some((_, known)) => *known = known.saturating_add(*count),
+                    None => own.push((*kind, *count)),
+                }
+            }
+        };
+        add(&mut self.operations, &other.operations);
+        add(&mut self.bytes, &other.bytes);
+    }
+}
+
 /// A kind of operation. Each of them is one of the first three, and with cgroups of version 1 also one of the next two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BlockOperation {

@@ -102,8 +102,36 @@ impl Devices {
         &mut self,
         path: &Path,
         at: &Path,
-        (read, write, mknod): (bool, bool, bool),
+        access: (bool, bool, bool),
     ) -> Result<(), String> {
+        let (rule, mode) = Self::rule(path, access)?;
+        self.nodes.push(DeviceNode {
+            from: path.to_owned(),
+            at: at.to_owned(),
+            kind: rule.kind,
+            major: rule.major.unwrap_or_default(),
+            minor: rule.minor.unwrap_or_default(),
+            mode,
+        });
+        self.rules.push(rule);
+        Ok(())
+    }
+
+    /// As [`Devices::allow`], of a node that the container finds elsewhere.
+    ///
+    /// # Errors
+    /// It is not there, or no device.
+    pub fn permit(&mut self, path: &Path, access: (bool, bool, bool)) -> Result<(), String> {
+        let (rule, _) = Self::rule(path, access)?;
+        self.rules.push(rule);
+        Ok(())
+    }
+
+    /// What allows this use of a device, and who may what with its node.
+    fn rule(
+        path: &Path,
+        (read, write, mknod): (bool, bool, bool),
+    ) -> Result<(DeviceRule, u32), String> {
         let cannot = |why: &str| format!("the device '{}': {why}", path.display());
         let node = std::fs::metadata(path).map_err(|error| cannot(&error.to_string()))?;
         let kind = if node.file_type().is_char_device() {
@@ -117,23 +145,15 @@ impl Devices {
             |number: u64| u32::try_from(number).map_err(|_| cannot("its number is too large"));
         let major = part(nix::sys::stat::major(node.rdev()))?;
         let minor = part(nix::sys::stat::minor(node.rdev()))?;
-        self.rules.push(DeviceRule {
+        let rule = DeviceRule {
             kind,
             major: Some(major),
             minor: Some(minor),
             read,
             write,
             mknod,
-        });
-        self.nodes.push(DeviceNode {
-            from: path.to_owned(),
-            at: at.to_owned(),
-            kind,
-            major,
-            minor,
-            mode: node.mode() & 0o777,
-        });
-        Ok(())
+        };
+        Ok((rule, node.mode() & 0o777))
     }
 }
 

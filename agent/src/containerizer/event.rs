@@ -233,6 +233,46 @@ pub struct Usage {
     pub block: Vec<BlockUsage>,
 }
 
+impl Usage {
+    /// What two containers use together. Their limit is known if both have one; the most memory that both had is at most the sum of what each had.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let sum = |one: Option<u64>, other: Option<u64>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.saturating_add(other)),
+            (one, other) => one.or(other),
+        };
+        let mut block = self.block;
+        for more in other.block {
+            match block.iter_mut().find(|known| known.device == more.device) {
+                Some(known) => known.add(&more),
+                None => block.push(more),
+            }
+        }
+        Self {
+            cpu_user_ns: sum(self.cpu_user_ns, other.cpu_user_ns),
+            cpu_system_ns: sum(self.cpu_system_ns, other.cpu_system_ns),
+            cpu_periods: sum(self.cpu_periods, other.cpu_periods),
+            cpu_throttled_periods: sum(self.cpu_throttled_periods, other.cpu_throttled_periods),
+            cpu_throttled_ns: sum(self.cpu_throttled_ns, other.cpu_throttled_ns),
+            memory_total_bytes: sum(self.memory_total_bytes, other.memory_total_bytes),
+            memory_rss_bytes: sum(self.memory_rss_bytes, other.memory_rss_bytes),
+            memory_cache_bytes: sum(self.memory_cache_bytes, other.memory_cache_bytes),
+            memory_mapped_file_bytes: sum(
+                self.memory_mapped_file_bytes,
+                other.memory_mapped_file_bytes,
+            ),
+            memory_max_bytes: sum(self.memory_max_bytes, other.memory_max_bytes),
+            memory_limit_bytes: self
+                .memory_limit_bytes
+                .zip(other.memory_limit_bytes)
+                .map(|(one, other)| one.saturating_add(other)),
+            processes: sum(self.processes, other.processes),
+            threads: sum(self.threads, other.threads),
+            block,
+        }
+    }
+}
+
 /// What a command run inside a container left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecOutput {
@@ -271,7 +311,34 @@ pub enum Recovered {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::containerizer::block_io::BlockOperation;
     use nix::libc;
+
+    #[test]
+    fn what_containers_use_is_added_up() {
+        let block = |device, bytes| BlockUsage {
+            device,
+            operations: vec![(BlockOperation::Read, 1)],
+            bytes: vec![(BlockOperation::Read, bytes)],
+        };
+        let usage = |cpu, limit, device, bytes| Usage {
+            cpu_user_ns: cpu,
+            memory_limit_bytes: limit,
+            block: vec![block(None, bytes), block(device, bytes)],
+            ..Usage::default()
+        };
+        let device = |minor| Some((8, minor));
+        let both = usage(Some(1), Some(10), device(0), 5).plus(usage(Some(2), None, device(1), 7));
+        assert_eq!((both.cpu_user_ns, both.memory_limit_bytes), (Some(3), None));
+        assert_eq!(both.block[0].bytes, [(BlockOperation::Read, 12)]);
+        assert_eq!(both.block[0].operations, [(BlockOperation::Read, 2)]);
+        assert_eq!(both.block.len(), 3);
+        let both = usage(None, Some(10), None, 0).plus(usage(Some(2), Some(5), None, 0));
+        assert_eq!(
+            (both.cpu_user_ns, both.memory_limit_bytes),
+            (Some(2), Some(15))
+        );
+    }
 
     #[test]
     fn statuses_read_as_mesos_words_them() {

@@ -1,8 +1,8 @@
 //! A container inside another one: what it is given of it.
 //!
-//! Its cgroups are below the other's, so that the other's limits hold for both together. It never has more capabilities. Of the other's
-//! namespaces it is in all that it does not have itself; its own processes are always among the other's, so that they end with them. A root
-//! of its own begins at the host's mounts, not at the other's.
+//! Its cgroups are below the other's, so that the other's limits hold for both together, unless it is to have its own beside. It never has more
+//! capabilities. Of the other's namespaces it is in all that it does not have itself; its own processes are always among the other's, so that they
+//! end with them. A root of its own begins at the host's mounts, not at the other's.
 
 use super::error::ContainerizerError;
 use super::isolators::cgroups::Placement;
@@ -10,14 +10,17 @@ use super::record::{self, LaunchRecord};
 use super::recovery::runtime_error;
 use super::spec::{ContainerId, Limits, Namespaces, Seal, Within};
 use super::{Confinement, Inner};
-use crate::supervisor::message::{Joined, Program};
+use crate::supervisor::message::{Joined, Program, Standing};
 
 /// What a container inside another one is given.
 pub(super) struct Inside {
     pub(super) joined: Joined,
     /// Those that are made for it.
     pub(super) made: Namespaces,
-    pub(super) placement: Placement,
+    /// Below the other's; `None`: beside.
+    pub(super) placed: Option<(Placement, Standing)>,
+    /// The other has mounts of its own.
+    pub(super) joined_mounts: bool,
     pub(super) confinement: Confinement,
     /// What the other runs, if that is to be gone by.
     pub(super) program: Option<Program>,
@@ -34,7 +37,8 @@ impl Inner {
         limits: &Limits,
     ) -> Result<Inside, ContainerizerError> {
         let (placement, parent, running) = self.running(&within.parent)?;
-        if *limits != Limits::default() && !placement.can_limit_within() {
+        let below = within.cgroups;
+        if below && *limits != Limits::default() && !placement.can_limit_within() {
             return Err(ContainerizerError::LimitsWithin(within.parent.clone()));
         }
         let made = self.capabilities.effective(wanted);
@@ -54,7 +58,15 @@ impl Inner {
                 namespaces: joined,
             },
             made,
-            placement: placement.within(&within.name),
+            placed: below.then(|| {
+                let standing = if placement.holds {
+                    Standing::Member
+                } else {
+                    Standing::Inside
+                };
+                (placement.within(&within.name), standing)
+            }),
+            joined_mounts: parent.namespaces.mount,
             confinement: Confinement {
                 namespaces: joined.or(made),
                 capabilities: match (capabilities, parent.capabilities) {

@@ -7,16 +7,82 @@ use std::sync::Arc;
 
 use super::block_io::BlockIo;
 use super::devices::{Devices, Gpus};
-use super::isolators::cgroups::Controller;
+use super::isolators::cgroups::{Controller, Placement};
 use super::record::{self, Durability};
 use super::recovery::runtime_error;
-use super::spec::{Cpuset, LaunchSpec, Seal};
+use super::spec::{Command, Cpuset, LaunchSpec, Seal, SharedMemory};
 use super::streams::{Held, Hold};
 use super::{
-    Confinement, ContainerId, Containerizer, ContainerizerError, Lifetime, State, inside, launcher,
-    user, watch,
+    Confinement, ContainerId, Containerizer, ContainerizerError, Entry, Inner, Lifetime, State,
+    inside, launcher, user, watch,
 };
-use crate::supervisor::message::{Launch, Program, RequestKind, Streams};
+use crate::supervisor::message::{Launch, Program, RequestKind, Standing, Streams};
+
+/// What decides which cgroups a container has.
+struct Wishes<'a> {
+    /// It is there for those inside.
+    holds: bool,
+    cpuset: &'a Cpuset,
+    block_io: &'a BlockIo,
+    devices: Option<&'a Devices>,
+}
+
+impl Inner {
+    /// The cgroups of a container that are beside all others'.
+    fn alone(
+        &self,
+        container: &ContainerId,
+        wishes: &Wishes<'_>,
+    ) -> Result<Placement, ContainerizerError> {
+        let placement = self.layout.place(container.as_str());
+        if wishes.holds {
+            // Those inside may want to be kept from devices.
+            let placement = placement.without(Controller::Cpuset).holding();
+            return Ok(self.measured(placement));
+        }
+        self.as_wished(placement, container, wishes)
+    }
+
+    fn measured(&self, placement: Placement) -> Placement {
+        if self.config.measure_block_io {
+            placement
+        } else {
+            placement.without(Controller::BlockIo)
+        }
+    }
+
+    /// Those of the cgroups that the container needs.
+    fn as_wished(
+        &self,
+        placement: Placement,
+        container: &ContainerId,
+        wishes: &Wishes<'_>,
+    ) -> Result<Placement, ContainerizerError> {
+        let placement = if *wishes.cpuset == Cpuset::default() {
+            placement.without(Controller::Cpuset)
+        } else if placement.has(Controller::Cpuset) {
+            placement
+        } else {
+            return Err(ContainerizerError::Cpuset(container.clone()));
+        };
+        let limited = *wishes.block_io != BlockIo::default();
+        if limited && !placement.has(Controller::BlockIo) {
+            return Err(ContainerizerError::BlockIo(container.clone()));
+        }
+        let placement = if limited {
+            placement
+        } else {
+            self.measured(placement)
+        };
+        match wishes.devices {
+            None => Ok(placement.without(Controller::Devices)),
+            Some(devices) if devices.must && !self.capabilities.devices => {
+                Err(ContainerizerError::Devices(container.clone()))
+            }
+            Some(_) => Ok(placement),
+        }
+    }
+}
 
 impl Containerizer {
     /// Hands the container over to the launcher. `Ok` means that exactly one `Exited` (of reason `LaunchFailed` if it never ran) will
@@ -61,7 +127,16 @@ impl Containerizer {
             rlimits: spec.rlimits,
             seal: Seal::default(),
         };
-        let (namespaces, joined, placement, confinement) = match &spec.within {
+        if spec.gpus.is_some() {
+            spec.devices.get_or_insert_default();
+        }
+        let wishes = Wishes {
+            holds: program.command == Command::Hold,
+            cpuset: &spec.cpuset,
+            block_io: &spec.block_io,
+            devices: spec.devices.as_ref(),
+        };
+        let (namespaces, joined, (placement, standing), confinement) = match &spec.within {
             None => {
                 let namespaces = self.inner.capabilities.effective(spec.namespaces);
                 let confinement = Confinement {
@@ -69,34 +144,12 @@ impl Containerizer {
                     capabilities: spec.capabilities,
                     seal: spec.seal,
                 };
-                let placement = self.inner.layout.place(container.as_str());
-                if spec.gpus.is_some() {
-                    spec.devices.get_or_insert_default();
+                if spec.shm == SharedMemory::Parents {
+                    spec.shm = SharedMemory::Hosts;
                 }
-                let placement = if spec.cpuset == Cpuset::default() {
-                    placement.without(Controller::Cpuset)
-                } else if self.inner.layout.has(Controller::Cpuset) {
-                    placement
-                } else {
-                    return Err(ContainerizerError::Cpuset(container));
-                };
-                let limited = spec.block_io != BlockIo::default();
-                if limited && !self.inner.layout.has(Controller::BlockIo) {
-                    return Err(ContainerizerError::BlockIo(container));
-                }
-                let placement = if limited || self.inner.config.measure_block_io {
-                    placement
-                } else {
-                    placement.without(Controller::BlockIo)
-                };
-                let placement = match &spec.devices {
-                    None => placement.without(Controller::Devices),
-                    Some(devices) if devices.must && !self.inner.capabilities.devices => {
-                        return Err(ContainerizerError::Devices(container));
-                    }
-                    Some(_) => placement,
-                };
-                (namespaces, None, placement, confinement)
+                let placement = self.inner.alone(&container, &wishes)?;
+                let placed = (placement, Standing::Alone);
+                (namespaces, None, placed, confinement)
             }
             Some(within) => {
                 let inside = self.inner.inside(
@@ -109,22 +162,31 @@ impl Containerizer {
                 if let Some(parent) = inside.program {
                     inside::inherit(&mut program, own_user, parent);
                 }
-                (
-                    inside.made,
-                    Some(inside.joined),
-                    inside.placement,
-                    inside.confinement,
-                )
+                if spec.shm == SharedMemory::Parents && !inside.joined_mounts {
+                    spec.shm = SharedMemory::Hosts;
+                }
+                let placed = match inside.placed {
+                    Some((placement, Standing::Member)) => {
+                        let placement = self.inner.as_wished(placement, &container, &wishes)?;
+                        (placement, Standing::Member)
+                    }
+                    Some(placed) => placed,
+                    None => (self.inner.alone(&container, &wishes)?, Standing::Alone),
+                };
+                (inside.made, Some(inside.joined), placed, inside.confinement)
             }
         };
         program.seal.clone_from(&confinement.seal);
         let capabilities = confinement.capabilities;
-        self.insert(
-            &container,
-            placement.clone(),
+        let inside = spec.within.map(|within| within.parent);
+        let entry = Entry {
+            placement: placement.clone(),
             confinement,
-            State::Launching { orders: Vec::new() },
-        )?;
+            inside: inside.clone(),
+            holds: program.command == Command::Hold,
+            ..Entry::new(State::Launching { orders: Vec::new() })
+        };
+        self.insert(&container, entry)?;
         let gpus = match &spec.gpus {
             None => Vec::new(),
             Some(gpus) => self
@@ -137,6 +199,9 @@ impl Containerizer {
             ephemeral: spec.ephemeral || self.inner.config.lifetime == Lifetime::Ephemeral,
             namespaces,
             joined,
+            inside,
+            standing,
+            shm: spec.shm,
             hostname: spec.hostname,
             network: spec.network,
             mounts: spec.mounts,

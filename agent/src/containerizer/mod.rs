@@ -30,6 +30,7 @@ mod inside;
 mod launch;
 mod launcher;
 mod recovery;
+mod sharing;
 mod streams;
 pub(crate) mod user;
 mod watch;
@@ -45,7 +46,8 @@ pub use event::{
 pub use rootfs::{At, Hidden, Mount, Overlay, RootFilesystem, Source};
 pub use spec::{
     BindMount, Command, ContainerId, Cpuset, DEFAULT_PATH, ExecSpec, KillScope, LaunchSpec, Limits,
-    MAX_CONTAINER_ID_BYTES, Namespaces, Rlimit, RlimitKind, Seal, UNCHARGED_MEMORY_BYTES, Within,
+    MAX_CONTAINER_ID_BYTES, Namespaces, Rlimit, RlimitKind, Seal, SharedMemory,
+    UNCHARGED_MEMORY_BYTES, Within,
 };
 pub(crate) use streams::resize as resize_terminal;
 pub use streams::{Held, Hold, Sent};
@@ -126,8 +128,45 @@ struct Entry {
     confinement: Confinement,
     /// The nodes of GPUs that it has.
     gpus: Vec<PathBuf>,
+    /// The container that it is inside of.
+    inside: Option<ContainerId>,
+    /// It runs nothing, and is there for others to be inside of.
+    holds: bool,
     state: State,
-    ended: latest::Sender<bool>,
+    /// How far it is, for those who wait.
+    stage: latest::Sender<Stage>,
+    /// Whoever reads the events has passed its end on.
+    told: bool,
+}
+
+/// How far a container is, for those who wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Launching,
+    Running,
+    /// Its exit is in the stream.
+    Ended,
+}
+
+impl Entry {
+    fn new(state: State) -> Self {
+        let stage = match &state {
+            State::Launching { .. } => Stage::Launching,
+            State::Running(_) => Stage::Running,
+            State::Ended => Stage::Ended,
+        };
+        Self {
+            placement: Placement::default(),
+            confinement: Confinement::default(),
+            gpus: Vec::new(),
+            inside: None,
+            holds: false,
+            stage: latest::Sender::new(stage),
+            // Of one that had ended before it was taken up, whoever asked has been told.
+            told: stage == Stage::Ended,
+            state,
+        }
+    }
 }
 
 /// What a command that joins a container must be given too.
@@ -278,15 +317,21 @@ impl Containerizer {
                     supervisor: launch.supervisor,
                     init: launch.init,
                 });
+                let holds = launch.holds();
                 let confinement = Confinement {
                     namespaces: launch.namespaces,
                     capabilities: launch.capabilities,
                     seal: launch.program.map(|it| it.seal).unwrap_or_default(),
                 };
-                self.insert(&container, launch.placement, confinement, state)?;
-                if let Some(entry) = self.inner.containers.lock().get_mut(&container) {
-                    entry.gpus = launch.gpus;
-                }
+                let entry = Entry {
+                    placement: launch.placement,
+                    confinement,
+                    gpus: launch.gpus,
+                    inside: launch.inside,
+                    holds,
+                    ..Entry::new(state)
+                };
+                self.insert(&container, entry)?;
                 self.watch(watch::follow_recovered(
                     Arc::clone(&self.inner),
                     container.clone(),
@@ -295,12 +340,7 @@ impl Containerizer {
                 Ok(Recovered::Running { container, pid })
             }
             Found::Exited(exit) => {
-                self.insert(
-                    &container,
-                    Placement::default(),
-                    Confinement::default(),
-                    State::Ended,
-                )?;
+                self.insert(&container, Entry::new(State::Ended))?;
                 Ok(Recovered::Exited { container, exit })
             }
             Found::Stale | Found::Nothing => {
@@ -385,14 +425,14 @@ impl Containerizer {
             .containers
             .lock()
             .get(container)
-            .map(|entry| entry.ended.subscribe());
+            .map(|entry| entry.stage.subscribe());
         if let Some(mut ended) = ended {
             match self.kill(container, libc::SIGKILL, KillScope::Tree) {
                 Ok(()) | Err(ContainerizerError::NotRunning(_)) => {}
                 Err(error) => return Err(error),
             }
             // Fails only if somebody else has destroyed it meanwhile.
-            let _ = ended.wait_for(|ended| *ended).await;
+            let _ = ended.wait_for(|stage| *stage == Stage::Ended).await;
         }
         let directory = record::directory(&self.inner.config.runtime_dir, container.as_str());
         let removal = {
@@ -477,24 +517,11 @@ impl Containerizer {
         destroyed.into_iter().collect()
     }
 
-    fn insert(
-        &self,
-        container: &ContainerId,
-        placement: Placement,
-        confinement: Confinement,
-        state: State,
-    ) -> Result<(), ContainerizerError> {
+    fn insert(&self, container: &ContainerId, entry: Entry) -> Result<(), ContainerizerError> {
         match self.inner.containers.lock().entry(container.clone()) {
             hash_map::Entry::Occupied(_) => Err(ContainerizerError::Exists(container.clone())),
             hash_map::Entry::Vacant(vacant) => {
-                let ended = latest::Sender::new(matches!(state, State::Ended));
-                vacant.insert(Entry {
-                    placement,
-                    confinement,
-                    gpus: Vec::new(),
-                    state,
-                    ended,
-                });
+                vacant.insert(entry);
                 Ok(())
             }
         }

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::isolators::cgroups::Placement;
-use super::spec::Namespaces;
+use super::spec::{Command, ContainerId, Namespaces};
 use crate::supervisor::message::Program;
 use crate::supervisor::sys;
 
@@ -80,6 +80,18 @@ impl Process {
         }
     }
 
+    /// Whether it is on its way out, or gone. The kernel marks it before it ends the others of the pid namespace whose first one it is.
+    pub(crate) fn is_ending(self) -> bool {
+        match std::fs::read_to_string(format!("/proc/{}/stat", self.pid)) {
+            Ok(stat) => start_of(&stat) != Some(self.started_ticks) || is_marked(&stat),
+            // Who cannot look, for lack of descriptors say, has seen nobody go.
+            Err(error) => {
+                error.kind() == io::ErrorKind::NotFound
+                    || error.raw_os_error() == Some(Errno::ESRCH as i32)
+            }
+        }
+    }
+
     /// Kills it, if it is still there, and waits until it is gone.
     pub(crate) fn kill_and_wait(self) -> io::Result<()> {
         let Some(pidfd) = self.open()? else {
@@ -112,6 +124,14 @@ fn start_of(stat: &str) -> Option<u64> {
         .ok()
 }
 
+/// Whether the flags in a stat file, its ninth field, say that the process is ending.
+fn is_marked(stat: &str) -> bool {
+    const ENDING: u32 = 0x4;
+    let rest = stat.rfind(')').map_or("", |end| &stat[end + 1..]);
+    let flags = rest.split_ascii_whitespace().nth(6);
+    flags.is_none_or(|flags| flags.parse().is_ok_and(|flags: u32| flags & ENDING != 0))
+}
+
 /// Who supervises a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LaunchRecord {
@@ -128,9 +148,20 @@ pub(crate) struct LaunchRecord {
     /// The nodes of GPUs that it has. Records of older versions have none.
     #[serde(default)]
     pub(crate) gpus: Vec<PathBuf>,
+    /// The container that it is inside of. Records of older versions do not say so.
+    #[serde(default)]
+    pub(crate) inside: Option<ContainerId>,
     /// What was run, for those that join it. Records of older versions have none.
     #[serde(default)]
     pub(crate) program: Option<Program>,
+}
+
+impl LaunchRecord {
+    /// It runs nothing, and is there for others.
+    pub(crate) fn holds(&self) -> bool {
+        let program = self.program.as_ref();
+        program.is_some_and(|program| program.command == Command::Hold)
+    }
 }
 
 /// What a record must survive.
@@ -205,6 +236,16 @@ mod tests {
         }
         assert_eq!(start_of("42 (true) S 1"), None);
         assert_eq!(start_of(""), None);
+    }
+
+    #[test]
+    fn an_ending_process_is_marked() {
+        let stat = |flags: &str| format!("42 (a) b) S 1 2 3 4 5 {flags} 7 8");
+        for (flags, marked) in [("4194304", false), ("4194308", true), ("4", true)] {
+            assert_eq!(is_marked(&stat(flags)), marked, "{flags}");
+        }
+        assert!(is_marked(""), "it is gone");
+        assert!(!Process::current().unwrap().is_ending());
     }
 
     #[test]

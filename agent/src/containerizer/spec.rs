@@ -107,7 +107,7 @@ pub struct LaunchSpec {
     pub mounts: Vec<BindMount>,
     /// What is seen at places of the container's choosing; needs `namespaces.mount`.
     pub volumes: Vec<Mount>,
-    /// A root of the container's own; needs `namespaces.mount` and `namespaces.pid`.
+    /// A root of the container's own; needs `namespaces.mount`.
     pub root: Option<RootFilesystem>,
     /// The capabilities that it can have at most: bit n stands for capability n. `None`: all that the agent has.
     pub capabilities: Option<u64>,
@@ -128,6 +128,8 @@ pub struct LaunchSpec {
     pub terminal: Option<Window>,
     /// A container that runs, to be inside of.
     pub within: Option<Within>,
+    /// What is at `/dev/shm`; anything but the usual needs `namespaces.mount`.
+    pub shm: SharedMemory,
     /// It ends with the agent's process, whatever the lifetime of others.
     pub ephemeral: bool,
     /// Kept beside the record for later agents ([`Containerizer::notes`](super::Containerizer::notes)).
@@ -143,7 +145,7 @@ pub struct Seal {
     pub no_new_privileges: bool,
 }
 
-/// A container inside another one: in its cgroups, with no more capabilities, and in those of its namespaces that it does not have itself. It does
+/// A container inside another one: with no more capabilities, and in those of its namespaces that it does not have itself. It does
 /// not outlive it where that has a pid namespace; elsewhere whoever launched it has to see to that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Within {
@@ -151,9 +153,25 @@ pub struct Within {
     pub parent: ContainerId,
     /// Its name among those inside the parent: a component of a path.
     pub name: String,
+    /// Its cgroups are below the parent's, whose limits hold for both together; else they are beside it.
+    pub cgroups: bool,
     /// It runs what it runs as the parent's program does: with its variables (those of the spec go before), in its working directory, as its
     /// user unless the spec names one, with its limits per process. The spec's `sandbox` is not used.
     pub inherit: bool,
+}
+
+/// What a container has at `/dev/shm`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SharedMemory {
+    /// What the host has there; in a root of the container's own, memory of its own, as large as that says.
+    #[default]
+    Usual,
+    /// Memory of its own, of so many bytes at most.
+    Own(u64),
+    /// What the host has there.
+    Hosts,
+    /// What the container has there that it is inside of.
+    Parents,
 }
 
 /// A directory of the host that a container sees in another place too.
@@ -196,6 +214,7 @@ impl LaunchSpec {
             seal: Seal::default(),
             terminal: None,
             within: None,
+            shm: SharedMemory::default(),
             ephemeral: false,
             note: None,
         }
@@ -215,6 +234,8 @@ pub enum Command {
         /// `argv`, including `argv[0]`.
         arguments: Vec<String>,
     },
+    /// Nothing: the container is there for others to be inside of, and holds what they share. It lasts until it is killed.
+    Hold,
 }
 
 /// What a container may use. `None` is: no limit.

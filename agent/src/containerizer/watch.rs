@@ -12,7 +12,7 @@ use super::isolators;
 use super::launcher::Reports;
 use super::record::{self, Durability, LaunchRecord};
 use super::spec::ContainerId;
-use super::{Inner, Running, State};
+use super::{Inner, Running, Stage, State};
 use crate::supervisor::message::{self, Report};
 use crate::supervisor::sys;
 
@@ -149,7 +149,9 @@ impl Inner {
             let Some(entry) = containers.get_mut(container) else {
                 return;
             };
-            match std::mem::replace(&mut entry.state, State::Running(running)) {
+            let before = std::mem::replace(&mut entry.state, State::Running(running));
+            entry.stage.send_replace(Stage::Running);
+            match before {
                 State::Launching { orders } => orders,
                 State::Running(_) | State::Ended => Vec::new(),
             }
@@ -169,7 +171,7 @@ impl Inner {
 
     fn tell_end(&self, container: &ContainerId) {
         if let Some(entry) = self.containers.lock().get(container) {
-            entry.ended.send_replace(true);
+            entry.stage.send_replace(Stage::Ended);
         }
     }
 }

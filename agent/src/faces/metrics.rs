@@ -105,10 +105,24 @@ pub(super) fn values(face: &Face) -> BTreeMap<String, f64> {
     let (kept, launched) = face.nested.counts();
     set("containerizer/nested_containers", kept as f64);
     set("containerizer/nested_containers_launched", launched as f64);
-    let mounted = face.docker_volumes.mounted();
-    set("containerizer/docker_volumes_mounted", mounted as f64);
-    let failed = face.docker_volumes.failed();
-    set("containerizer/docker_volume_errors", failed as f64);
+    let external = &face.external_volumes;
+    let docker = (external.docker.mounted(), external.docker.failed());
+    set("containerizer/docker_volumes_mounted", docker.0 as f64);
+    set("containerizer/docker_volume_errors", docker.1 as f64);
+    let csi = (external.csi.mounted(), external.csi.failed());
+    set("containerizer/csi_volumes_mounted", csi.0 as f64);
+    set("containerizer/csi_volume_errors", csi.1 as f64);
+    for (plugin, calls) in external.csi.calls() {
+        let mut set = |name: &str, value: u64| {
+            set(
+                &format!("csi_plugins/{plugin}/csi_plugin/rpcs_{name}"),
+                value as f64,
+            );
+        };
+        set("pending", calls.pending);
+        set("finished", calls.finished);
+        set("failed", calls.failed);
+    }
     for (name, value) in face.fetcher.metrics() {
         set(name, value);
     }

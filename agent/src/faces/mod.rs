@@ -84,7 +84,7 @@ pub(crate) struct Face {
     pub(crate) provisioner: Provisioner,
     pub(crate) fetcher: crate::fetcher::Fetcher,
     pub(crate) networks: crate::networks::Networks,
-    pub(crate) docker_volumes: crate::docker_volumes::DockerVolumes,
+    pub(crate) external_volumes: crate::external_volumes::ExternalVolumes,
     pub(crate) disks: crate::disk::Disks,
 }
 

@@ -11,7 +11,7 @@ use tepui_proto::mesos::v1::{ContainerStatus, NetworkInfo, ResourceStatistics, n
 
 use super::asked::{Asked, Response, text};
 use super::{Face, block_io};
-use crate::containerizer::ContainerId;
+use crate::containerizer::{ContainerId, Usage};
 use crate::networks::traffic;
 
 /// A container as operators see it.
@@ -27,6 +27,10 @@ pub(super) struct Shown {
     cpus: Option<f64>,
     /// Its name in the runtime.
     runtime: Option<ContainerId>,
+    /// Of an executor that the agent plays: containers of its tasks, which stand beside its own and count as its part.
+    parts: Vec<ContainerId>,
+    /// A process on its networks.
+    on_networks: Option<u32>,
 }
 
 /// Fewer containers are measured by one thread.
@@ -91,14 +95,22 @@ fn found(face: &Face, which: Which) -> Vec<Shown> {
     let executors = live(face);
     let mut all = Vec::new();
     for (state, cpus) in &executors {
+        let tasks = tasks_of(face, state);
         all.push(Shown {
             status: status(face, state),
             cpus: Some(*cpus),
             runtime: ContainerId::new(state.container.to_string()).ok(),
+            parts: beside(face, state),
+            // One that the agent plays is on none itself; its tasks are on them together.
+            on_networks: state.pid.filter(|_| tasks.is_empty()).or_else(|| {
+                tasks
+                    .first()
+                    .and_then(|task: &Shown| task.status.executor_pid)
+            }),
             ..of_executor(state, state.container.clone())
         });
         if which.nested {
-            all.extend(tasks_of(face, state));
+            all.extend(tasks);
         }
     }
     for (id, name, pid) in face.nested.running() {
@@ -120,6 +132,8 @@ fn found(face: &Face, which: Which) -> Vec<Shown> {
                 statistics: None,
                 cpus: None,
                 runtime: None,
+                parts: Vec::new(),
+                on_networks: None,
             },
         };
         shown.status = ContainerStatus {
@@ -128,6 +142,7 @@ fn found(face: &Face, which: Which) -> Vec<Shown> {
             executor_pid: Some(pid),
             ..ContainerStatus::default()
         };
+        shown.on_networks = Some(pid);
         shown.runtime = Some(name);
         all.push(shown);
     }
@@ -145,6 +160,35 @@ fn of_executor(state: &ExecutorState, container: CoreId) -> Shown {
         statistics: None,
         cpus: None,
         runtime: None,
+        parts: Vec::new(),
+        on_networks: None,
+    }
+}
+
+/// Containers of an executor's tasks that have cgroups of their own, beside the executor's.
+fn beside(face: &Face, state: &ExecutorState) -> Vec<ContainerId> {
+    let view = face.view.read();
+    let framework = view.frameworks.get(&state.framework_id);
+    let executor = framework.and_then(|framework| framework.executors.get(&state.id));
+    executor.map_or_else(Vec::new, |executor| {
+        crate::containers::of_tasks(executor)
+            .filter(|container| !face.containerizer.is_within(container))
+            .collect()
+    })
+}
+
+/// What a container uses, with its parts; nothing is known of one that is not there and has none.
+fn usage_of(face: &Face, shown: &Shown) -> Option<Usage> {
+    let own = face.containerizer.usage(shown.runtime.as_ref()?).ok();
+    let parts = shown.parts.iter();
+    let parts = parts.filter_map(|part| face.containerizer.usage(part).ok());
+    match (own, parts.reduce(Usage::plus)) {
+        // The limits that count are those of the parts.
+        (Some(own), Some(parts)) => Some(Usage {
+            memory_limit_bytes: parts.memory_limit_bytes,
+            ..parts.plus(own)
+        }),
+        (own, parts) => own.or(parts),
     }
 }
 
@@ -173,6 +217,7 @@ fn tasks_of(face: &Face, state: &ExecutorState) -> Vec<Shown> {
     found
         .into_iter()
         .map(|(id, status, cpus)| Shown {
+            on_networks: status.executor_pid,
             status,
             cpus: Some(cpus),
             runtime: Some(crate::nested::runtime_id(&id)),
@@ -192,7 +237,7 @@ fn cpus(resources: &[tepui_proto::mesos::v1::Resource]) -> f64 {
 
 /// What a container uses, as far as this machine tells.
 fn used_by(face: &Face, shown: &Shown) -> Option<ResourceStatistics> {
-    let usage = face.containerizer.usage(shown.runtime.as_ref()?).ok()?;
+    let usage = usage_of(face, shown)?;
     let seconds = |nanos: Option<u64>| nanos.map(|nanos| nanos as f64 / 1e9);
     let small =
         |number: Option<u64>| number.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
@@ -221,7 +266,7 @@ fn used_by(face: &Face, shown: &Shown) -> Option<ResourceStatistics> {
         blkio_statistics: block_io::statistics(&usage.block),
         ..Default::default()
     };
-    if let Some(pid) = shown.status.executor_pid
+    if let Some(pid) = shown.on_networks
         && face.networks.has(&shown.container.root().to_string())
     {
         traffic::add(pid, &mut statistics);

@@ -158,7 +158,7 @@ impl Nested {
             Err(error) => tracing::warn!("container {id} cannot be destroyed: {error}"),
         }
         let surroundings = &self.0.surroundings;
-        surroundings.docker_volumes.release(name.as_str()).await;
+        surroundings.external_volumes.release(name.as_str()).await;
         let provisioner = surroundings.provisioner.clone();
         if provisioner.has_roots(name.as_str()) {
             let _ = tokio::task::spawn_blocking(move || provisioner.release(name.as_str())).await;
@@ -188,10 +188,10 @@ impl Nested {
         sandbox
     }
 
-    /// A container has ended by itself: its docker volumes go, the rest stays until it is forgotten.
+    /// A container has ended by itself: its external volumes go, the rest stays until it is forgotten.
     async fn let_volumes_go(&self, id: &CoreId, number: u64) {
         let name = runtime_id(id);
-        let volumes = &self.0.surroundings.docker_volumes;
+        let volumes = &self.0.surroundings.external_volumes;
         let work = {
             let mut room = self.0.room.lock();
             room.live(id, number).map(|live| Arc::clone(&live.work))

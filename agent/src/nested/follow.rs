@@ -1,12 +1,13 @@
 //! Reads on a file that a container writes, from its present end to the container's.
 //!
 //! The file is another's: no link leads to it, and nothing but a plain file is read. One that is cut short is read from its beginning again;
-//! one that is moved away, as those who rotate logs do, is read to its end, and its successor after it.
+//! one that is moved away, as those who rotate logs do, is read on until its successor is there, and that after it.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::unix::AsyncFd;
@@ -20,6 +21,8 @@ use crate::containerizer::{register, watch_file};
 
 /// How much is read at once, in bytes.
 const PIECE_BYTES: usize = 32 << 10;
+/// How often the successor of a file that was moved away is looked for.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Which file, in which sandbox.
 pub(super) struct Followed {
@@ -54,8 +57,10 @@ impl Followed {
         let mut file = tokio::fs::File::from_std(file);
         let mut at = file.seek(io::SeekFrom::End(0)).await?;
         let mut buffer = vec![0; PIECE_BYTES];
-        let mut over = false;
+        let (mut moved, mut over) = (false, false);
         loop {
+            // What was written before it was moved comes before what its successor has.
+            let next = if moved { self.open()? } else { None };
             loop {
                 let length = file.read(&mut buffer).await?;
                 if length == 0 {
@@ -70,6 +75,12 @@ impl Followed {
                     return Ok(());
                 }
             }
+            if let Some((next, next_watched)) = next {
+                file = tokio::fs::File::from_std(next);
+                watched = next_watched;
+                (at, moved) = (0, false);
+                continue;
+            }
             if over {
                 return Ok(());
             }
@@ -78,29 +89,12 @@ impl Followed {
                 at = 0;
                 continue;
             }
-            let moved = tokio::select! {
-                moved = has_moved(&watched) => moved?,
+            tokio::select! {
+                now = has_moved(&watched) => moved |= now?,
+                () = tokio::time::sleep(LOOK), if moved => {}
                 // An error: it was removed, and so has ended.
-                _ = stage.wait_for(|stage| matches!(stage, Stage::Ended(_))) => {
-                    over = true;
-                    false
-                }
+                _ = stage.wait_for(|stage| matches!(stage, Stage::Ended(_))) => over = true,
                 () = to.closed() => return Ok(()),
-            };
-            if moved && let Some((next, next_watched)) = self.open()? {
-                // What was written before it was moved comes first.
-                while let Ok(length @ 1..) = file.read(&mut buffer).await {
-                    let piece = Piece {
-                        kind: self.kind,
-                        data: Bytes::copy_from_slice(&buffer[..length]),
-                    };
-                    if to.send(piece).await.is_err() {
-                        return Ok(());
-                    }
-                }
-                file = tokio::fs::File::from_std(next);
-                watched = next_watched;
-                at = 0;
             }
         }
     }
@@ -155,7 +149,7 @@ mod tests {
         // Where it begins is not known from outside: it has begun once something is seen.
         while seen.is_empty() {
             append("x\n");
-            let pause = std::time::Duration::from_millis(20);
+            let pause = Duration::from_millis(20);
             if let Ok(Some(piece)) = tokio::time::timeout(pause, pieces.recv()).await {
                 seen.push_str(std::str::from_utf8(&piece.data).unwrap());
             }
@@ -176,7 +170,11 @@ mod tests {
             .unwrap();
         append("two\n");
         until("two\n").await;
+        // Its writer goes on for a while, and its successor comes later.
+        let mut writer = File::options().append(true).open(&path).unwrap();
         std::fs::rename(&path, dir.path().join("stdout.1")).unwrap();
+        writer.write_all(b"late\n").unwrap();
+        until("late\n").await;
         append("three\n");
         until("three\n").await;
         append("four\n");

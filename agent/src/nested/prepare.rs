@@ -19,6 +19,7 @@ use crate::networks::wanted;
 use crate::provision::plan;
 use crate::provision::volumes::Around;
 use crate::sandbox::give;
+use crate::sharing::{Ipc, Sharing};
 use crate::spec::{limits_of, variables, what_runs};
 
 /// What an operator wants launched.
@@ -170,6 +171,9 @@ impl Inner {
         if share_cgroups(info) == Some(false) {
             return Err("a session shares its parent's cgroups".to_owned());
         }
+        if matches!(Sharing::read(info)?.ipc, Ipc::Private(_)) {
+            return Err("a session shares its parent's IPC namespace and /dev/shm".to_owned());
+        }
         let mut spec = LaunchSpec::new(container.clone(), what_runs(command)?, "/");
         spec.environment = variables(command.environment.as_ref()).collect();
         spec.environment
@@ -182,6 +186,7 @@ impl Inner {
         spec.within = Some(Within {
             parent: super::runtime_id(parent),
             name: wanted.id.value().to_owned(),
+            cgroups: true,
             inherit: true,
         });
         spec.note = Some(Note::of(wanted, None, "").to_text());
@@ -230,8 +235,8 @@ impl Inner {
                 wanted.id
             )
         })?;
-        let driven = &self.surroundings.docker_volumes;
-        driven
+        let external = &self.surroundings.external_volumes;
+        external
             .mount(container.as_str(), &mut plan.volumes, &sandbox)
             .await?;
         let mounted =
@@ -253,6 +258,7 @@ impl Inner {
                 ..TaskInfo::default()
             })),
             group_ports: Vec::new(),
+            group_limits: tepui_agent_core::Limits::default(),
             limits: tepui_agent_core::Limits::default(),
         };
         let agent = self.agent.read().clone();
@@ -268,19 +274,18 @@ impl Inner {
         spec.limits = limits;
         spec.note = Some(Note::of(wanted, Some(&sandbox), &own_user).to_text());
         if let Some(parent) = wanted.id.parent() {
-            let linux = info.and_then(|info| info.linux_info.as_ref());
-            spec.namespaces = Namespaces {
-                pid: !linux.is_some_and(|linux| linux.share_pid_namespace()),
-                mount: true,
-                ..Namespaces::NONE
-            };
+            plan.settings.sharing.with_parent(&mut spec);
             // The host name is its parent's.
             spec.hostname = None;
             spec.within = Some(Within {
                 parent: super::runtime_id(parent),
                 name: wanted.id.value().to_owned(),
+                cgroups: true,
                 inherit: false,
             });
+        } else {
+            let allowed = &self.surroundings.config.isolation;
+            plan.settings.sharing.with_agent(&mut spec, allowed)?;
         }
         Ok(spec)
     }

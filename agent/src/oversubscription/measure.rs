@@ -70,14 +70,14 @@ fn found(executor: &ExecutorView) -> Found {
 }
 
 impl Found {
-    /// With what it has used, if that is wanted. An executor that the agent plays has no container of its own: its tasks' count.
+    /// With what it has used, if that is wanted. Of an executor that the agent plays its tasks' containers count, as far as they are not in its own.
     pub(super) fn measured(self, usage: Option<&Containerizer>) -> Executor {
         let cpu_time = usage.and_then(|containerizer| {
             let of = |id: &ContainerId| cpu_time(containerizer, id);
-            self.own
-                .as_ref()
-                .and_then(of)
-                .or_else(|| all_together(self.tasks.iter().map(of)))
+            let own = self.own.as_ref().and_then(of);
+            let counted = |id: &&ContainerId| own.is_none() || !containerizer.is_within(id);
+            let tasks = self.tasks.iter().filter(counted).map(of);
+            all_together(own.map(Some).into_iter().chain(tasks))
         });
         Executor {
             cpu_time,

@@ -140,6 +140,7 @@ mod tests {
                 executable,
                 arguments,
             }) => format!("{executable}: {}", arguments.join(" ")),
+            Ok(Command::Hold) => "nothing".to_owned(),
             Err(_) => "error".to_owned(),
         }
     }

@@ -20,7 +20,7 @@ mod secrets;
 pub(crate) mod volumes;
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tepui_images::{Held, Image, Pruned, Reference, Store};
@@ -47,6 +47,8 @@ pub(crate) struct Provisioned {
     /// Its own root, with the image it is of.
     pub(crate) root: Option<(Overlay, Arc<Image>)>,
     pub(crate) volumes: Vec<Mount>,
+    /// Those of its volumes that are devices, and whether they are only read.
+    pub(crate) devices: Vec<(PathBuf, bool)>,
 }
 
 impl Provisioner {
@@ -123,7 +125,12 @@ impl Provisioner {
         for volume in volumes {
             let from = match volume.what {
                 What::Mount(source) => source,
+                What::Device(path) => {
+                    provisioned.devices.push((path.clone(), volume.read_only));
+                    Source::Host(path)
+                }
                 What::Driver(wanted) => return Err(format!("{} is not mounted", wanted.key)),
+                What::Csi(wanted) => return Err(format!("{} is not mounted", wanted.key)),
                 What::Image(_) => match images.next() {
                     Some(held) => Source::Overlay(make(held)?),
                     None => continue,

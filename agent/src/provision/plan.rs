@@ -1,24 +1,20 @@
 //! What a container wants, read from its `ContainerInfo` before anything is done.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tepui_images::{Credentials, Wanted};
 use tepui_proto::mesos::v1::container_info::docker_info::Network;
 use tepui_proto::mesos::v1::container_info::{self, DockerInfo};
-use tepui_proto::mesos::v1::{
-    CapabilityInfo, ContainerInfo, Image, SeccompInfo, image, linux_info,
-};
+use tepui_proto::mesos::v1::{CapabilityInfo, ContainerInfo, Image, SeccompInfo, image};
 
 use super::docker::{self, Options};
 use super::secrets;
 use super::volumes::{self, Around};
 use crate::containerizer::{At, Cpuset, Rlimit, Source};
-use crate::docker_volumes;
+use crate::external_volumes::{csi, docker as drivers};
 use crate::isolation::{AllowedDevice, RateWish, SeccompWish};
 use crate::networks::Attached;
-
-/// `/dev/shm` when nobody says how large: what Docker gives.
-const DEFAULT_SHM_BYTES: u64 = 64 << 20;
+use crate::sharing::{DEFAULT_SHM_BYTES, Sharing};
 
 /// What a container wants.
 #[derive(Debug, Default)]
@@ -62,6 +58,7 @@ pub(crate) struct Settings {
     pub(crate) devices: Vec<AllowedDevice>,
     /// No program gains privileges by being executed.
     pub(crate) no_new_privileges: bool,
+    pub(crate) sharing: Sharing,
 }
 
 /// A volume, and where it goes.
@@ -78,7 +75,11 @@ pub(crate) enum What {
     Mount(Source),
     Image(Wanted),
     /// Of a docker volume driver; becomes a `Mount` when it is mounted.
-    Driver(docker_volumes::Wanted),
+    Driver(drivers::Wanted),
+    /// Of a CSI plugin; becomes a `Mount` when it is published.
+    Csi(csi::Wanted),
+    /// A device that is a volume: it may be used wherever it is seen.
+    Device(PathBuf),
 }
 
 impl Default for Settings {
@@ -106,6 +107,7 @@ impl Default for Settings {
             seccomp: SeccompWish::Usual,
             devices: Vec::new(),
             no_new_privileges: false,
+            sharing: Sharing::default(),
         }
     }
 }
@@ -254,12 +256,6 @@ fn wish(info: &SeccompInfo) -> Result<SeccompWish, String> {
     }
 }
 
-/// Whether it wants to see the processes of what is around it.
-pub(crate) fn shares_processes(container: &ContainerInfo) -> bool {
-    let linux = container.linux_info.as_ref();
-    linux.is_some_and(|linux| linux.share_pid_namespace())
-}
-
 /// Reads a `ContainerInfo`. Says, by name, what is wrong or not built.
 pub(crate) fn plan(container: Option<&ContainerInfo>, around: &Around<'_>) -> Result<Plan, String> {
     let mut plan = Plan::default();
@@ -290,7 +286,6 @@ pub(crate) fn plan(container: Option<&ContainerInfo>, around: &Around<'_>) -> Re
         plan.volumes
             .push(volumes::read(volume, driver.as_deref(), around)?);
     }
-    let has_image = plan.image.is_some();
     let settings = &mut plan.settings;
     if let Some(linux) = &container.linux_info {
         let given = [
@@ -304,27 +299,8 @@ pub(crate) fn plan(container: Option<&ContainerInfo>, around: &Around<'_>) -> Re
         if let Some(seccomp) = &linux.seccomp {
             settings.seccomp = wish(seccomp)?;
         }
-        if linux.ipc_mode() == linux_info::IpcMode::ShareParent {
-            if linux.shm_size.is_some() {
-                return Err("shm_size needs ipc_mode PRIVATE".to_owned());
-            }
-            return Err(
-                "ipc_mode SHARE_PARENT is not built yet: each container has an IPC namespace of its own"
-                    .to_owned(),
-            );
-        }
-        if has_image {
-            if linux.share_pid_namespace() {
-                return Err(
-                    "a container with an image cannot share its parent's pid namespace yet"
-                        .to_owned(),
-                );
-            }
-            if let Some(mib) = linux.shm_size {
-                settings.shm_bytes = u64::from(mib) << 20;
-            }
-        }
     }
+    settings.sharing = Sharing::read(Some(container))?;
     if container.hostname.is_some() {
         settings.hostname.clone_from(&container.hostname);
     }
@@ -349,7 +325,7 @@ fn resolv(given: &str, plan: &Settings) -> String {
 pub(crate) fn network_files(
     plan: &Settings,
     attached: Option<&Attached>,
-) -> Vec<(std::path::PathBuf, String)> {
+) -> Vec<(PathBuf, String)> {
     let path = |path: &str| Path::new(path).to_owned();
     if let Some(attached) = attached {
         let mut hosts = attached.hosts.clone();
@@ -410,37 +386,5 @@ mod tests {
             "search example\nnameserver 10.0.0.53\noptions ndots:2\n"
         );
         assert_eq!(resolv(given, &Settings::default()), given);
-    }
-
-    #[test]
-    fn what_cannot_be_shared_is_refused_by_name() {
-        let around = Around {
-            sandbox: Path::new("/s"),
-            parent: None,
-            parents_volumes: &[],
-            make_host_paths: false,
-        };
-        let linux = |mode, shm_size| {
-            let mut linux = tepui_proto::mesos::v1::LinuxInfo {
-                shm_size,
-                ..Default::default()
-            };
-            linux.set_ipc_mode(mode);
-            let mut info = ContainerInfo {
-                linux_info: Some(Box::new(linux)),
-                ..ContainerInfo::default()
-            };
-            info.set_type(container_info::Type::Mesos);
-            plan(Some(&info), &around).map(|_| ()).err()
-        };
-        use linux_info::IpcMode::{Private, ShareParent};
-        assert_eq!(linux(Private, Some(8)), None);
-        for (shm_size, said) in [
-            (None, "SHARE_PARENT is not built"),
-            (Some(8), "shm_size needs"),
-        ] {
-            let why = linux(ShareParent, shm_size).expect("refused");
-            assert!(why.contains(said), "{why}");
-        }
     }
 }

@@ -9,7 +9,7 @@ use tepui_proto::mesos::v1::{Volume, mount_propagation};
 use super::plan::{Planned, What, wanted};
 use super::secrets;
 use crate::containerizer::{At, Hidden, Source};
-use crate::docker_volumes;
+use crate::external_volumes::{csi, docker};
 
 /// What a volume may refer to.
 pub(crate) struct Around<'a> {
@@ -82,6 +82,7 @@ pub(crate) fn host(path: &str, around: &Around<'_>) -> Result<Source, String> {
 fn of_source(
     from: &VolumeSource,
     driver: Option<&str>,
+    read_only: bool,
     around: &Around<'_>,
 ) -> Result<What, String> {
     let mount = |source: Source| Ok(What::Mount(source));
@@ -151,17 +152,23 @@ fn of_source(
             let options = volume.driver_options.iter();
             let options = options.flat_map(|options| &options.parameter);
             let options = options.map(|option| (option.key.clone(), option.value.clone()));
-            let wanted = docker_volumes::Wanted::new(driver, &volume.name, options.collect())?;
+            let wanted = docker::Wanted::new(driver, &volume.name, options.collect())?;
             Ok(What::Driver(wanted))
         }
-        source::Type::CsiVolume => Err("CSI volumes are not built".to_owned()),
+        source::Type::CsiVolume => {
+            let volume = from
+                .csi_volume
+                .as_ref()
+                .ok_or_else(|| lacks("csi_volume"))?;
+            csi::Wanted::read(volume, read_only).map(What::Csi)
+        }
         source::Type::Unknown => Err("a volume's source does not say its 'type'".to_owned()),
     }
 }
 
 /// A volume that the engine of Docker knows by this name.
 pub(crate) fn named(driver: &str, name: &str) -> Result<What, String> {
-    docker_volumes::Wanted::new(driver, name, Vec::new()).map(What::Driver)
+    docker::Wanted::new(driver, name, Vec::new()).map(What::Driver)
 }
 
 /// Reads one volume. `driver`: the docker volume driver of those that do not name theirs, of which a host path that is no path is then a name.
@@ -170,13 +177,14 @@ pub(crate) fn read(
     driver: Option<&str>,
     around: &Around<'_>,
 ) -> Result<Planned, String> {
+    let read_only = volume.mode() == Mode::Ro;
     let what = match (&volume.host_path, &volume.image, &volume.source) {
         (Some(path), None, None) => match driver {
             Some(driver) if !path.starts_with('/') => named(driver, path)?,
             _ => What::Mount(host(path, around)?),
         },
         (None, Some(image), None) => What::Image(wanted(image)?),
-        (None, None, Some(from)) => of_source(from, driver, around)?,
+        (None, None, Some(from)) => of_source(from, driver, read_only, around)?,
         _ => {
             return Err(format!(
                 "the volume at '{}' has not exactly one of host_path, image and source",
@@ -187,7 +195,7 @@ pub(crate) fn read(
     Ok(Planned {
         what,
         at: place(&volume.container_path)?,
-        read_only: volume.mode() == Mode::Ro,
+        read_only,
     })
 }
 
@@ -311,7 +319,11 @@ mod tests {
             ),
             (
                 r#"{"mode":"RW","container_path":"x","source":{"type":"CSI_VOLUME"}}"#,
-                "CSI volumes are not built",
+                "a volume's source of type CSI_VOLUME lacks 'csi_volume'",
+            ),
+            (
+                r#"{"mode":"RW","container_path":"x","source":{"type":"CSI_VOLUME","csi_volume":{"plugin_name":"p"}}}"#,
+                "'source.csi_volume.static_provisioning' is not set for CSI volume",
             ),
             (
                 r#"{"mode":"RW","container_path":"x","source":{"type":"SECRET","secret":{"type":"REFERENCE","reference":{"name":"pw"}}}}"#,

@@ -32,8 +32,13 @@ pub(super) fn main(
         sys::exit(1);
     }
     drop(go);
-    let task = match begin(launch, isolators, &failures, &ends, &streams) {
-        Ok(pid) => pid,
+    let begun = if launch.holds() {
+        hold(isolators, &ends, launch.namespaces.pid).map(|()| None)
+    } else {
+        begin(launch, isolators, &failures, &ends, &streams).map(Some)
+    };
+    let task = match begun {
+        Ok(task) => task,
         Err(failure) => {
             task::tell(failures.as_fd(), &failure);
             sys::exit(1);
@@ -49,6 +54,13 @@ pub(super) fn main(
     sys::exit(0);
 }
 
+/// Of a container without a program: init itself is confined, and holds what others share.
+fn hold(isolators: &Isolators, ends: &OwnedFd, pid_namespace: bool) -> Result<(), LaunchFailure> {
+    settle(isolators, ends, pid_namespace)?;
+    isolators.enter()?;
+    isolators.seal()
+}
+
 fn begin(
     launch: &Launch,
     isolators: &Isolators,
@@ -56,18 +68,7 @@ fn begin(
     ends: &OwnedFd,
     streams: &[OwnedFd],
 ) -> Result<i32, LaunchFailure> {
-    // After the ids were mapped: a change of credentials would undo it.
-    nix::sys::prctl::set_pdeathsig(NixSignal::SIGKILL)
-        .map_err(failed("tie the container to its supervisor", ""))?;
-    if has_no_reader(ends) {
-        // The supervisor died just before.
-        sys::exit(1);
-    }
-    if !launch.namespaces.pid {
-        nix::sys::prctl::set_child_subreaper(true)
-            .map_err(failed("become the container's reaper", ""))?;
-    }
-    isolators.isolate()?;
+    settle(isolators, ends, launch.namespaces.pid)?;
     match sys::fork(0, isolators.cgroup()).map_err(failed("fork the task", ""))? {
         Fork::Parent(pid) => Ok(pid),
         Fork::Child => task::main(
@@ -79,27 +80,43 @@ fn begin(
     }
 }
 
+/// Sets up the inside of the container.
+fn settle(isolators: &Isolators, ends: &OwnedFd, pid_namespace: bool) -> Result<(), LaunchFailure> {
+    // After the ids were mapped: a change of credentials would undo it.
+    nix::sys::prctl::set_pdeathsig(NixSignal::SIGKILL)
+        .map_err(failed("tie the container to its supervisor", ""))?;
+    if has_no_reader(ends) {
+        // The supervisor died just before.
+        sys::exit(1);
+    }
+    if !pid_namespace {
+        nix::sys::prctl::set_child_subreaper(true)
+            .map_err(failed("become the container's reaper", ""))?;
+    }
+    isolators.isolate()
+}
+
 fn has_no_reader(pipe: &OwnedFd) -> bool {
     let mut fds = [PollFd::new(pipe.as_fd(), PollFlags::empty())];
     matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1))
 }
 
-/// Reaps and forwards until the task has ended; its wait status.
-fn serve(task: i32, pid_namespace: bool) -> i32 {
+/// Reaps and forwards until the task has ended; its wait status. Where there is none, it goes on until it is killed.
+fn serve(task: Option<i32>, pid_namespace: bool) -> i32 {
     loop {
         match sys::wait_signal() {
             Signal::Plain(libc::SIGCHLD) => {
                 while let Ok(Some((pid, status))) = sys::wait(-1, false) {
-                    if pid == task {
+                    if Some(pid) == task {
                         return status;
                     }
                 }
             }
-            Signal::Plain(signal) => send(task, signal),
+            Signal::Plain(signal) => to_task(task, signal),
             Signal::Order(order) => {
                 let order = Order::decode(order);
                 if !order.tree {
-                    send(task, order.signal);
+                    to_task(task, order.signal);
                 } else if pid_namespace {
                     // Every process of the namespace but this one.
                     send(-1, order.signal);
@@ -110,6 +127,12 @@ fn serve(task: i32, pid_namespace: bool) -> i32 {
                 }
             }
         }
+    }
+}
+
+fn to_task(task: Option<i32>, signal: i32) {
+    if let Some(task) = task {
+        send(task, signal);
     }
 }
 

@@ -21,7 +21,8 @@ use crate::containerizer::record::Process;
 use crate::containerizer::rootfs::{Mount, Overlay, RootFilesystem};
 use crate::containerizer::spec::{Cpuset, Seal};
 use crate::containerizer::{
-    BindMount, Command, LaunchFailure, Limits, Namespaces, Rlimit, WaitStatus,
+    BindMount, Command, ContainerId, LaunchFailure, Limits, Namespaces, Rlimit, SharedMemory,
+    WaitStatus,
 };
 
 /// Most bytes of a packet: a report with a failure's words in it.
@@ -64,6 +65,11 @@ pub(crate) struct Launch {
     pub(crate) namespaces: Namespaces,
     /// The container that it is inside of.
     pub(crate) joined: Option<Joined>,
+    /// That one's name, for the record.
+    pub(crate) inside: Option<ContainerId>,
+    pub(crate) standing: Standing,
+    /// Of `Parents`: of one that has a mount namespace of its own.
+    pub(crate) shm: SharedMemory,
     pub(crate) hostname: Option<String>,
     /// A file that keeps a network namespace to be joined.
     pub(crate) network: Option<PathBuf>,
@@ -88,6 +94,11 @@ pub(crate) struct Launch {
 }
 
 impl Launch {
+    /// It runs nothing, and is there for others.
+    pub(crate) fn holds(&self) -> bool {
+        self.program.command == Command::Hold
+    }
+
     /// The namespaces that are not the agent's.
     pub(crate) fn apart(&self) -> Namespaces {
         let parents = self.joined.map_or(Namespaces::NONE, |it| it.namespaces);
@@ -132,6 +143,18 @@ pub(crate) struct Joined {
     pub(crate) init: Process,
     /// The namespaces of its that are entered.
     pub(crate) namespaces: Namespaces,
+}
+
+/// Where a container's cgroups are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Standing {
+    /// Beside all others'.
+    #[default]
+    Alone,
+    /// Below those of a container with processes of its own: that one's settings hold.
+    Inside,
+    /// Below those of a container that only holds what others share: with settings of its own.
+    Member,
 }
 
 /// What a process executes, and as whom.

@@ -374,6 +374,44 @@ pub(crate) fn mount_read_only(path: &std::path::Path, deep: bool) -> Result<(), 
     .map(drop)
 }
 
+/// A copy of the mount at `path`, without those below it, that is mounted nowhere yet.
+pub(crate) fn open_tree(path: &std::path::Path) -> Result<OwnedFd, Errno> {
+    const CLONE: libc::c_uint = 1;
+    let path =
+        std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: `path` is NUL-terminated and outlives the call, which only reads it.
+    let fd = Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_open_tree,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            CLONE | libc::O_CLOEXEC as libc::c_uint,
+        )
+    })?;
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Mounts what [`open_tree`] has got at `place`.
+pub(crate) fn move_mount(tree: BorrowedFd<'_>, place: &std::path::Path) -> Result<(), Errno> {
+    const FROM_EMPTY_PATH: libc::c_uint = 4;
+    const TO_FOLLOWS_LINKS: libc::c_uint = 16;
+    let place =
+        std::ffi::CString::new(place.as_os_str().as_encoded_bytes()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: both paths are NUL-terminated and outlive the call, which only reads them.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_FDCWD,
+            place.as_ptr(),
+            FROM_EMPTY_PATH | TO_FOLLOWS_LINKS,
+        )
+    })
+    .map(drop)
+}
+
 /// Gives up, for this process and all after it, every capability but those in `kept` (bit n: capability n).
 pub(crate) fn bound_capabilities(kept: u64) -> Result<(), Errno> {
     for capability in 0..64u64 {

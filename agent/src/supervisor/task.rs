@@ -220,6 +220,7 @@ fn switch_user(credentials: &Credentials) -> Result<(), LaunchFailure> {
 /// Returns only if no candidate could be executed.
 fn execute(program: &Program) -> LaunchFailure {
     let (executable, arguments) = match &program.command {
+        Command::Hold => return failure("execute nothing", "", 0),
         Command::Shell(text) => ("/bin/sh", vec!["sh", "-c", text]),
         Command::Exec {
             executable,

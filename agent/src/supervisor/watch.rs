@@ -102,7 +102,8 @@ fn start(
     let forked = if in_parents && launch.namespaces.pid {
         fork_below(flags)
     } else {
-        sys::fork(flags, None)
+        // Where there is no program, init is all that there is: with it ends what it holds.
+        sys::fork(flags, isolators.cgroup().filter(|_| launch.holds()))
     };
     let init = match forked.map_err(failed("make the namespaces", ""))? {
         Fork::Child => {
@@ -173,6 +174,7 @@ fn begin(launch: &Launch, init: i32, isolators: &Isolators) -> Result<Report, La
         namespaces: launch.apart(),
         capabilities: launch.capabilities,
         gpus: launch.gpus.clone(),
+        inside: launch.inside.clone(),
         program: Some(launch.program.clone()),
     };
     record::write(
@@ -200,7 +202,8 @@ fn kill_one(pid: i32) {
 /// kept from finding all; there they are killed by their cgroup, which is cleared in the end.
 fn kill_all(launch: &Launch, container: &Container) {
     let by_cgroup = launch.joined.is_some() && !launch.placement.directories.is_empty();
-    if launch.namespaces.pid || by_cgroup {
+    // Where there is no task, init goes on until it is killed itself.
+    if launch.namespaces.pid || by_cgroup || launch.holds() {
         kill_one(container.init);
     } else {
         let _ = sys::order(

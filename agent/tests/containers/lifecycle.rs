@@ -2,7 +2,7 @@
 
 use super::*;
 use std::collections::BTreeSet;
-use tepui_agent::containerizer::{ContainerizerError, DEFAULT_PATH};
+use tepui_agent::containerizer::{ContainerizerError, DEFAULT_PATH, Namespaces};
 
 const TERM: i32 = 15;
 const KILL: i32 = 9;
@@ -24,6 +24,26 @@ async fn every_end_is_told_as_it_was() {
             "{name}"
         );
         assert!(exit.ended_at_ms > 1_600_000_000_000);
+    }
+    room.assert_clean();
+}
+
+#[tokio::test]
+async fn what_only_holds_ends_when_it_is_destroyed() {
+    let room = Room::new(Lifetime::Durable);
+    for (name, pid) in [("apart", true), ("among-the-agents", false)] {
+        let mut spec = room.shell(name, "");
+        spec.command = Command::Hold;
+        spec.namespaces = Namespaces {
+            pid,
+            ..Namespaces::NONE
+        };
+        room.containerizer.launch(spec).await.unwrap();
+        let id = id(name);
+        room.containerizer.started(&id).await.unwrap();
+        let destroyed = room.containerizer.destroy(&id);
+        let destroyed = tokio::time::timeout(PATIENCE, destroyed).await;
+        destroyed.expect("it ends").unwrap();
     }
     room.assert_clean();
 }
@@ -317,7 +337,8 @@ async fn two_hundred_at_once() {
 #[tokio::test]
 async fn a_launcher_that_was_killed_is_replaced() {
     let mut room = Room::new(Lifetime::Durable);
-    let init = room.start(room.shell("before", "sleep 0.5; exit 6")).await;
+    let before = "while ! test -e go; do sleep 0.01; done; exit 6";
+    let init = room.start(room.shell("before", before)).await;
     let supervisor = parent_of(init);
     let launcher = parent_of(supervisor);
     nix::sys::signal::kill(
@@ -334,6 +355,7 @@ async fn a_launcher_that_was_killed_is_replaced() {
         .launch(room.shell("after", "exit 8"))
         .await
         .unwrap();
+    std::fs::write(room.folder.path().join("sandboxes/before/go"), "").unwrap();
     let mut codes = BTreeSet::new();
     while codes.len() < 2 {
         if let ContainerEvent::Exited { container, exit } = room.next().await {

@@ -74,7 +74,8 @@ async fn limits_are_set_told_and_changed() {
     let mut room = Room::new(Lifetime::Durable);
     let mut spec = room.shell(
         "limited",
-        "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo done; exec sleep 100",
+        // So long that it is found at work when the kernel looks, which some do a hundred times a second.
+        "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo done; exec sleep 100",
     );
     spec.limits = Limits {
         cpu_millis: 500,
@@ -176,7 +177,7 @@ async fn a_supervised_task_costs_little_memory() {
 }
 
 /// Private_Clean + Private_Dirty.
-fn private_bytes(pid: u32) -> u64 {
+pub(crate) fn private_bytes(pid: u32) -> u64 {
     let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
     let private = rollup
         .lines()

@@ -8,6 +8,7 @@
 )]
 
 mod block_io;
+mod holders;
 mod isolation;
 mod lifecycle;
 mod limits;

@@ -336,8 +336,9 @@ async fn ephemeral_containers_end_with_the_last_handle() {
     room.start(room.shell("short", &format!("exec sleep {seconds}")))
         .await;
     let clone = room.containerizer.clone();
-    // For a moment, while it is executed, a program has no command line.
-    until("the task runs", || runs(&seconds)).await;
+    // For a moment, while it is executed, a program has no command line; the shell has had this one's words in its own.
+    let sleeps = format!("sleep\0{seconds}");
+    until("the task sleeps", || runs(&sleeps)).await;
     let root = room.cgroups_root.clone();
     room.reopen();
     assert!(runs(&seconds), "a handle was left");

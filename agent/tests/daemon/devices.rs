@@ -10,7 +10,7 @@ use tepui_proto::mesos::v1::container_info::DockerInfo;
 
 use crate::images::{ephemeral, image_in, in_docker, in_image, output, parameters, run};
 use crate::master::Master;
-use crate::{shell, sweep, until};
+use crate::{privileged, shell, sweep, until};
 
 const NOBODY: &str = "No such device or address";
 const DENIED: &str = "Operation not permitted";
@@ -21,10 +21,6 @@ fn node(folder: &Path, name: &str, minor: u64) -> String {
     let mode = Mode::from_bits_truncate(0o666);
     mknod(&node, SFlag::S_IFCHR, mode, makedev(240, minor)).unwrap();
     node.display().to_string()
-}
-
-fn is_root() -> bool {
-    nix::unistd::geteuid().is_root()
 }
 
 fn docker(id: &str, image: &str, pairs: &[(&str, &str)], command: &str) -> mesos::TaskInfo {
@@ -44,7 +40,7 @@ fn told(errors: &str) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_container_uses_the_devices_that_it_was_given() {
-    if !is_root() {
+    if !privileged() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -84,7 +80,7 @@ async fn a_container_uses_the_devices_that_it_was_given() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_allows_devices_and_keeps_others_from_everybody() {
-    if !is_root() {
+    if !privileged() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -121,7 +117,7 @@ async fn an_operator_allows_devices_and_keeps_others_from_everybody() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gpus_are_handed_out_whole_and_remembered() {
-    if !is_root() {
+    if !privileged() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -32,15 +32,16 @@ async fn disk_is_measured_and_who_uses_too_much_of_it_ends() {
     .await
     .unwrap();
     master.admit().await;
-    let fill = "head -c 4194304 /dev/zero > file; exec sleep 1000";
+    // A look may come while they write: only the last piece is too much, so that what is told is the same then.
+    let fill = "head -c 4259840 /dev/zero > file; exec sleep 1000";
     master.run(with_disk("modest", 64.0, fill)).await;
     master.until("modest", TaskRunning).await;
-    master.run(with_disk("greedy", 1.0, fill)).await;
+    master.run(with_disk("greedy", 4.0, fill)).await;
     let failed = master.until("greedy", TaskFailed).await;
     assert_eq!(failed.reason(), Reason::ContainerLimitationDisk);
     let message = failed.message();
     assert!(
-        message.starts_with("Disk usage (4") && message.ends_with(") exceeds quota (1MB)"),
+        message.starts_with("Disk usage (4") && message.ends_with(") exceeds quota (4MB)"),
         "{message}"
     );
     let limitation = failed.limitation.unwrap();
@@ -48,19 +49,20 @@ async fn disk_is_measured_and_who_uses_too_much_of_it_ends() {
         limitation.resources,
         [mesos::Resource {
             role: Some("*".to_owned()),
-            ..scalar("disk", 1.0)
+            ..scalar("disk", 4.0)
         }]
     );
 
     // What is written over an image counts too.
     let image = image_in(folder.path());
-    let over = "/bin/busybox dd if=/dev/zero of=/file bs=1M count=4; exec /bin/busybox sleep 1000";
-    let over = in_image(with_disk("over", 1.0, over), &image);
+    let over =
+        "/bin/busybox dd if=/dev/zero of=/file bs=64K count=65; exec /bin/busybox sleep 1000";
+    let over = in_image(with_disk("over", 4.0, over), &image);
     master.run(over).await;
     let failed = master.until("over", TaskFailed).await;
     let message = failed.message();
     assert!(
-        message.starts_with("Disk usage (4") && message.ends_with(") exceeds quota (1MB)"),
+        message.starts_with("Disk usage (4") && message.ends_with(") exceeds quota (4MB)"),
         "{message}"
     );
 

@@ -2,7 +2,6 @@
 //! a mount namespace of its own (`unshare --mount`), so that nothing of it stays on the machine.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::{Value, json};
 use tepui_agent::{Agent, Config};
@@ -17,10 +16,9 @@ use crate::images::{layers, output};
 use crate::kit::{self, gzip};
 use crate::life::{Life, live};
 use crate::master::Master;
+use crate::mounts::alone;
 use crate::nested::{post, told};
 use crate::{config_at, http, shell, sweep, until};
-
-const OWN_MOUNTS: &str = "TEPUI_TEST_IN_OWN_MOUNTS";
 
 /// A volume's first mount takes its memory; another is an error, so that each mount needs its unmount.
 const DVDCLI: &str = r#"#!/bin/sh
@@ -34,32 +32,6 @@ mount)
 unmount) umount "mnt/$name" ;;
 esac
 "#;
-
-/// Whether this process has mounts of its own; if not, runs the test in one that has.
-fn alone(test: &str) -> bool {
-    if std::env::var_os(OWN_MOUNTS).is_some() {
-        return true;
-    }
-    if !nix::unistd::geteuid().is_root() {
-        return false;
-    }
-    // Shared, as on most machines: containers' mounts are slaves of these.
-    let output = Command::new("unshare")
-        .args(["--mount", "--propagation", "slave", "sh", "-c"])
-        .args(["mount --make-rshared / && exec \"$@\"", "sh"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("drivers::{test}"), "--nocapture"])
-        .env(OWN_MOUNTS, "1")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{said}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    false
-}
 
 fn config_of(master: std::net::SocketAddr, folder: &Path) -> Config {
     let mut config = config_at(master, &folder.join("work"));
@@ -129,7 +101,7 @@ fn once_there(path: &Path, then: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_tasks_share_a_volume_and_the_last_takes_it_away() {
-    if !alone("two_tasks_share_a_volume_and_the_last_takes_it_away") {
+    if !alone("drivers::two_tasks_share_a_volume_and_the_last_takes_it_away") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -175,7 +147,7 @@ async fn two_tasks_share_a_volume_and_the_last_takes_it_away() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_mounted_fails_its_task_by_name() {
-    if !alone("what_cannot_be_mounted_fails_its_task_by_name") {
+    if !alone("drivers::what_cannot_be_mounted_fails_its_task_by_name") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -225,7 +197,7 @@ async fn what_cannot_be_mounted_fails_its_task_by_name() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_container_of_docker_names_its_driver_once() {
-    if !alone("a_container_of_docker_names_its_driver_once") {
+    if !alone("drivers::a_container_of_docker_names_its_driver_once") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -296,7 +268,8 @@ async fn an_agent_to_be_killed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_agents_volumes_stay_for_those_who_run_and_go_for_those_who_ended() {
-    if !alone("a_killed_agents_volumes_stay_for_those_who_run_and_go_for_those_who_ended") {
+    if !alone("drivers::a_killed_agents_volumes_stay_for_those_who_run_and_go_for_those_who_ended")
+    {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -338,7 +311,7 @@ async fn a_killed_agents_volumes_stay_for_those_who_run_and_go_for_those_who_end
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn containers_that_operators_launch_have_them_until_they_end() {
-    if !alone("containers_that_operators_launch_have_them_until_they_end") {
+    if !alone("drivers::containers_that_operators_launch_have_them_until_they_end") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();

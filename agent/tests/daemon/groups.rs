@@ -35,6 +35,7 @@ pub(crate) async fn run_in(
             executor,
             group: mesos::TaskGroupInfo { tasks },
             launch_executor: None,
+            resource_version: None,
         })))
         .await;
 }

@@ -49,20 +49,16 @@ pub(crate) async fn request(
     content_type: &str,
     body: &str,
 ) -> Answer {
-    let mut stream = send(addr, "1.0", method, path, content_type, body).await;
-    let mut whole = Vec::new();
-    stream.read_to_end(&mut whole).await.unwrap();
-    let at = whole.windows(4).position(|end| end == b"\r\n\r\n").unwrap();
-    let status = std::str::from_utf8(&whole[9..12]).unwrap().parse().unwrap();
-    Answer {
-        status,
-        body: whole.split_off(at + 4),
-    }
+    answer(send(addr, "1.0", method, path, content_type, body).await).await
 }
 
 /// A call of the operator API in HTTP/1.0, with these headers.
 pub(crate) async fn exchange(addr: SocketAddr, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-    let mut stream = begin(addr, headers, body).await;
+    answer(begin(addr, headers, body).await).await
+}
+
+/// The answer to a request that was sent.
+pub(crate) async fn answer(mut stream: TcpStream) -> Answer {
     let mut whole = Vec::new();
     stream.read_to_end(&mut whole).await.unwrap();
     let at = whole.windows(4).position(|end| end == b"\r\n\r\n").unwrap();

@@ -6,6 +6,10 @@
 )]
 
 mod checks;
+mod csi;
+#[path = "../kit/csi_plugin.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with other tests")]
+mod csi_plugin;
 mod devices;
 mod disk;
 mod drivers;
@@ -16,21 +20,27 @@ mod hostile;
 mod http;
 mod images;
 mod killed;
+mod killed_groups;
 #[path = "../../images/tests/images/kit.rs"]
 #[allow(dead_code, reason = "shared with the tests of the store")]
 mod kit;
 mod life;
 mod master;
+#[path = "../kit/mounts.rs"]
+mod mounts;
 mod nested;
 mod networks;
 mod operations;
 mod oversubscription;
 mod ports;
+#[path = "../kit/privileged.rs"]
+mod privileged;
 mod pulls;
 mod reconfiguration;
 mod removal;
 mod sessions;
 mod settings;
+mod sharing;
 mod streams;
 
 use std::net::SocketAddr;
@@ -38,6 +48,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use master::Master;
+use privileged::privileged;
 use tepui_agent::{Agent, Config, RunningAgent};
 use tepui_proto::mesos::v1 as mesos;
 use tepui_proto::mesos::v1::TaskState::{

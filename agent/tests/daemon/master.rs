@@ -187,6 +187,7 @@ impl Master {
             },
             task,
             launch_executor: None,
+            resource_version: None,
         }))
         .await;
     }

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use tepui_agent::{Agent, Config, RunningAgent};
 use tepui_proto::mesos::v1 as mesos;
 use tepui_proto::mesos::v1::TaskState::{TaskKilled, TaskRunning};
+use tokio::net::TcpStream;
 
 use crate::http::{self, Answer};
 use crate::master::Master;
-use crate::{config, shell, sweep};
+use crate::{config, shell, sweep, until};
 
 const JSON: &str = "application/json";
 const PROTOBUF: &str = "application/x-protobuf";
@@ -97,6 +98,15 @@ impl Scene {
 
 pub(crate) async fn post(addr: SocketAddr, call: &Value) -> Answer {
     http::request(addr, "POST", "/api/v1", JSON, &call.to_string()).await
+}
+
+/// Asks to be told of a container's end, before that is brought about: who asks after it may hear that there is no such container.
+async fn begin(addr: SocketAddr, wait: &Value) -> TcpStream {
+    let body = wait.to_string();
+    let stream = http::begin(addr, &[("Content-Type", JSON)], body.as_bytes()).await;
+    // Whose connection came later has been answered: this one is being served.
+    assert_eq!(http::get(addr, "/health").await.status, 200);
+    stream
 }
 
 pub(crate) fn told(answer: &Answer) -> (u16, String) {
@@ -234,10 +244,10 @@ async fn nested_containers_are_killed_waited_for_and_counted() {
     // SIGKILL unless another is named; what stands inside goes along.
     let killed =
         json!({"type": "KILL_CONTAINER", "kill_container": {"container_id": scene.id("outer")}});
-    let waiting = json!({"type": "WAIT_CONTAINER", "wait_container": {"container_id": inner}});
-    let (killed, waited) = tokio::join!(scene.call(killed), scene.call(waiting));
-    assert_eq!(killed.status, 200);
-    let waited = waited.json();
+    let wait = json!({"type": "WAIT_CONTAINER", "wait_container": {"container_id": inner}});
+    let waiting = begin(scene.addr(), &wait).await;
+    assert_eq!(scene.call(killed).await.status, 200);
+    let waited = http::answer(waiting).await.json();
     assert_eq!(
         (&waited["type"], &waited["wait_container"]["exit_status"]),
         (&json!("WAIT_CONTAINER"), &json!(9))
@@ -518,24 +528,36 @@ async fn nested_containers_outlive_the_agent_and_not_their_parent() {
         .find(|(id, _)| id.ends_with(".long"))
         .map(|(_, pid)| u32::try_from(*pid).unwrap())
         .unwrap();
-    scene.master.kill("t").await;
+    let out = scene.config.work_dir.join("containers/alone/stdout");
+    until("it has said it", || {
+        std::fs::read(&out).is_ok_and(|said| said == b"hello\n")
+    })
+    .await;
     let wait = json!({"type": "WAIT_NESTED_CONTAINER", "wait_nested_container": {"container_id": scene.id("long")}});
-    let addr = scene.addr();
-    let (waited, _) = tokio::join!(post(addr, &wait), scene.master.until("t", TaskKilled));
+    let waiting = begin(scene.addr(), &wait).await;
+    scene.master.kill("t").await;
+    scene.master.until("t", TaskKilled).await;
+    let waited = http::answer(waiting).await;
     // The task's SIGTERM reaches all of its processes, these too; its end takes along what is left.
     let status = waited.json()["wait_nested_container"]["exit_status"].clone();
     assert!(status == 15 || status == 9, "{status}");
     assert!(!is_alive(long));
     assert!(is_gone(&scene.config, &scene.container));
-    let shown = http::get(scene.addr(), everything).await.json();
-    assert_eq!(shown[0]["container_id"], "alone");
+    // The task's own is shown until the agent has heard that its end is known.
+    loop {
+        let shown = http::get(scene.addr(), everything).await.json();
+        if shown.as_array().unwrap().len() == 1 {
+            assert_eq!(shown[0]["container_id"], "alone");
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
     let kill = json!({"type": "KILL_CONTAINER", "kill_container": {"container_id": {"value": "alone"}, "signal": 15}});
     assert_eq!(scene.call(kill).await.status, 200);
     let wait =
         json!({"type": "WAIT_CONTAINER", "wait_container": {"container_id": {"value": "alone"}}});
     let waited = scene.call(wait).await.json();
     assert_eq!(waited["wait_container"]["exit_status"], 15);
-    let out = scene.config.work_dir.join("containers/alone/stdout");
     assert_eq!(std::fs::read_to_string(out).unwrap(), "hello\n");
     scene.end().await;
 }

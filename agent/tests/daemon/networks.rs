@@ -12,7 +12,7 @@ use tepui_proto::mesos::v1::task_status::Reason;
 use tepui_proto::mesos::v1::{NetworkInfo, container_info, health_check, network_info, value};
 
 use crate::master::Master;
-use crate::{config, http, scalar, shell, sweep};
+use crate::{config, http, privileged, scalar, shell, sweep};
 
 const OWN_NETWORK: &str = "TEPUI_TEST_IN_OWN_NETWORK";
 /// Says its own address, and serves it.
@@ -28,7 +28,7 @@ pub(crate) fn alone_as(test: &str) -> bool {
     if std::env::var_os(OWN_NETWORK).is_some() {
         return true;
     }
-    if !nix::unistd::geteuid().is_root() {
+    if !privileged() {
         return false;
     }
     let output = Command::new("unshare")

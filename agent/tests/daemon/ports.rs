@@ -6,10 +6,16 @@ use tepui_agent::PortsConfig;
 
 use super::*;
 
-/// A port on which nobody listens.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
+/// Ports on which nobody listens, if there are such not among those that the kernel gives to whoever asks for any: another would have it before the task.
+fn free_ports() -> [u16; 3] {
+    let given = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+    let mut given = given.split_whitespace().map(|port| port.parse().unwrap());
+    let given: std::ops::RangeInclusive<u16> = given.next().unwrap()..=given.next().unwrap();
+    let mut all: Vec<u16> = (1024..=u16::MAX).rev().collect();
+    all.sort_by_key(|port| given.contains(port));
+    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let free: Vec<u16> = all.into_iter().filter(free).take(3).collect();
+    free.try_into().unwrap()
 }
 
 /// A task that listens on a port, and was given one.
@@ -45,12 +51,13 @@ async fn who_listens_on_a_port_that_it_was_not_given_ends() {
     .await
     .unwrap();
     master.admit().await;
-    let (honest, stolen, given) = (free_port(), free_port(), free_port());
+    let [honest, stolen, given] = free_ports();
     master.run(listener("honest", honest, honest)).await;
     master.until("honest", TaskRunning).await;
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, honest)).is_err() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("it listens", || {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, honest)).is_ok()
+    })
+    .await;
     master.run(listener("thief", stolen, given)).await;
     let failed = master.until("thief", TaskFailed).await;
     assert_eq!(failed.reason(), Reason::ContainerLimitation);

@@ -13,7 +13,7 @@ use tepui_proto::mesos::v1::task_status::Reason;
 use crate::images::{ephemeral, image_in, in_docker, in_image, layers, refused, run};
 use crate::kit::{self, gzip};
 use crate::master::Master;
-use crate::{config, http, shell, sweep};
+use crate::{config, http, shell, sweep, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_that_fails_is_told_in_the_tasks_status() {
@@ -189,30 +189,35 @@ struct DockerRegistry {
 }
 
 impl DockerRegistry {
-    fn start(folder: &Path) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let address = format!("127.0.0.1:{port}");
+    /// It takes a port of its own choice, and says which.
+    async fn start(folder: &Path) -> Self {
         let config = format!(
-            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n",
+            "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n",
             folder.join("registry").display()
         );
-        let path = folder.join("registry.yml");
+        let (path, log) = (folder.join("registry.yml"), folder.join("registry.log"));
         std::fs::write(&path, config).unwrap();
         let process = Command::new("docker-registry")
             .arg("serve")
             .arg(&path)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
             .expect("this test needs Debian's docker-registry; ./test installs it");
-        while std::net::TcpStream::connect(&address).is_err() {
-            std::thread::yield_now();
-        }
-        Self { process, address }
+        let mut registry = Self {
+            process,
+            address: String::new(),
+        };
+        let address = || {
+            let said = std::fs::read_to_string(&log).unwrap();
+            let (_, after) = said.split_once("listening on ")?;
+            // Of a line that is being written the end is missing.
+            let (address, _) = after.split_once('"')?;
+            Some(address.to_owned())
+        };
+        until("the registry listens", || address().is_some()).await;
+        registry.address = address().unwrap();
+        registry
     }
 }
 
@@ -240,7 +245,7 @@ fn tool(program: &str, arguments: &[&str]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_image_by_other_peoples_tools_runs_from_a_real_registry() {
     let folder = tempfile::tempdir().unwrap();
-    let registry = DockerRegistry::start(folder.path());
+    let registry = DockerRegistry::start(folder.path()).await;
     let (layout, bundle) = (folder.path().join("made"), folder.path().join("bundle"));
     let (layout, bundle) = (layout.to_str().unwrap(), bundle.to_str().unwrap());
     let image = format!("{layout}:v1");

@@ -7,7 +7,7 @@ use tepui_proto::mesos::v1::container_info::DockerInfo;
 
 use crate::images::{ephemeral, image_in, in_docker, in_image, output, parameters, refused, run};
 use crate::master::Master;
-use crate::shell;
+use crate::{privileged, shell};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn system_calls_are_filtered_as_is_asked() {
@@ -93,7 +93,7 @@ async fn system_calls_are_filtered_as_is_asked() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_processors_and_the_score_for_lack_of_memory_are_as_is_asked() {
-    if !nix::unistd::geteuid().is_root() {
+    if !privileged() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -128,36 +128,5 @@ async fn processes_processors_and_the_score_for_lack_of_memory_are_as_is_asked()
     let nowhere = with("nowhere", &[("cpuset-cpus", "4000")], "true");
     let why = refused(&mut master, nowhere).await;
     assert!(why.contains("cpuset.cpus to 4000"), "{why}");
-    agent.shutdown().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn namespaces_that_cannot_be_shared_fail_the_task_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut master = Master::start().await;
-    let config = ephemeral(&master, folder.path());
-    let agent = Agent::start(config.clone()).await.unwrap();
-    master.admit().await;
-    let pids = mesos::LinuxInfo {
-        share_pid_namespace: Some(true),
-        ..Default::default()
-    };
-    let mut ipc = mesos::LinuxInfo::default();
-    ipc.set_ipc_mode(mesos::linux_info::IpcMode::ShareParent);
-    for (id, linux, expected) in [
-        ("pids", pids, "share_pid_namespace of a task"),
-        ("ipc", ipc, "ipc_mode SHARE_PARENT is not built"),
-    ] {
-        let mut task = shell(id, "true");
-        let mut container = mesos::ContainerInfo {
-            linux_info: Some(linux.into()),
-            ..Default::default()
-        };
-        container.set_type(mesos::container_info::Type::Mesos);
-        task.container = Some(container.into());
-        master.run(task).await;
-        let failed = master.until(id, TaskFailed).await;
-        assert!(failed.message().contains(expected), "{}", failed.message());
-    }
     agent.shutdown().await.unwrap();
 }

@@ -223,10 +223,15 @@ impl Client {
                 .await
                 .map(|b| b.to_bytes())
                 .unwrap_or_default();
+            let message = if is_unknown_to_mesos(&url, status, &text) {
+                "Tepui's master has this, and Apache Mesos has not".to_owned()
+            } else {
+                explanation(&text)
+            };
             return Err(ClientError::Refused {
                 url,
                 status,
-                message: explanation(&text),
+                message,
             });
         }
         Err(ClientError::Redirects { url })
@@ -254,6 +259,11 @@ fn redirect_target(url: &str, headers: &HeaderMap) -> Option<String> {
         let host = rest.split('/').next().unwrap_or(rest);
         format!("{scheme}://{host}{location}")
     })
+}
+
+/// Whether a call of Tepui's own was sent to a master or agent of Apache Mesos.
+fn is_unknown_to_mesos(url: &str, status: StatusCode, body: &[u8]) -> bool {
+    status == StatusCode::NOT_FOUND && url.contains("/tepui/v1/") && body == b"404 Not Found."
 }
 
 /// What a refusal's body says, in one line: Marathon's `message` with its `details`, or the plain text of Mesos.
@@ -308,6 +318,21 @@ mod tests {
                 redirect_target("http://here:1/state", &headers).as_deref(),
                 Some(expected)
             );
+        }
+    }
+
+    #[test]
+    fn of_calls_that_mesos_has_not_is_told_that_they_are_tepuis() {
+        let own = "http://m:5050/tepui/v1/events";
+        for (url, status, body, expected) in [
+            (own, 404, "404 Not Found.", true),
+            (own, 404, "no such task", false),
+            (own, 400, "404 Not Found.", false),
+            ("http://m:5050/slaves", 404, "404 Not Found.", false),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let told = is_unknown_to_mesos(url, status, body.as_bytes());
+            assert_eq!(told, expected, "{url} {status} {body}");
         }
     }
 

@@ -496,6 +496,9 @@ fn explanation(answer: &Value) -> String {
     for line in super::upkeep::told(&answer["upkeep"]) {
         shown += &format!("{line}\n");
     }
+    for machine in items(answer, "machines") {
+        shown += &going_down(machine);
+    }
     let agents = items(answer, "agents");
     if !agents.is_empty() {
         let mut table = Table::new(&["AGENT", "LACKS", "SHORT BY", "OFFERED"]);
@@ -517,6 +520,23 @@ fn explanation(answer: &Value) -> String {
         shown += &table.render();
     }
     shown
+}
+
+/// A machine that goes down for maintenance, in a line.
+fn going_down(machine: &Value) -> String {
+    let there = items(machine, "instances").len();
+    let instances = if there == 1 { "instance" } else { "instances" };
+    let leaves = match machine["leavesAt"].as_str() {
+        Some(at) => format!("leave from {at} on"),
+        None => "stay".to_owned(),
+    };
+    let why = machine["why"].as_str();
+    let why = why.map_or_else(String::new, |why| format!(": {why}"));
+    format!(
+        "{} goes down for maintenance at {}, {there} {instances} there {leaves}{why}\n",
+        text(machine, "host"),
+        text(machine, "begins"),
+    )
 }
 
 fn instance_health(task: &Value) -> &'static str {

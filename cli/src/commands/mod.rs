@@ -75,7 +75,12 @@ pub(crate) fn text<'a>(document: &'a Value, key: &str) -> &'a str {
 pub(crate) fn number(value: &Value) -> String {
     match value {
         Value::Number(n) => n.as_i64().map_or_else(
-            || n.as_f64().map_or_else(|| n.to_string(), |f| f.to_string()),
+            || {
+                // Not as exact as a float is: Mesos adds 0.1 up to 1.2000000000000002.
+                let rounded = |f: f64| (f * 1e9).round() / 1e9;
+                n.as_f64()
+                    .map_or_else(|| n.to_string(), |f| rounded(f).to_string())
+            },
             |i| i.to_string(),
         ),
         Value::Null => "-".into(),

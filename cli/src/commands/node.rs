@@ -252,11 +252,11 @@ mod tests {
     fn agents_are_listed_with_what_is_used() {
         let agents = [
             json!({"id": "m-S0", "hostname": "127.0.1.1", "port": 5051, "active": true,
-            "resources": {"cpus": 2.0, "mem": 1024.0, "disk": 0}, "used_resources": {"cpus": 0.5, "mem": 32.0, "disk": 0}}),
+            "resources": {"cpus": 2.0, "mem": 1024.0, "disk": 0}, "used_resources": {"cpus": 1.200_000_000_000_000_2, "mem": 32.0, "disk": 0}}),
         ];
         assert_eq!(
             table(&agents).render(),
-            "ID    HOST       STATE   CPUS      MEM (MiB)   DISK (MiB)  ADDRESS\nm-S0  127.0.1.1  active  0.5 of 2  32 of 1024  0 of 0      127.0.1.1:5051\n"
+            "ID    HOST       STATE   CPUS      MEM (MiB)   DISK (MiB)  ADDRESS\nm-S0  127.0.1.1  active  1.2 of 2  32 of 1024  0 of 0      127.0.1.1:5051\n"
         );
     }
 }

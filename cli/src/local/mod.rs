@@ -15,6 +15,7 @@ use crate::{
         CommandError,
         app::{read_definitions, watched},
     },
+    log::Log,
     rollout,
 };
 use place::Place;
@@ -40,7 +41,7 @@ pub(crate) struct LocalArgs {
 }
 
 /// Runs until a signal ends it.
-pub(crate) fn run(args: &LocalArgs) -> Result<ExitCode, CommandError> {
+pub(crate) fn run(args: &LocalArgs, log: &Log) -> Result<ExitCode, CommandError> {
     let started = Instant::now();
     let definitions = args.file.as_deref().map(read_definitions).transpose()?;
     platform::check_ports(args)?;
@@ -53,7 +54,7 @@ pub(crate) fn run(args: &LocalArgs) -> Result<ExitCode, CommandError> {
     let ended = runtime.block_on(async {
         let mut signals = Signals::new()?;
         let mut platform = tokio::select! {
-            platform = Platform::start(args, &place) => platform?,
+            platform = Platform::start(args, &place, log) => platform?,
             () = signals.next() => return Ok(()),
         };
         let lived = tokio::select! {

@@ -1,7 +1,8 @@
 //! The folder of a local platform: kept, or temporary and swept.
 //!
 //! A temporary one holds a lock for as long as its process lives. The next start removes those whose lock nobody holds, with all that their agents
-//! left: after a SIGKILL the kernel has let the lock go, and the supervisors have ended with their agent.
+//! left: after a SIGKILL the kernel has let the lock go, and the supervisors have ended with their agent. One that is being made is told from those by
+//! the name of its cgroups, which is written under the lock.
 
 use std::{
     fs::{self, File},
@@ -123,16 +124,17 @@ fn sweep(temporary: &Path) {
             .file_name()
             .to_str()
             .is_some_and(|name| name.starts_with(PREFIX));
-        let Some(file) = ours
-            .then(|| File::options().write(true).open(folder.join(LOCK)).ok())
+        let Some(cgroups_root) = ours
+            .then(|| fs::read_to_string(folder.join(CGROUPS)).ok())
             .flatten()
         else {
             continue;
         };
+        let Ok(file) = File::options().write(true).open(folder.join(LOCK)) else {
+            continue;
+        };
         if Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok() {
-            if let Ok(cgroups_root) = fs::read_to_string(folder.join(CGROUPS)) {
-                sweep_agents(&folder, &cgroups_root);
-            }
+            sweep_agents(&folder, &cgroups_root);
             let _ = fs::remove_dir_all(&folder);
         }
     }
@@ -193,16 +195,25 @@ mod tests {
             fs::create_dir(&folder).unwrap();
             File::create(folder.join(LOCK)).unwrap()
         };
+        let name = |folder: &str| fs::write(temporary.path().join(folder).join(CGROUPS), folder);
         drop(make("tepui-local-abandoned"));
+        name("tepui-local-abandoned").unwrap();
+        // Somebody is about to lock it.
+        drop(make("tepui-local-being-made"));
         let held = Flock::lock(make("tepui-local-alive"), FlockArg::LockExclusiveNonblock).unwrap();
+        name("tepui-local-alive").unwrap();
         drop(make("other"));
+        name("other").unwrap();
         sweep(temporary.path());
         let mut left: Vec<_> = fs::read_dir(temporary.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name())
             .collect();
         left.sort();
-        assert_eq!(left, ["other", "tepui-local-alive"]);
+        assert_eq!(
+            left,
+            ["other", "tepui-local-alive", "tepui-local-being-made"]
+        );
         drop(held);
     }
 }

@@ -13,6 +13,7 @@ use super::{LocalArgs, place::Place};
 use crate::{
     client::Cluster,
     commands::{CommandError, items},
+    log::Log,
 };
 
 /// Each agent's ports for tasks, and where the first agent's begin.
@@ -66,13 +67,19 @@ pub(super) struct Platform {
 
 impl Platform {
     /// Starts the master, and as soon as it leads everything else.
-    pub(super) async fn start(args: &LocalArgs, place: &Place) -> Result<Self, CommandError> {
+    pub(super) async fn start(
+        args: &LocalArgs,
+        place: &Place,
+        log: &Log,
+    ) -> Result<Self, CommandError> {
         let failed = |who: &'static str| {
             move |error: &dyn std::error::Error| {
                 CommandError::Failed(format!("{who} cannot start: {error}"))
             }
         };
-        let master = Master::start(master_config(args, place)?)
+        let mut config = master_config(args, place)?;
+        config.log_dial = Some(log.of_master());
+        let master = Master::start(config)
             .await
             .map_err(|error| failed("the master")(&error))?;
         master.until_leading().await;
@@ -85,7 +92,9 @@ impl Platform {
                     .map_err(|error| failed("an agent")(&error))?,
             );
         }
-        let marathon = Marathon::start(marathon_config(args, place, master.addr()))
+        let mut config = marathon_config(args, place, master.addr());
+        config.log_dial = Some(log.of_marathon());
+        let marathon = Marathon::start(config)
             .await
             .map_err(|error| failed("Marathon")(&error))?;
         Ok(Self {

@@ -4,6 +4,8 @@ use std::{net::IpAddr, path::PathBuf};
 
 use tepui_marathon_core::Config as CoreConfig;
 
+use crate::{log_dial::LogDial, pushes::Push};
+
 /// What an instance of Marathon is started with. [`Flags`](crate::Flags) makes one; tests and `tepui local` fill it themselves.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -43,6 +45,12 @@ pub struct Config {
     pub http_compression: bool,
     /// `--metrics_prometheus`: `/metrics/prometheus` is there.
     pub metrics_prometheus: bool,
+    /// `--metrics_name_prefix`.
+    pub metrics_name_prefix: String,
+    /// `--metrics_statsd`, `--metrics_datadog`: to whom metrics are sent.
+    pub pushes: Vec<Push>,
+    /// How `/logging` changes what is logged, if it can.
+    pub log_dial: Option<LogDial>,
     /// `--leader_proxy_connection_timeout`, in milliseconds.
     pub leader_proxy_connection_timeout_ms: u64,
     /// `--leader_proxy_read_timeout`, in milliseconds.
@@ -76,6 +84,9 @@ impl Config {
             http_max_concurrent_requests: 0,
             http_compression: true,
             metrics_prometheus: true,
+            metrics_name_prefix: "marathon".into(),
+            pushes: Vec::new(),
+            log_dial: None,
             leader_proxy_connection_timeout_ms: 5_000,
             leader_proxy_read_timeout_ms: 10_000,
             features: Vec::new(),

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use tepui_coordination::Location;
-use tepui_marathon_core::{Config as CoreConfig, config::AcceptedRoles};
+use tepui_marathon_core::{Config as CoreConfig, config::AcceptedRoles, is_executor};
 
 use crate::{Error, config::Config};
 
@@ -67,8 +67,8 @@ pub struct Flags {
     /// Put before PORT, PORT0, PORTS and HOST in the environment of tasks.
     #[arg(long = "env_vars_prefix", default_value = "")]
     pub env_vars_prefix: String,
-    /// Executor of apps that name none; only //cmd is there, apps may name others.
-    #[arg(long, default_value = "//cmd", value_parser = ["//cmd"])]
+    /// Executor of apps that name none: //cmd, or the path of one on agents, or of what apps fetch into their sandboxes.
+    #[arg(long, default_value = "//cmd")]
     pub executor: String,
     /// Lowest service port that is assigned.
     #[arg(long = "local_port_min", default_value_t = 10_000)]
@@ -163,9 +163,12 @@ pub struct Flags {
     /// Pack answers with gzip for clients that take it.
     #[arg(long = "http_compression", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true, action = clap::ArgAction::Set)]
     pub http_compression: bool,
-    /// Serve /metrics/prometheus.
-    #[arg(long = "metrics_prometheus", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true, action = clap::ArgAction::Set)]
-    pub metrics_prometheus: bool,
+    /// How much is logged, unless TEPUI_LOG says it: off, error, warn, info, debug, trace, all.
+    #[arg(long = "logging_level", ignore_case = true, value_parser = ["off", "error", "warn", "info", "debug", "trace", "all"])]
+    pub logging_level: Option<String>,
+    /// Of metrics.
+    #[command(flatten)]
+    pub metrics: crate::pushes::MetricsFlags,
     /// Serve HTTP; without it nothing would be served, so that is refused.
     #[arg(long = "http", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true, action = clap::ArgAction::Set, hide = true)]
     pub http: bool,
@@ -187,6 +190,15 @@ pub struct Flags {
 }
 
 impl Flags {
+    /// What `--logging_level` asks for, in the form of `tracing_subscriber::EnvFilter`.
+    #[must_use]
+    pub fn logging_level(&self) -> Option<&str> {
+        match self.logging_level.as_deref() {
+            Some(all) if all.eq_ignore_ascii_case("all") => Some("trace"),
+            level => level,
+        }
+    }
+
     /// Checks the flags and makes a configuration of them. `default_work_dir` is where the embedded store goes unless `--work_dir` says.
     ///
     /// # Errors
@@ -235,6 +247,15 @@ impl Flags {
                 reason,
             });
         }
+        if !is_executor(&self.executor) {
+            return Err(Error::Flag {
+                flag: "executor",
+                reason: format!(
+                    "`{}` is neither //cmd nor a path without empty parts",
+                    self.executor
+                ),
+            });
+        }
         if self.local_port_min > self.local_port_max {
             return Err(Error::Flag {
                 flag: "local_port_min",
@@ -264,7 +285,10 @@ impl Flags {
             max_concurrent_health_checks: self.max_concurrent_marathon_health_checks,
             http_max_concurrent_requests: self.http_max_concurrent_requests.unwrap_or(0),
             http_compression: self.http_compression,
-            metrics_prometheus: self.metrics_prometheus,
+            metrics_prometheus: self.metrics.metrics_prometheus,
+            pushes: self.metrics.pushes()?,
+            metrics_name_prefix: self.metrics.metrics_name_prefix,
+            log_dial: None,
             leader_proxy_connection_timeout_ms: self.leader_proxy_connection_timeout,
             leader_proxy_read_timeout_ms: self.leader_proxy_read_timeout,
             features: self.enable_features.clone(),
@@ -328,6 +352,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::pushes::{Push, PushForm};
 
     #[derive(Parser)]
     struct Line {
@@ -352,7 +377,9 @@ mod tests {
             --launch_token_refresh_interval 1 --max_queued_root_group_updates 1 --max_parallel_status_updates 1 --max_queued_status_updates 1 \
             --zk_timeout 1 --zk_connection_timeout 1 --zk_compression --zk_compression_threshold 1 --zk_max_node_size 1 \
             --storage_compaction_interval 1 --store_cache=false --leader_proxy_max_open_connections 1 --leader_proxy_ssl_ignore_hostname \
-            --metrics_name_prefix m --metrics_statsd --metrics_statsd_host h --metrics_statsd_port 1 --metrics_datadog --logging_level debug \
+            --metrics_name_prefix m --metrics_statsd --metrics_statsd_host h --metrics_statsd_port 1 --metrics_datadog \
+            --metrics_datadog_protocol api --metrics_datadog_api_key k --metrics_histogram_reservoir_significant_digits 3 \
+            --metrics_histogram_reservoir_reset_periodically=false --logging_level debug \
             --mesos_offer_constraints --mesos_authentication=false --zk_timeout 2 --http";
         start(line).expect("accepted");
         let config = start(
@@ -362,6 +389,52 @@ mod tests {
         assert!(!config.core.gpus_restricted && !config.core.maintenance_mode);
         assert!(!config.core.suppress_offers && config.core.draining_ms == 9_000);
         assert!(!config.http_compression && !config.metrics_prometheus);
+    }
+
+    #[test]
+    fn metrics_are_pushed_where_it_is_said() {
+        let config = start(
+            "--metrics_name_prefix prod.m-1 --metrics_statsd --metrics_statsd_host h --metrics_statsd_port 8125 \
+             --metrics_datadog --metrics_datadog_host d --metrics_datadog_port 8126 --metrics_datadog_transmission_interval_ms 5",
+        )
+        .expect("accepted");
+        assert_eq!(config.metrics_name_prefix, "prod.m-1");
+        let push = |form, host: &str, port, interval_ms| Push {
+            form,
+            host: host.to_owned(),
+            port,
+            interval_ms,
+        };
+        assert_eq!(
+            config.pushes,
+            [
+                push(PushForm::Statsd, "h", 8125, 10_000),
+                push(PushForm::DataDog, "d", 8126, 5)
+            ]
+        );
+        for (line, why) in [
+            ("--metrics_statsd", "--metrics_statsd_host: must be given"),
+            (
+                "--metrics_statsd --metrics_statsd_host h",
+                "--metrics_statsd_port: must be given",
+            ),
+            (
+                "--metrics_datadog --metrics_datadog_host h --metrics_datadog_port 0",
+                "--metrics_datadog_port: must be given",
+            ),
+            ("--metrics_name_prefix a_b", "--metrics_name_prefix: `a_b`"),
+            ("--executor a//b", "--executor: `a//b`"),
+        ] {
+            let refused = start(line).expect_err(line);
+            assert!(refused.starts_with(why), "{line}: {refused}");
+        }
+        let config = start("--metrics_statsd_host h --executor /opt/own").expect("accepted");
+        assert_eq!(
+            (config.pushes, config.core.executor),
+            (Vec::new(), "/opt/own".to_owned())
+        );
+        let flags = Line::parse_from(["marathon", "--logging_level", "ALL"]).flags;
+        assert_eq!(flags.logging_level(), Some("trace"));
     }
 
     #[test]

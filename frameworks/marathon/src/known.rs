@@ -22,10 +22,10 @@ const STREAM: &str = "whether the master is there is seen by its stream";
 const OFFERS: &str = "offers are matched as they come, without queues and time limits";
 const UPDATES: &str = "there is no bound to set: one thread takes what comes in order";
 const STORE: &str = "the store keeps each object by itself and needs no tuning";
-const METRICS: &str = "metrics are read at /metrics and /metrics/prometheus";
+const TIMERS: &str = "timers keep the last 1,024 durations";
 
 /// Flags with a value.
-const VALUES: [(&str, Effect); 43] = [
+const VALUES: [(&str, Effect); 38] = [
     ("https_port", Ignored(NO_TLS)),
     ("https_address", Ignored(NO_TLS)),
     ("http_realm", Ignored("nobody is asked for a password")),
@@ -80,27 +80,39 @@ const VALUES: [(&str, Effect); 43] = [
         "leader_proxy_max_open_connections",
         Ignored("connections to the leader are not bounded by a flag"),
     ),
-    ("metrics_name_prefix", Ignored(METRICS)),
-    ("metrics_statsd_host", Ignored(METRICS)),
-    ("metrics_statsd_port", Ignored(METRICS)),
-    ("metrics_statsd_transmission_interval_ms", Ignored(METRICS)),
-    ("metrics_datadog_protocol", Ignored(METRICS)),
-    ("metrics_datadog_host", Ignored(METRICS)),
-    ("metrics_datadog_port", Ignored(METRICS)),
-    ("metrics_datadog_api_key", Ignored(METRICS)),
-    ("metrics_datadog_transmission_interval_ms", Ignored(METRICS)),
-    ("logging_level", Ignored("logging is set with TEPUI_LOG")),
+    (
+        "metrics_datadog_api_key",
+        Ignored("metrics are sent to an agent of DataDog, which has the key"),
+    ),
+    (
+        "metrics_histogram_reservoir_highest_trackable_value",
+        Ignored(TIMERS),
+    ),
+    (
+        "metrics_histogram_reservoir_significant_digits",
+        Ignored(TIMERS),
+    ),
+    (
+        "metrics_histogram_reservoir_resetting_interval_ms",
+        Ignored(TIMERS),
+    ),
+    (
+        "metrics_histogram_reservoir_resetting_chunks",
+        Ignored(TIMERS),
+    ),
 ];
 
 /// Switches: `--x`, `--x=false`, `--disable_x`.
-const SWITCHES: [(&str, Effect); 7] = [
+const SWITCHES: [(&str, Effect); 6] = [
     ("mesos_authentication", Refused),
     ("mesos_offer_constraints", Ignored(OFFERS)),
     ("zk_compression", Ignored(STORE)),
     ("store_cache", Ignored(STORE)),
     ("leader_proxy_ssl_ignore_hostname", Ignored(NO_TLS)),
-    ("metrics_statsd", Ignored(METRICS)),
-    ("metrics_datadog", Ignored(METRICS)),
+    (
+        "metrics_histogram_reservoir_reset_periodically",
+        Ignored(TIMERS),
+    ),
 ];
 
 /// Which of them were given.

@@ -13,8 +13,11 @@ mod error;
 mod events;
 mod flags;
 mod known;
+mod log_dial;
 mod measures;
+mod meters;
 mod probes;
+mod pushes;
 mod reign;
 mod rest;
 mod scheduler;
@@ -28,6 +31,8 @@ pub use backup::{BackupError, Progress, backup_stopped, check as check_backup, r
 pub use config::Config;
 pub use error::Error;
 pub use flags::Flags;
+pub use log_dial::LogDial;
+pub use pushes::{Push, PushForm};
 /// What decisions depend on.
 pub use tepui_marathon_core::Config as CoreConfig;
 /// Times as Marathon writes them.
@@ -37,6 +42,8 @@ pub use tepui_marathon_core::{TaskQuery, Timestamp};
 #[derive(Debug)]
 pub struct Marathon {
     address: SocketAddr,
+    /// Ends when it is dropped.
+    _pushing: tokio::task::JoinSet<()>,
     serving: JoinHandle<()>,
     reigning: JoinHandle<Result<(), Error>>,
 }
@@ -60,8 +67,13 @@ impl Marathon {
         let config = Arc::new(config);
         let (standing, standings) = watch::channel(rest::Standing::default());
         let face = Arc::new(rest::Face::new(Arc::clone(&config), own.clone(), standings));
+        let mut pushing = tokio::task::JoinSet::new();
+        for push in config.pushes.clone() {
+            pushing.spawn(rest::push(push, Arc::clone(&face)));
+        }
         Ok(Self {
             address,
+            _pushing: pushing,
             serving: tokio::spawn(face.serve(listener)),
             reigning: tokio::spawn(reign::run(config, coordination, own, standing)),
         })

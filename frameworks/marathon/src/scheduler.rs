@@ -7,10 +7,9 @@
 //! does not know yet that it leads no more: the leader subscribes again, under the same id. If not, its term is over. A new id would leave all
 //! tasks behind.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    time::Duration,
-};
+mod roles;
+
+use std::{collections::HashMap, time::Duration};
 
 use tepui_coordination::{SharedStore, StoreError};
 use tepui_marathon_core::Input;
@@ -19,8 +18,12 @@ use tepui_proto::mesos::{
     scheduler::{Call, call},
 };
 use tepui_sdk::{AgentId, Capability, Driver, Event, Framework, FrameworkId, Offer, TaskId};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
+use self::roles::Roles;
 use crate::{
     Error,
     config::Config,
@@ -33,6 +36,10 @@ use crate::{
 const START_ANEW: Duration = Duration::from_secs(1);
 /// What the master says when another has subscribed under the same id.
 const FAILED_OVER: &str = "Framework failed over";
+/// What it says when the id is of no more use: the framework was torn down, or its failover time-out has passed.
+const REMOVED: &str = "Framework has been removed";
+/// After this a framework that was refused subscribes again.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Why nothing more is said to the master.
 #[derive(Debug)]
@@ -89,6 +96,7 @@ pub(crate) async fn run(
         let session = Session {
             driver: framework.driver(),
             framework,
+            roles: Roles::of(&description),
             description,
             offers: HashMap::new(),
             engine: &engine,
@@ -98,7 +106,7 @@ pub(crate) async fn run(
         let why = session.run(&mut commands).await;
         engine.input(Input::Disconnected).await;
         framework_id = match why {
-            Over::FailedOver(id) => {
+            Over::Replaced(id) => {
                 tracing::warn!("another Marathon has subscribed in this one's place");
                 match storage::still_leads(store, epoch).await {
                     Ok(()) => id,
@@ -106,31 +114,59 @@ pub(crate) async fn run(
                     Err(error) => return End::Refused(error.into()),
                 }
             }
-            Over::Ended(reason) => {
-                tracing::error!(%reason, "the master has ended the subscription for good; Marathon subscribes anew");
+            Over::Removed(reason) => {
+                tracing::error!(%reason, "the master has ended the framework for good; Marathon subscribes as a new one");
                 None
             }
+            Over::Refused { id, reason } => {
+                tracing::error!(%reason, "the master refuses Marathon, which asks again until a person has put that right, at the master or by Marathon's flags");
+                pause(TRY_AGAIN, &mut commands).await;
+                id
+            }
         };
-        tokio::time::sleep(START_ANEW).await;
+        pause(START_ANEW, &mut commands).await;
+    }
+}
+
+/// Waits. What the core wants of the master meanwhile has nobody to go to, and does not keep the core waiting: it asks again after the next
+/// registration.
+async fn pause(time: Duration, commands: &mut mpsc::Receiver<SchedulerCommand>) {
+    let over = tokio::time::sleep(time);
+    tokio::pin!(over);
+    loop {
+        tokio::select! {
+            () = &mut over => return,
+            command = commands.recv() => if command.is_none() {
+                over.await;
+                return;
+            },
+        }
     }
 }
 
 /// Why a subscription is over.
 enum Over {
     /// Another has subscribed under this id.
-    FailedOver(Option<String>),
+    Replaced(Option<String>),
     /// The id is of no more use, as this says.
-    Ended(String),
+    Removed(String),
+    /// The master does not want the framework as it is. Its id stays: with another all of its tasks and volumes would be left behind.
+    Refused { id: Option<String>, reason: String },
 }
 
-impl From<tepui_sdk::Error> for Over {
-    fn from(error: tepui_sdk::Error) -> Self {
+impl Over {
+    /// `id`: of the framework, if it has one.
+    fn of(error: &tepui_sdk::Error, id: Option<FrameworkId>) -> Self {
+        let id = id.map(|id| id.to_string());
         match error {
-            tepui_sdk::Error::Ended {
-                framework_id,
-                message,
-            } if message == FAILED_OVER => Self::FailedOver(framework_id.map(|id| id.to_string())),
-            other => Self::Ended(other.to_string()),
+            tepui_sdk::Error::Ended { message, .. } if message == FAILED_OVER => Self::Replaced(id),
+            tepui_sdk::Error::Ended { message, .. } if message == REMOVED => {
+                Self::Removed(message.clone())
+            }
+            other => Self::Refused {
+                id,
+                reason: other.to_string(),
+            },
         }
     }
 }
@@ -139,8 +175,9 @@ impl From<tepui_sdk::Error> for Over {
 struct Session<'a> {
     framework: Framework,
     driver: Driver,
-    /// As it was subscribed; roles are added as apps ask for them.
+    /// As it was subscribed, but for the roles: they are added as apps ask for them.
     description: mesos::FrameworkInfo,
+    roles: Roles,
     /// Offers that the core has not decided on, by id. As many as the master has outstanding for us.
     offers: HashMap<String, Offer>,
     engine: &'a EngineHandle,
@@ -152,15 +189,20 @@ impl Session<'_> {
     /// Runs until the master ends it for good, and tells why.
     async fn run(mut self, commands: &mut mpsc::Receiver<SchedulerCommand>) -> Over {
         loop {
+            let again = self.roles.again_at();
             tokio::select! {
+                () = tokio::time::sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {
+                    let roles = self.roles.again();
+                    self.command(SchedulerCommand::Revive { roles });
+                }
                 event = self.framework.next() => match event {
                     Ok(Some(event)) => self.event(event).await,
-                    Ok(None) => return Over::Ended("it was torn down".into()),
-                    Err(error) => return error.into(),
+                    Ok(None) => return Over::Removed("it was torn down".into()),
+                    Err(error) => return Over::of(&error, self.driver.framework_id()),
                 },
                 command = commands.recv() => match command {
                     Some(command) => self.command(command),
-                    None => return Over::Ended("the term is over".into()),
+                    None => return Over::Removed("the term is over".into()),
                 },
             }
         }
@@ -212,6 +254,9 @@ impl Session<'_> {
             Event::Update(update) => Input::TaskUpdate(Box::new(update.leave())),
             Event::Refused(refused) => {
                 tracing::warn!(call = refused.call, status = refused.status, message = %refused.message, "the master refused a call");
+                if refused.call == call::Type::UpdateFramework.as_str_name() {
+                    self.roles.refused(Instant::now());
+                }
                 return;
             }
             _ => return,
@@ -268,6 +313,7 @@ impl Session<'_> {
                 subscribed.and_then(|()| self.driver.revive_roles(&roles))
             }
             SchedulerCommand::Suppress { roles } => {
+                self.roles.forget(&roles);
                 let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
                 self.driver.suppress_roles(&roles)
             }
@@ -360,27 +406,28 @@ impl Session<'_> {
 
     /// Adds roles to the subscription that are not in it yet.
     fn subscribe_to(&mut self, roles: &[String]) -> Result<(), tepui_sdk::Error> {
-        let subscribed: BTreeSet<&String> = self.description.roles.iter().collect();
-        let missing: Vec<String> = roles
-            .iter()
-            .filter(|role| !subscribed.contains(role))
-            .cloned()
-            .collect();
-        if missing.is_empty() {
+        let Some(wanted) = self.roles.with(roles) else {
             return Ok(());
-        }
-        self.description.roles.extend(missing);
+        };
         self.description.id = self.driver.framework_id().map(|id| mesos::FrameworkId {
             value: id.to_string(),
         });
-        self.driver.call(Call {
+        let sent = self.driver.call(Call {
             r#type: Some(call::Type::UpdateFramework.into()),
             update_framework: Some(Box::new(call::UpdateFramework {
-                framework_info: self.description.clone(),
+                framework_info: mesos::FrameworkInfo {
+                    roles: wanted.clone(),
+                    ..self.description.clone()
+                },
                 ..Default::default()
             })),
             ..Call::default()
-        })
+        });
+        match sent {
+            Ok(()) => self.roles.sent(wanted),
+            Err(_) => self.roles.unsent(wanted, Instant::now()),
+        }
+        sent
     }
 
     fn reconcile(&self, tasks: Vec<(String, Option<String>)>) -> Result<(), tepui_sdk::Error> {
@@ -407,23 +454,33 @@ mod tests {
 
     use super::*;
 
+    /// Without its id all tasks and volumes are left behind: only who was removed has no other choice.
     #[test]
-    fn who_was_taken_over_from_keeps_its_id_and_who_was_removed_does_not() {
-        let id = FrameworkId::new("f-1").expect("an id");
-        let ended = |message: &str| {
-            Over::from(tepui_sdk::Error::Ended {
-                framework_id: Some(id.clone()),
-                message: message.to_owned(),
-            })
+    fn who_was_removed_gets_a_new_id_and_nobody_else() {
+        let ended = |message: &str| tepui_sdk::Error::Ended {
+            framework_id: None,
+            message: message.to_owned(),
         };
-        let Over::FailedOver(kept) = ended("Framework failed over") else {
-            panic!("it is taken over from");
+        let refused = |status| tepui_sdk::Error::Refused {
+            master: "m:5050".to_owned(),
+            status,
+            message: "no".to_owned(),
         };
-        assert_eq!(kept.as_deref(), Some("f-1"));
-        assert!(matches!(
-            ended("Framework has been removed"),
-            Over::Ended(_)
-        ));
+        for (error, kept) in [
+            (ended("Framework failed over"), true),
+            (ended("Framework has been removed"), false),
+            (ended("Changing framework's user is not allowed"), true),
+            (refused(400), true),
+            (refused(401), true),
+            (refused(403), true),
+        ] {
+            let id = Some(FrameworkId::new("f-1").expect("an id"));
+            let id = match Over::of(&error, id) {
+                Over::Replaced(id) | Over::Refused { id, .. } => id,
+                Over::Removed(_) => None,
+            };
+            assert_eq!(id.as_deref(), kept.then_some("f-1"), "{error}");
+        }
     }
 
     #[tokio::test]

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use tepui_master_core::{Input, LinkKey, LogLevel, Output, StreamKey};
 
-use super::{Driver, Line, Notice, Stopped, ToScheduler, Write, weigh};
-use crate::outbox::{Ending, Full};
+use super::{Driver, Line, Notice, Peer, Stopped, ToScheduler, Write, weigh};
+use crate::outbox::Full;
 
 impl Driver {
     /// Flushes the core and carries its outputs out, until peers that overflow (and are told to the core) are no more.
@@ -21,6 +21,8 @@ impl Driver {
                 // A caller that hung up needs no answer.
                 let _ = caller.send(reply);
             }
+            self.closed_streams.drain(..).for_each(Peer::finish);
+            self.closed_links.drain(..).for_each(Peer::finish);
             let overflowed = self.push_frames();
             if overflowed.is_empty() || stopped.is_some() {
                 return stopped;
@@ -83,9 +85,7 @@ impl Driver {
                             LogLevel::Info,
                             format!("closing the stream {} of a framework: {reason}", stream.0),
                         );
-                        // One message past the bound is better than losing the ERROR that says why.
-                        let _ = peer.outbox.push(peer.pending.into_iter());
-                        peer.outbox.end(Ending::Finished);
+                        self.closed_streams.push(peer);
                     }
                 }
                 Output::CloseLink { link, reason } => {
@@ -94,8 +94,7 @@ impl Driver {
                             LogLevel::Info,
                             format!("closing the stream {} of an agent: {reason}", link.0),
                         );
-                        let _ = peer.outbox.push(peer.pending.into_iter());
-                        peer.outbox.end(Ending::Finished);
+                        self.closed_links.push(peer);
                     }
                 }
                 Output::Log { level, line } => self.say(level, line),

@@ -78,6 +78,15 @@ struct Peer<T> {
     pending: Vec<(T, usize)>,
 }
 
+impl<T> Peer<T> {
+    /// Says what is pending, and ends the stream.
+    fn finish(self) {
+        // One message past the bound is better than losing the ERROR that says why.
+        let _ = self.outbox.push(self.pending.into_iter());
+        self.outbox.end(Ending::Finished);
+    }
+}
+
 /// Where the outputs go.
 pub(crate) struct Outlets {
     pub(crate) view: Arc<View>,
@@ -96,6 +105,9 @@ pub(crate) struct Driver {
     links: HashMap<LinkKey, Peer<MasterMessage>>,
     touched_streams: Vec<StreamKey>,
     touched_links: Vec<LinkKey>,
+    /// Peers whose end this batch has decided on.
+    closed_streams: Vec<Peer<ToScheduler>>,
+    closed_links: Vec<Peer<MasterMessage>>,
     waiting: HashMap<ReplyToken, Waiter>,
     /// The caller of the present step, who mostly is answered before the next.
     asking: Option<(ReplyToken, Waiter)>,
@@ -120,6 +132,8 @@ impl Driver {
             links: HashMap::new(),
             touched_streams: Vec::new(),
             touched_links: Vec::new(),
+            closed_streams: Vec::new(),
+            closed_links: Vec::new(),
             waiting: HashMap::new(),
             asking: None,
             next_token: 0,

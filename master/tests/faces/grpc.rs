@@ -254,11 +254,19 @@ async fn offers_come_within_milliseconds_of_the_agent() {
     let master = master().await;
     let mut framework = Framework::connect(&master).await;
     framework.subscribe("quick").await;
-    let _agent = FakeAgent::start(&master, 4.0, "127.0.0.1", 5051).await;
-    let registered = std::time::Instant::now();
-    framework.until(event::Type::Offers).await;
-    // Far below the second that a periodic allocation would take, with room for a busy machine.
-    assert!(registered.elapsed() < Duration::from_millis(500));
+    let (mut agents, mut took) = (Vec::new(), Vec::new());
+    for port in 5051..5060 {
+        agents.push(FakeAgent::start(&master, 4.0, "127.0.0.1", port).await);
+        let registered = std::time::Instant::now();
+        framework.until(event::Type::Offers).await;
+        took.push(registered.elapsed());
+    }
+    took.sort();
+    // Far below the second that a periodic allocation would take each time; the machine may have been away some of the times.
+    assert!(
+        took[took.len() / 2] < Duration::from_millis(500),
+        "{took:?}"
+    );
     master.shutdown().await;
 }
 

@@ -57,8 +57,10 @@ async fn agents_that_are_not_on_the_whitelist_are_not_offered() {
     let offers = offers["offers"]["offers"].as_array().expect("a list");
     assert_eq!(offers.len(), 1, "{offers:?}");
     assert_eq!(offers[0]["agent_id"]["value"], shown.id.as_str());
-    // The file is looked at again.
-    std::fs::write(&path, "db-1\nweb-1\n").expect("written");
+    // The file is looked at again, and is whole at any time.
+    let new = directory.path().join("agents.new");
+    std::fs::write(&new, "db-1\nweb-1\n").expect("written");
+    std::fs::rename(&new, &path).expect("renamed");
     let offers = framework.until("OFFERS").await;
     assert_eq!(offers["offers"]["offers"][0]["hostname"], "web-1");
     master.shutdown().await;

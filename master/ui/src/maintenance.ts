@@ -1,4 +1,4 @@
-// Windows of maintenance, as /maintenance/schedule and /maintenance/status have them. Pure.
+// Windows of maintenance, as /maintenance/schedule and /maintenance/status have them, and as Marathon explains them. Pure.
 
 /** A machine: at least one of the two is there. */
 export interface Machine {
@@ -73,3 +73,26 @@ export function without(windows: Window[], machines: Machine[]): Window[] {
     .map((window) => ({ ...window, machine_ids: window.machine_ids.filter((machine) => !gone.has(keyOf(machine))) }))
     .filter((window) => window.machine_ids.length > 0);
 }
+
+/** A machine that goes down for maintenance and has instances of an app. */
+export interface GoingDown {
+  agentId: string;
+  host: string | null;
+  begins: string;
+  ends: string | null;
+  /** From when on instances leave; null: they stay. */
+  leavesAt: string | null;
+  instances: string[];
+  why: string | null;
+}
+
+export type Stage = "stays" | "later" | "leaving";
+
+/** How far it is with a machine at a time, in milliseconds since the epoch. */
+export function stageOf({ leavesAt }: GoingDown, now: number): Stage {
+  if (leavesAt === null) return "stays";
+  return Date.parse(leavesAt) > now ? "later" : "leaving";
+}
+
+/** The machine that goes down under an instance, if one does. */
+export const machineOf = (machines: GoingDown[] | undefined, instance: string): GoingDown | undefined => machines?.find((one) => one.instances.includes(instance));

@@ -5,15 +5,26 @@ import { ago, bytes, duration, mebibytes, number, percent, short, stateName } fr
 import { lineOf, lines } from "../src/json-lines";
 import { Cluster, type StateEvent, type Task } from "../src/live/cluster";
 import { differences } from "../src/diff";
-import { aboutApp, appState, podState, subjectOfPod, trialsOf, type App, type Pod, type PodInstance, type Queued } from "../src/live/marathon";
+import { aboutApp, appState, instancesAt, podState, subjectOfPod, trialsOf, type App, type Instance, type Pod, type PodInstance, type Queued } from "../src/live/marathon";
 import { CAUSES } from "../src/live/causes";
 import schemas from "../../../frameworks/marathon/core/src/schemas/v3.json";
 import { whole } from "../src/log";
-import { rows, times, without, withWindow } from "../src/maintenance";
+import { machineOf, rows, stageOf, times, without, withWindow, type GoingDown } from "../src/maintenance";
 import { link, parse } from "../src/router";
 
 test("every cause for which Marathon says that a task ended has its words", () => {
   expect(Object.keys(CAUSES)).toEqual(schemas.EndedTask.properties.cause.enum);
+});
+
+test("an instance is on a machine that it leaves, will leave, or stays on", () => {
+  const machine = (leavesAt: string | null, ...instances: string[]): GoingDown => ({ agentId: "a", host: "h", begins: "2030-01-01T00:00:00.000Z", ends: null, leavesAt, instances, why: null });
+  const leavesAt = "2029-12-31T23:45:00.000Z";
+  const at = Date.parse(leavesAt);
+  expect([at - 1, at, at + 1].map((now) => stageOf(machine(leavesAt), now))).toEqual(["later", "leaving", "leaving"]);
+  expect(stageOf(machine(null), at)).toBe("stays");
+  const two = [machine(null, "a"), machine(leavesAt, "b", "c")];
+  expect(["a", "c", "d"].map((instance) => machineOf(two, instance))).toEqual([two[0], two[1], undefined]);
+  expect(machineOf(undefined, "a")).toBeUndefined();
 });
 
 describe("format", () => {
@@ -138,6 +149,17 @@ test("a trial is found by each of the apps that it tries", () => {
   const found = trialsOf([{ id: "plain", deadline: null, trial: null }, { id: "d", deadline: "t", trial }]);
   expect([...found.keys()]).toEqual(["/a", "/b"]);
   expect(found.get("/a")).toEqual({ deployment: "d", deadline: "t", kind: "canary", instances: 2, ready: 1, promoteAfterSeconds: 60, readySince: null, promotedAt: null });
+});
+
+test("what was current before a change is not told to be it after the change", () => {
+  const instance = (current: boolean): Instance => ({
+    id: "a.instance-1", ordinal: null, goal: "Running", condition: "Running", since: "t", ready: true, version: "1", current, host: null, agentId: null, taskId: null, ports: [],
+  });
+  const told = { version: "1", instances: [instance(true), instance(false)] };
+  const current = (version: string | undefined) => instancesAt(told, version)?.map((one) => one.current);
+  expect(current("1")).toEqual([true, false]);
+  expect(current("2")).toEqual([null, null]);
+  expect(instancesAt(null, "1")).toBeNull();
 });
 
 test("definitions differ key by key, lists as a whole", () => {

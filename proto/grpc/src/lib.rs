@@ -5,6 +5,8 @@
 //! live in `tepui_proto`, once, and are checked for required fields and unknown enums as they come in ([`Checked`]). A server of very many
 //! streams reads them by [`Frames`] and answers by [`outgoing`] instead of through the generated code.
 //!
+//! [`csi`] is what agents speak to storage plugins, on their sockets: the Container Storage Interface.
+//!
 //! tonic's own limit for a received message is 4 MiB; use [`MESSAGE_LIMIT_BYTES`] with `max_decoding_message_size` on both sides, so that
 //! a frame of [`FRAME_LIMIT_BYTES`] always passes.
 
@@ -29,3 +31,10 @@ mod generated {
 }
 
 pub use generated::*;
+
+/// The part of the Container Storage Interface, version 1, by which a volume comes to a machine and leaves it: messages, clients and servers.
+#[allow(missing_docs, unreachable_pub, unused_qualifications)]
+#[allow(clippy::all, clippy::doc_markdown)]
+pub mod csi {
+    include!(concat!(env!("OUT_DIR"), "/csi.v1.rs"));
+}

@@ -174,8 +174,8 @@ impl Driver {
         })
     }
 
-    /// Asks for the state of these tasks; the answers are updates. Needed only for tasks that this object has never seen (of an earlier run of
-    /// the program): what it launched it reconciles by itself.
+    /// Asks for the state of these tasks, until the master has answered; the answers are updates. Needed only for tasks that this object has
+    /// never seen (of an earlier run of the program): what it launched it reconciles by itself.
     ///
     /// # Errors
     /// As [`Driver::kill`].

@@ -2,7 +2,10 @@
 //!
 //! Properties:
 //! - an update is delivered once, however often the agent sends it; one whose acknowledgement was lost is acknowledged again;
-//! - after each subscription every live task is asked for until the master has answered, in pauses that double up to a minute;
+//! - after each subscription every live task is asked for until the master has answered, in pauses that double up to a minute; so is every task
+//!   that the author asks for: a new leader says nothing of tasks whose agents have not come back to it yet;
+//! - a quarter of an hour after all have answered, or after the round began if some have not, the next round begins;
+//! - a task that the master does not know (TASK_UNKNOWN) is asked for no more, unless the author asks again;
 //! - a kill is asked for again with each subscription until the task has ended;
 //! - what is remembered is bounded: [`TASK_LIMIT`] tasks, the last [`FINISHED_LIMIT`] of those that ended.
 
@@ -58,8 +61,12 @@ pub(super) struct Ledger {
     tasks: HashMap<TaskId, Known>,
     finished: HashMap<TaskId, Bytes>,
     finished_order: VecDeque<TaskId>,
-    /// When to ask next, and the pause after that.
+    /// While answers are missing: when to ask for those next, and the pause after that.
     reconcile_at: Option<(Duration, Duration)>,
+    /// When everything is asked for again, whatever the author asks for meanwhile.
+    everything_at: Option<Duration>,
+    /// Everything was asked for, and not all has been answered yet.
+    in_round: bool,
 }
 
 impl Ledger {
@@ -96,10 +103,8 @@ impl Ledger {
             return Verdict::Acknowledge;
         }
         let reconciled = uuid.is_none() && status.reason == Some(Reason::Reconciliation.into());
-        if reconciled
-            && state.is_terminal()
-            && self.finished.contains_key(task)
-            && !self.tasks.contains_key(task)
+        let over = state.is_terminal() || (state == TaskState::Unknown && uuid.is_none());
+        if reconciled && over && self.finished.contains_key(task) && !self.tasks.contains_key(task)
         {
             return Verdict::Ignore;
         }
@@ -127,7 +132,7 @@ impl Ledger {
         if let Some(agent) = &status.agent_id {
             known.agent = Some(agent.clone());
         }
-        if state.is_terminal() && uuid.is_none() {
+        if over && uuid.is_none() {
             self.tasks.remove(task);
         }
         Verdict::Deliver
@@ -157,6 +162,30 @@ impl Ledger {
             && let Some(known) = self.tasks.get_mut(kill.task_id.value.as_str())
         {
             known.kill = Some(kill.clone());
+        }
+    }
+
+    /// The author asks for tasks, also such as this object has never seen.
+    pub(super) fn wanted(&mut self, now: Duration, reconcile: &call::Reconcile) {
+        let mut open = false;
+        for task in &reconcile.tasks {
+            let Ok(id) = TaskId::new(&task.task_id.value) else {
+                continue;
+            };
+            let full = self.tasks.len() >= TASK_LIMIT && !self.tasks.contains_key(&id);
+            // How an ended one ended was told.
+            if full || self.finished.contains_key(&id) {
+                continue;
+            }
+            let known = self.tasks.entry(id).or_default();
+            if known.agent.is_none() {
+                known.agent.clone_from(&task.agent_id);
+            }
+            known.asked = true;
+            open = true;
+        }
+        if open && self.reconcile_at.is_none() {
+            self.reconcile_at = Some((now + RECONCILE_PAUSE.0, RECONCILE_PAUSE.0 * 2));
         }
     }
 
@@ -212,7 +241,7 @@ impl Ledger {
     /// to ask for at once.
     pub(super) fn subscribed(&mut self, now: Duration, fresh: bool) -> Vec<Call> {
         if fresh && self.tasks.is_empty() {
-            self.reconcile_at = Some((now + RECONCILE_PERIOD, RECONCILE_PAUSE.0));
+            self.everything_at = Some(now + RECONCILE_PERIOD);
             return Vec::new();
         }
         let kills: Vec<Call> = self
@@ -231,6 +260,8 @@ impl Ledger {
             known.asked = true;
         }
         self.reconcile_at = Some((now + RECONCILE_PAUSE.0, RECONCILE_PAUSE.0 * 2));
+        self.everything_at = Some(now + RECONCILE_PERIOD);
+        self.in_round = true;
         let mut calls = self.ask();
         calls.push(reconcile_call(Vec::new()));
         calls
@@ -257,28 +288,31 @@ impl Ledger {
     /// The subscription is lost.
     pub(super) fn disconnected(&mut self) {
         self.reconcile_at = None;
+        self.everything_at = None;
     }
 
     /// When [`Ledger::tick`] has something to do.
     pub(super) fn deadline(&self) -> Option<Duration> {
-        self.reconcile_at.map(|(at, _)| at)
+        let open = self.reconcile_at.map(|(at, _)| at);
+        open.into_iter().chain(self.everything_at).min()
     }
 
     /// What to ask for now.
     pub(super) fn tick(&mut self, now: Duration) -> Vec<Call> {
+        if self.everything_at.is_some_and(|at| at <= now) {
+            return self.ask_for_all(now);
+        }
         let Some((_, pause)) = self.reconcile_at.filter(|(at, _)| *at <= now) else {
             return Vec::new();
         };
-        let open = self.tasks.values().any(|known| known.asked);
-        if open {
+        if self.tasks.values().any(|known| known.asked) {
             self.reconcile_at = Some((now + pause, (pause * 2).min(RECONCILE_PAUSE.1)));
             return self.ask();
         }
-        if pause == RECONCILE_PAUSE.0 {
-            // The mark of the long pause: the time has come round.
-            return self.ask_for_all(now);
+        self.reconcile_at = None;
+        if std::mem::take(&mut self.in_round) {
+            self.everything_at = Some(now + RECONCILE_PERIOD);
         }
-        self.reconcile_at = Some((now + RECONCILE_PERIOD, RECONCILE_PAUSE.0));
         Vec::new()
     }
 
@@ -472,6 +506,92 @@ mod tests {
         assert_eq!(ledger.deadline().unwrap() - now, RECONCILE_PERIOD);
         now = ledger.deadline().unwrap();
         assert_eq!(asked(&ledger.tick(now)), ["a", "b"], "and round again");
+    }
+
+    #[test]
+    fn everything_is_asked_for_in_time_whatever_the_author_asks_for() {
+        let mut ledger = Ledger::default();
+        ledger.sent(&launch("a"));
+        ledger.subscribed(START, false);
+        told(&mut ledger, "a", TaskState::Running, None);
+        let mut now = ledger.deadline().unwrap();
+        ledger.tick(now);
+        let next = now + RECONCILE_PERIOD;
+        while now < next {
+            let task = call::reconcile::Task {
+                task_id: mesos::TaskId { value: "b".into() },
+                agent_id: None,
+            };
+            ledger.wanted(now, &call::Reconcile { tasks: vec![task] });
+            now = ledger.deadline().unwrap();
+            let everything = ledger.tick(now);
+            told(&mut ledger, "b", TaskState::Running, None);
+            assert_eq!(asked(&everything).contains(&"a".to_owned()), now == next);
+        }
+        assert_eq!(now, next);
+    }
+
+    #[test]
+    fn a_task_that_the_master_does_not_know_is_asked_for_no_more() {
+        let mut ledger = Ledger::new([(id("old"), None)]);
+        assert_eq!(asked(&ledger.subscribed(START, false)), ["old"]);
+        let verdict = told(&mut ledger, "old", TaskState::Unknown, None);
+        assert_eq!((verdict, ledger.live()), (Verdict::Deliver, 0));
+        let calls = ledger.tick(START + RECONCILE_PERIOD);
+        assert_eq!(asked(&calls), Vec::<String>::new());
+        ledger.sent(&launch("ended"));
+        told(&mut ledger, "ended", TaskState::Finished, Some("u"));
+        ledger.sent(&acknowledge("ended", "u"));
+        let verdict = told(&mut ledger, "ended", TaskState::Unknown, None);
+        assert_eq!((verdict, ledger.live()), (Verdict::Ignore, 0));
+    }
+
+    #[test]
+    fn what_the_author_asks_for_is_asked_for_until_it_is_answered() {
+        let of = |tasks: &[&str]| {
+            let tasks = tasks.iter().map(|task| call::reconcile::Task {
+                task_id: mesos::TaskId {
+                    value: (*task).to_owned(),
+                },
+                agent_id: None,
+            });
+            call::Reconcile {
+                tasks: tasks.collect(),
+            }
+        };
+        let mut ledger = Ledger::default();
+        ledger.sent(&launch("ended"));
+        told(&mut ledger, "ended", TaskState::Finished, Some("u"));
+        ledger.sent(&acknowledge("ended", "u"));
+        ledger.subscribed(START, false);
+        let mut now = ledger.deadline().unwrap();
+        assert_eq!(ledger.tick(now), Vec::<Call>::new(), "nothing is open");
+
+        ledger.wanted(now, &of(&["old", "older", "ended"]));
+        for pause in [2, 4] {
+            let at = ledger.deadline().unwrap();
+            assert_eq!((at - now).as_secs(), pause);
+            now = at;
+            assert_eq!(asked(&ledger.tick(now)), ["old", "older"]);
+        }
+        let before = ledger.deadline();
+        ledger.wanted(now, &of(&["older"]));
+        assert_eq!(
+            ledger.deadline(),
+            before,
+            "what is asked for again waits on"
+        );
+        assert_eq!(
+            told(&mut ledger, "old", TaskState::Running, None),
+            Verdict::Deliver
+        );
+        assert_eq!(
+            told(&mut ledger, "older", TaskState::Gone, None),
+            Verdict::Deliver
+        );
+        now = ledger.deadline().unwrap();
+        assert_eq!(ledger.tick(now), Vec::<Call>::new(), "all have answered");
+        assert_eq!(ledger.live(), 1);
     }
 
     #[test]

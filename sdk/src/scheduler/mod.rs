@@ -8,6 +8,7 @@
 //!
 //! Bounds: at most 1024 events wait for the author, then the stream is not read; at most 65,536 calls wait for the master.
 
+mod before;
 mod driver;
 mod event;
 mod ledger;

@@ -28,6 +28,8 @@ pub(crate) struct Outbox {
 #[derive(Debug, Default)]
 struct State {
     calls: VecDeque<Call>,
+    /// So many of the first are the session's own.
+    own: usize,
     /// Of the subscription that is or was last; calls of guards of earlier ones are void.
     subscription: u64,
     /// Launched on offers that were void by then.
@@ -119,16 +121,19 @@ impl Outbox {
         std::mem::take(&mut self.state().dropped)
     }
 
-    /// Takes up to `most` calls out.
-    pub(super) fn take(&self, most: usize) -> Vec<Call> {
+    /// Takes up to `most` calls out; so many of the first are the session's own.
+    pub(super) fn take(&self, most: usize) -> (usize, Vec<Call>) {
         let mut state = self.state();
         let count = state.calls.len().min(most);
-        state.calls.drain(..count).collect()
+        let own = state.own.min(count);
+        state.own -= own;
+        (own, state.calls.drain(..count).collect())
     }
 
-    /// Puts back at the front what could not be sent.
-    pub(super) fn put_back(&self, calls: Vec<Call>) {
+    /// Takes what the session itself asks for, before all else.
+    pub(super) fn push_own(&self, calls: Vec<Call>) {
         let mut state = self.state();
+        state.own += calls.len();
         for call in calls.into_iter().rev() {
             state.calls.push_front(call);
         }
@@ -158,6 +163,7 @@ impl Outbox {
         let mut state = self.state();
         state.closed = true;
         state.calls.clear();
+        state.own = 0;
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tepui_coordination::{Detector, HostPort, Leader};
+use tepui_coordination::{Detector, HostPort};
 use tepui_model::{AgentId, ExecutorId, FrameworkId, OfferId, Role, TaskId, TaskState};
 use tepui_proto::mesos;
 use tepui_proto::mesos::scheduler::{Call, call, event};
@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::FrameworkBuilder;
+use super::before::Before;
 use super::driver::Status;
 use super::event::{Event, Failure, Message, Refused, Subscribed};
 use super::ledger::{Ledger, Verdict};
@@ -52,6 +53,15 @@ pub(super) struct Session {
     /// Whether the framework has ever been subscribed by this object.
     subscribed: bool,
     heartbeat: Duration,
+    /// What the framework said of itself before the last UPDATE_FRAMEWORKs of this link.
+    described: Before<Description>,
+}
+
+/// What a framework says of itself whenever it subscribes.
+struct Description {
+    info: mesos::FrameworkInfo,
+    suppressed_roles: Vec<String>,
+    offer_constraints: Option<mesos::scheduler::OfferConstraints>,
 }
 
 /// Why the session is over.
@@ -101,6 +111,7 @@ impl Session {
             started: Instant::now(),
             subscribed: false,
             heartbeat: HEARTBEAT,
+            described: Before::default(),
             builder,
             detector,
             inbox,
@@ -132,14 +143,21 @@ impl Session {
                 Some(leader) => leader,
                 None => self.leader().await,
             };
-            match transport::open::<SchedulerApi>(
+            let opening = transport::open::<SchedulerApi>(
                 self.builder.transport,
                 &leader,
                 self.subscribe(),
                 None,
-            )
-            .await
-            {
+            );
+            let opened = tokio::select! {
+                opened = opening => opened,
+                // It may never answer.
+                _ = another(&mut self.detector, &leader) => {
+                    backoff.reset();
+                    continue;
+                }
+            };
+            match opened {
                 Ok(link) => {
                     complained = false;
                     let opened = Instant::now();
@@ -236,6 +254,7 @@ impl Session {
 
     /// Carries events and calls until the link is lost.
     async fn serve(&mut self, mut link: Link<SchedulerApi>, master: &HostPort) -> Lost {
+        self.described = Before::default();
         let mut heard = Instant::now();
         let mut detector = self.detector.clone();
         let mut teardown: Option<Instant> = None;
@@ -260,7 +279,10 @@ impl Session {
                         },
                         Some(Ok(Incoming::Refused(refused))) => {
                             tracing::warn!(call = refused.call, status = refused.status, refused.message, "the master refused a call");
-                            let transport::RefusedCall { call, status, message } = refused;
+                            if refused.call == call::Type::UpdateFramework.as_str_name() {
+                                self.describe_as_before(refused.nth);
+                            }
+                            let transport::RefusedCall { call, status, message, .. } = refused;
                             self.inbox.push(Event::Refused(Refused { call, status, message }));
                         }
                         _ if teardown.is_some() => return Lost::Session(End::Done),
@@ -285,12 +307,10 @@ impl Session {
                         None => return Lost::Link("the stream ended".to_owned()),
                     },
                 },
-                leader = detector.changed() => if let Some(other) = elsewhere(leader, master) {
-                    return Lost::Link(format!("{other} leads now"));
-                },
+                other = another(&mut detector, master) => return Lost::Link(format!("{other} leads now")),
                 () = until(ledger), if ledger.is_some() => {
                     let calls = self.ledger.tick(self.now());
-                    self.outbox.put_back(calls);
+                    self.outbox.push_own(calls);
                 }
                 () = tokio::time::sleep_until(silent) => return match teardown {
                     Some(_) => Lost::Session(End::Done),
@@ -305,22 +325,59 @@ impl Session {
         for task in self.outbox.take_dropped() {
             self.dropped(&task);
         }
-        let mut calls = self.outbox.take(BATCH);
+        let (own, mut calls) = self.outbox.take(BATCH);
         if let Some(at) = calls
             .iter()
             .position(|call| call.r#type() == call::Type::Teardown)
         {
             calls.truncate(at + 1);
         }
-        for call in &mut calls {
+        for (at, call) in calls.iter_mut().enumerate() {
             call.framework_id.clone_from(&self.builder.info.id);
             self.ledger.sent(call);
+            // Its own may have been answered meanwhile.
+            if let Some(reconcile) = call.reconcile.as_ref().filter(|_| at >= own) {
+                self.ledger.wanted(self.started.elapsed(), reconcile);
+            }
+            if let Some(update) = &call.update_framework {
+                self.describe(update);
+            }
             let offers = call.accept.iter().flat_map(|accept| &accept.offer_ids);
             for offer in offers.chain(call.decline.iter().flat_map(|decline| &decline.offer_ids)) {
                 self.offers.remove(offer.value.as_str());
             }
         }
         calls
+    }
+
+    /// What the framework says of itself now it also says when it subscribes again: the master takes that for an update, too, and a role that is
+    /// missing there is one that the framework has given up.
+    fn describe(&mut self, update: &call::UpdateFramework) {
+        let info = mesos::FrameworkInfo {
+            id: self.builder.info.id.clone(),
+            ..update.framework_info.clone()
+        };
+        self.described.sent(Description {
+            info: std::mem::replace(&mut self.builder.info, info),
+            suppressed_roles: std::mem::replace(
+                &mut self.builder.suppressed_roles,
+                update.suppressed_roles.clone(),
+            ),
+            offer_constraints: std::mem::replace(
+                &mut self.builder.offer_constraints,
+                update.offer_constraints.clone(),
+            ),
+        });
+    }
+
+    /// An update was refused, so many after the first of this link: what held before it holds on, unless a later one holds.
+    fn describe_as_before(&mut self, nth: u64) {
+        if let Some(before) = self.described.refused(nth) {
+            let id = self.builder.info.id.take();
+            self.builder.info = mesos::FrameworkInfo { id, ..before.info };
+            self.builder.suppressed_roles = before.suppressed_roles;
+            self.builder.offer_constraints = before.offer_constraints;
+        }
     }
 
     /// A task was launched on an offer that was void by then: no master has heard of it.
@@ -485,7 +542,7 @@ impl Session {
             again,
         }));
         let calls = self.ledger.subscribed(self.now(), fresh);
-        self.outbox.put_back(calls);
+        self.outbox.push_own(calls);
         Ok(())
     }
 
@@ -569,9 +626,13 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// The leader's address, if it is not the master's.
-fn elsewhere(leader: Option<Leader>, master: &HostPort) -> Option<HostPort> {
-    leader
-        .and_then(|leader| leader.info.endpoint())
-        .filter(|leader| leader != master)
+/// Waits until somebody else than the master leads, and tells who; that nobody does is no news to act upon.
+async fn another(detector: &mut Detector, master: &HostPort) -> HostPort {
+    loop {
+        let leader = detector.changed().await;
+        let address = leader.and_then(|leader| leader.info.endpoint());
+        if let Some(other) = address.filter(|address| address != master) {
+            return other;
+        }
+    }
 }

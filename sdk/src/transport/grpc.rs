@@ -1,6 +1,6 @@
 //! A subscription over gRPC: one stream, calls and events in batches.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,29 +22,32 @@ const KINDS_LIMIT: usize = 16_384;
 /// HTTP/2 windows: large enough that a burst of offers needs no second round trip.
 const WINDOW_BYTES: u32 = 4 << 20;
 
-/// The kinds of the last calls of a stream, by their number.
+/// The kinds of the last calls of a stream, by their number, and how many of the same kind were before.
 #[derive(Debug, Default)]
 struct Kinds {
     first: u64,
-    kinds: VecDeque<&'static str>,
+    kinds: VecDeque<(&'static str, u64)>,
+    counts: HashMap<&'static str, u64>,
 }
 
 impl Kinds {
     fn push(&mut self, kind: &'static str) {
-        self.kinds.push_back(kind);
+        let count = self.counts.entry(kind).or_default();
+        self.kinds.push_back((kind, *count));
+        *count += 1;
         if self.kinds.len() > KINDS_LIMIT {
             self.kinds.pop_front();
             self.first += 1;
         }
     }
 
-    fn get(&self, call: u64) -> &'static str {
+    fn get(&self, call: u64) -> (&'static str, u64) {
         let index = call
             .checked_sub(self.first)
             .and_then(|index| usize::try_from(index).ok());
         index
             .and_then(|index| self.kinds.get(index).copied())
-            .unwrap_or("call")
+            .unwrap_or(("call", 0))
     }
 }
 
@@ -102,13 +105,14 @@ pub(super) async fn open<A: Api>(
                 break;
             }
             for refused in refused {
-                let call = kinds
+                let (call, nth) = kinds
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .get(refused.call);
                 let status = u16::try_from(refused.status).unwrap_or(400);
                 let refused = RefusedCall {
                     call,
+                    nth,
                     status,
                     message: refused.message,
                 };
@@ -283,7 +287,13 @@ mod tests {
                 kinds.get(last),
                 kinds.get(last + 1)
             ],
-            ["call", "EVEN", "ODD", "ODD", "call"]
+            [
+                ("call", 0),
+                ("EVEN", 1),
+                ("ODD", 1),
+                ("ODD", last / 2),
+                ("call", 0)
+            ]
         );
     }
 }

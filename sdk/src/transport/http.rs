@@ -2,6 +2,7 @@
 //!
 //! Calls go out over a few *lanes*: within a lane one after the other, so that their order is kept, between lanes in parallel.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -190,7 +191,10 @@ async fn lane<A: Api>(
     endpoint: Arc<Endpoint>,
     events: mpsc::Sender<Result<Incoming<A::Event>, Broken>>,
 ) {
+    let mut counts: HashMap<&'static str, u64> = HashMap::new();
     while let Some(call) = calls.recv().await {
+        let count = counts.entry(A::kind(&call)).or_default();
+        let nth = std::mem::replace(count, *count + 1);
         let told = match endpoint
             .post(api::encode::<A>(&call, endpoint.encoding))
             .await
@@ -207,6 +211,7 @@ async fn lane<A: Api>(
                 match refusal(response).await {
                     OpenError::Refused { status, message } => Ok(Incoming::Refused(RefusedCall {
                         call: A::kind(&call),
+                        nth,
                         status,
                         message,
                     })),
@@ -251,6 +256,10 @@ fn judge(status: StatusCode, location: Option<&str>, message: String) -> OpenErr
     match status {
         StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT | StatusCode::FOUND => {
             OpenError::NotLeader(location.and_then(redirected))
+        }
+        // A master or agent of Mesos that starts answers so until it has its routes.
+        StatusCode::NOT_FOUND => {
+            OpenError::Unavailable(format!("{status}: nothing is served there (yet)"))
         }
         status if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED => {
             OpenError::Unavailable(if message.is_empty() {
@@ -314,6 +323,10 @@ mod tests {
         assert_eq!(
             judged(503),
             OpenError::Unavailable("503 Service Unavailable: why".to_owned())
+        );
+        assert_eq!(
+            judged(404),
+            OpenError::Unavailable("404 Not Found: nothing is served there (yet)".to_owned())
         );
         for status in [400, 401, 403, 415, 501] {
             assert_eq!(

@@ -68,6 +68,8 @@ pub(crate) enum Incoming<E> {
 pub(crate) struct RefusedCall {
     /// Kind of the call, like `ACCEPT`.
     pub(crate) call: &'static str,
+    /// How many of its kind had been sent before it over this link, for kinds that keep their order.
+    pub(crate) nth: u64,
     /// HTTP status code.
     pub(crate) status: u16,
     pub(crate) message: String,

@@ -16,11 +16,12 @@ use tepui_proto::mesos::scheduler::call::Type;
 use tepui_proto::mesos::scheduler::{Call, Event, event};
 use tepui_sdk::{Driver, Resources, TaskState};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 /// No wait here is meant to take this long.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Face {
@@ -53,6 +54,8 @@ struct State {
     heartbeat_seconds: f64,
     stream: Option<mpsc::UnboundedSender<Out>>,
     calls: mpsc::UnboundedSender<Call>,
+    /// Told of each subscription that was not taken.
+    refused: Arc<Notify>,
 }
 
 #[derive(Clone)]
@@ -67,6 +70,7 @@ impl Shared {
     fn subscribe(&self, call: Call) -> Result<mpsc::UnboundedReceiver<Out>, Mode> {
         let mut state = self.state();
         if !matches!(state.mode, Mode::Lead) {
+            state.refused.notify_one();
             return Err(state.mode.clone());
         }
         let framework_id = call.framework_id.clone().unwrap_or(mesos::FrameworkId {
@@ -115,6 +119,7 @@ impl FakeMaster {
             mode: Mode::Lead,
             refuse_calls: None,
             heartbeat_seconds: 15.0,
+            refused: Arc::default(),
             stream: None,
             calls: sender,
         };
@@ -216,6 +221,14 @@ impl FakeMaster {
 
     pub fn refuse(&self, status: u16, message: &str) {
         self.shared.state().mode = Mode::Refuse(status, message.to_owned());
+    }
+
+    /// Waits until a subscription was not taken.
+    pub async fn refused(&self) {
+        let refused = Arc::clone(&self.shared.state().refused);
+        tokio::time::timeout(PATIENCE, refused.notified())
+            .await
+            .expect("a subscription");
     }
 
     pub fn refuse_calls(&self, status: u16, message: &str) {

@@ -10,6 +10,7 @@ use tepui_model::{AgentId, ContainerId, Resources, TaskState, Time};
 use tepui_proto::convert::resources::{Encoding, to_wire};
 use tepui_proto::mesos::AgentInfo;
 use tepui_proto::tepui::v1::agent_message::Message;
+use tepui_proto::tepui::v1::master_message;
 
 use crate::containers::{Container, Stage};
 use crate::invariants::Invariant;
@@ -45,6 +46,8 @@ pub(crate) struct Machine {
     pub(crate) ids: Vec<AgentId>,
     /// Volumes that could not be made, by name.
     pub(crate) unmade: BTreeSet<String>,
+    /// Operations whose volumes were made and removed.
+    pub(crate) volumes_done: BTreeSet<Bytes>,
     /// All that it has, as the core shows it.
     pub(crate) total: Resources,
     /// What it lends beyond that.
@@ -73,6 +76,7 @@ impl Machine {
             executors: BTreeMap::new(),
             ids: Vec::new(),
             unmade: BTreeSet::new(),
+            volumes_done: BTreeSet::new(),
             total: Resources::new(),
             lent: Resources::new(),
         }
@@ -260,6 +264,11 @@ impl Simulation {
         match payload {
             Payload::ToAgent { epoch, message } => {
                 let known = machine.epoch;
+                if let Some(master_message::Message::ShutdownFramework(shutdown)) = &message.message
+                    && epoch >= known
+                {
+                    self.dismiss(agent, &shutdown.framework_id.value);
+                }
                 let outputs = self.agent_outputs(
                     agent,
                     Input::FromMaster {
@@ -282,6 +291,17 @@ impl Simulation {
             Payload::Closed => self.agent_lost_wire(agent, wire),
             _ => {}
         }
+    }
+
+    /// The agent is told that a framework was removed.
+    fn dismiss(&mut self, agent: usize, framework: &str) {
+        let machine = &mut self.machines[agent];
+        let tasks = machine.tasks.keys().filter(|(of, _)| of == framework);
+        self.dismissed.extend(tasks.cloned());
+        let containers = machine.containers.values_mut();
+        containers
+            .filter(|known| known.framework == framework)
+            .for_each(|known| known.dismissed = true);
     }
 
     pub(crate) fn agent_tick(&mut self, agent: usize, life: u32) {
@@ -424,7 +444,7 @@ impl Simulation {
                     self.check_unused(agent, &volumes);
                     let life = self.machines[agent].life;
                     let fails = self.trouble() && self.random.percent(10);
-                    self.volumes_made(agent, &volumes, fails);
+                    let fails = self.volumes_made(agent, &volumes, fails);
                     let operation = volumes.operation;
                     self.after(
                         0,
@@ -493,11 +513,10 @@ impl Simulation {
         let Some(machine) = self.machines.iter().find(on) else {
             return;
         };
-        // Frameworks that were torn down have no tasks any more, while their containers end.
-        let runs = machine
-            .containers
-            .iter()
-            .find(|(_, known)| known.lives() && !self.torn_down.contains(&known.framework));
+        // Frameworks that were torn down have no tasks any more, while their containers end: also if a later leader takes them back.
+        let ends = |known: &Container| known.dismissed || self.torn_down.contains(&known.framework);
+        let mut containers = machine.containers.iter();
+        let runs = containers.find(|(_, known)| known.lives() && !ends(known));
         if let Some((container, _)) = runs {
             let what = format!("to master {master} agent {id} has drained, and {container} runs");
             self.breach(Invariant::Drained, what);

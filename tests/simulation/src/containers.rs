@@ -22,6 +22,8 @@ pub(crate) struct Container {
     shared: Vec<String>,
     /// Whose.
     pub(crate) framework: String,
+    /// The agent was told to end all of that framework.
+    pub(crate) dismissed: bool,
     /// The task that runs in it, and what that does.
     pub(crate) task: Option<String>,
     pub(crate) command: String,
@@ -103,6 +105,7 @@ impl Simulation {
                 .unwrap_or_default(),
             volumes: volumes(launch, false),
             shared: volumes(launch, true),
+            dismissed: false,
             stubborn: self.random.percent(20),
             out_of_memory: self.random.percent(5),
             state: Stage::Preparing,
@@ -112,7 +115,8 @@ impl Simulation {
         let rival = machine
             .containers
             .iter()
-            .filter(|(_, known)| known.lives() && !self.torn_down.contains(&known.framework))
+            // Also of a framework that was torn down: its tasks may be writing still.
+            .filter(|(_, known)| known.lives())
             .find(|(_, known)| {
                 known
                     .volumes
@@ -138,7 +142,7 @@ impl Simulation {
                 "agent {agent} gives {} a volume that {rival} has",
                 launch.container
             );
-            self.breach(Invariant::NoOvercommit, what);
+            self.breach(Invariant::Volume, what);
         }
         let machine = &self.machines[agent];
         let (cpus, mem) = machine
@@ -173,15 +177,21 @@ impl Simulation {
     }
 
     /// An agent's shell makes volumes at once, so whatever is launched later finds them, or does not.
-    pub(crate) fn volumes_made(&mut self, agent: usize, volumes: &Volumes, fails: bool) {
-        let unmade = &mut self.machines[agent].unmade;
+    /// What was done before is there, and is not done again. Returns whether it failed.
+    pub(crate) fn volumes_made(&mut self, agent: usize, volumes: &Volumes, fails: bool) -> bool {
+        let machine = &mut self.machines[agent];
+        let fails = fails && !machine.volumes_done.contains(&volumes.operation);
+        if !fails {
+            machine.volumes_done.insert(volumes.operation.clone());
+        }
         for volume in volumes.make.iter().map(name) {
             if fails {
-                unmade.insert(volume);
+                machine.unmade.insert(volume);
             } else {
-                unmade.remove(&volume);
+                machine.unmade.remove(&volume);
             }
         }
+        fails
     }
 
     /// I1: a volume that somebody uses is not taken away.
@@ -189,8 +199,7 @@ impl Simulation {
         let used = |volume: &Resource| {
             let name = name(volume);
             let containers = self.machines[agent].containers.values();
-            let mut live = containers
-                .filter(|known| known.lives() && !self.torn_down.contains(&known.framework));
+            let mut live = containers.filter(|known| known.lives());
             live.any(|known| known.volumes.contains(&name) || known.shared.contains(&name))
         };
         // What grows or shrinks is made anew in the same place.

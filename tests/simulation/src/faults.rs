@@ -58,6 +58,7 @@ impl Simulation {
             }
             Fault::MarathonCrash => self.crash_marathon(),
             Fault::MarathonIsolated => self.isolate_marathon(),
+            Fault::MarathonTornDown => self.tear_marathon_down(),
         }
     }
 

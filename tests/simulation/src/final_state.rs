@@ -103,7 +103,8 @@ impl Simulation {
         }
         for (key, (state, uuid, agent)) in &self.ended {
             let lost = |agent: &AgentId| self.is_lost(agent.as_str());
-            if self.torn_down.contains(&key.0) || agent.as_ref().is_some_and(lost) {
+            let excused = self.torn_down.contains(&key.0) || self.dismissed.contains(key);
+            if excused || agent.as_ref().is_some_and(lost) {
                 continue;
             }
             let heard = self.schedulers.iter().any(|scheduler| {

@@ -50,6 +50,8 @@ pub enum Invariant {
     Kept,
     /// I20: an instance gets another task only when the last one is known to be over.
     OneTask,
+    /// I21: what Marathon does by itself leaves as many serving as the disruption budget demands, and keeps to the bounds of autoscaling.
+    Budget,
 }
 
 impl fmt::Display for Invariant {
@@ -75,6 +77,7 @@ impl fmt::Display for Invariant {
             Invariant::Explained => "I18 explained",
             Invariant::Kept => "I19 kept",
             Invariant::OneTask => "I20 one-task",
+            Invariant::Budget => "I21 budget",
         })
     }
 }

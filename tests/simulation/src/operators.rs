@@ -1,6 +1,6 @@
 //! Operators: what they ask of leaders at random times, what they were told, and whether that is kept (I9).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tepui_master_core::{Input, OperatorCall, Quota, Reply, ReplyToken};
 use tepui_model::resources::{Name, Scalar};
@@ -245,7 +245,7 @@ impl Simulation {
     }
 
     /// Mostly to the leader; now and then to one that was, if it lives.
-    fn send_operator(&mut self, call: OperatorCall, effects: Vec<(Object, Effect)>) {
+    pub(crate) fn send_operator(&mut self, call: OperatorCall, effects: Vec<(Object, Effect)>) {
         let mut master = self.leader;
         if self.trouble() && self.random.percent(10) {
             let alive: Vec<usize> = (0..self.masters.len())
@@ -317,7 +317,8 @@ impl Simulation {
     }
 
     /// In times of peace machines are taken out of maintenance, so that all agents return; and frameworks are torn down anew that
-    /// were so for a leader that is no more: no later one knows.
+    /// were so for a leader that is no more: no later one knows. So are those as which Marathon is not subscribed any more: a leader
+    /// of it that did not know yet that it is none may have taken one of them back.
     pub(crate) fn tidy(&mut self) {
         if self.phase == Phase::Trouble {
             return;
@@ -333,10 +334,12 @@ impl Simulation {
         let mut all = 0..self.machines.len();
         let down = all.clone().find(|it| is(*it, &Standing::Down));
         let planned = all.any(|it| is(it, &Standing::Scheduled));
-        let left: Vec<FrameworkId> = self
+        let left: BTreeSet<FrameworkId> = self
             .torn_down
             .iter()
             .filter(|id| !self.schedulers.iter().any(|it| it.id.as_ref() == Some(*id)))
+            .filter(|id| !self.marathons.has(id))
+            .chain(self.marathons.left_behind())
             .filter_map(|id| FrameworkId::new(id).ok())
             .collect();
         if let Some(machine) = down {

@@ -90,6 +90,10 @@ pub enum Sabotage {
     ForgetsApps,
     /// Marathon acts on ends of tasks that were never told.
     ForgetsEnds,
+    /// Users allow less to be away than Marathon is told.
+    TightensBudgets,
+    /// Users let nothing be scaled up by itself, though Marathon is told otherwise.
+    NarrowsBounds,
 }
 
 /// What operators do.
@@ -142,6 +146,8 @@ pub enum Fault {
     MarathonCrash,
     /// Marathon's leader is cut off from its store (and perhaps from the master), lives on, and another is elected.
     MarathonIsolated,
+    /// An operator tears Marathon's framework down: all of its tasks end, and it has to begin again under another id.
+    MarathonTornDown,
 }
 
 impl Scenario {
@@ -210,6 +216,9 @@ impl Scenario {
         let mut faults = base.faults;
         let own = [(Fault::MarathonCrash, 4), (Fault::MarathonIsolated, 3)];
         faults.extend(own.into_iter().filter(|_| random.percent(70)));
+        if random.percent(20) {
+            faults.push((Fault::MarathonTornDown, 1));
+        }
         // What may take the room that apps need for ever is left out.
         let kept = [
             Deed::Drain,

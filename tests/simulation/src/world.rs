@@ -167,6 +167,9 @@ pub struct Simulation {
     pub(crate) marathons: Marathons,
     /// The terminal update of each task that left an agent, by framework and task; and which agent.
     pub(crate) ended: BTreeMap<(String, String), (TaskState, bytes::Bytes, Option<AgentId>)>,
+    /// Tasks, by framework, that an agent ended because their framework was removed: a later leader may take it back, but of them it
+    /// is not told.
+    pub(crate) dismissed: BTreeSet<(String, String)>,
     pub(crate) operated: operations::Told,
     pub(crate) asked: Asked,
     pub(crate) ledger: Ledger,
@@ -183,6 +186,8 @@ pub struct Simulation {
 pub(crate) const BEGIN: Time = Time::from_secs(1_000_000);
 /// How long a cluster in peace may take to agree.
 const PATIENCE: Duration = Duration::from_secs(3_000);
+/// Who is not told that the other end of a stream has gone finds out after so long: what it sends (heartbeats at least) is never confirmed.
+const UNCONFIRMED: Duration = Duration::from_secs(900);
 /// More happenings than this are a livelock.
 const MOST_STEPS: u64 = 3_000_000;
 
@@ -215,6 +220,7 @@ impl Simulation {
             schedulers: Vec::new(),
             marathons: Marathons::default(),
             ended: BTreeMap::new(),
+            dismissed: BTreeSet::new(),
             operated: BTreeMap::new(),
             asked: Asked::default(),
             ledger: Ledger::default(),
@@ -483,18 +489,29 @@ impl Simulation {
         }
     }
 
-    /// A process dies: its streams break. Now and then nobody is told, and only pings (or a successor) show that it is gone.
+    /// A process dies: its streams break. Now and then nobody is told, and for long only pings (or a successor) show that it is gone.
     pub(crate) fn break_wires_of(&mut self, host: Host) {
         let unseen = self.trouble() && self.random.percent(30);
         for wire in 0..self.wires.len() {
             let (one, other) = self.wires[wire].ends(Way::Up);
             if one == host || other == host {
                 if unseen {
-                    self.wires[wire].over = true;
+                    self.give_up_later(wire);
                 } else {
                     self.break_wire(wire);
                 }
             }
+        }
+    }
+
+    fn give_up_later(&mut self, wire: usize) {
+        if std::mem::replace(&mut self.wires[wire].over, true) {
+            return;
+        }
+        for way in [Way::Up, Way::Down] {
+            let at = self.now + UNCONFIRMED;
+            let at = self.wires[wire].push(way, Payload::Closed, at);
+            self.at(at, Happening::Arrival { wire, way });
         }
     }
 

@@ -257,6 +257,9 @@ impl Agent {
         let Some(executor) = self.executor(&framework, &id) else {
             return;
         };
+        if executor.builtin {
+            return self.holder_ended(&framework, &id, exit, out);
+        }
         let (command, end) = (executor.command, executor.end);
         let exit = &executor.ended_by(exit);
         let live: Vec<TaskId> = executor.live.iter().cloned().collect();
@@ -379,7 +382,8 @@ impl Agent {
 
     // ---- room -------------------------------------------------------------------------------------------------------------------
 
-    /// Gives a custom executor's container more at once if it needs more, and less after a while if it needs less.
+    /// Gives an executor's container more at once if it needs more, and less after a while if it needs less. One that the agent plays has
+    /// one where its tasks share cgroups.
     pub(crate) fn fit(&mut self, framework: &FrameworkId, id: &ExecutorId, out: &mut Vec<Output>) {
         let at = self.now + SHRINK_AFTER;
         let Some(executor) = self
@@ -389,7 +393,10 @@ impl Agent {
         else {
             return;
         };
-        if executor.command || executor.builtin || executor.destroyed {
+        if executor.builtin && !executor.shares_cgroups {
+            return;
+        }
+        if executor.command || executor.destroyed {
             return;
         }
         let wanted = executor.wanted(None);

@@ -45,8 +45,10 @@ pub(crate) enum End {
 pub(crate) struct Executor {
     pub(crate) info: Arc<ExecutorInfo>,
     pub(crate) command: bool,
-    /// A DEFAULT executor, which the agent plays: its container has no process.
+    /// A DEFAULT executor, which the agent plays: it runs nothing. What its tasks share is held by a container of its name, if they share anything.
     pub(crate) builtin: bool,
+    /// Of one that the agent plays: its tasks have no cgroups of their own, and what they may use together is its.
+    pub(crate) shares_cgroups: bool,
     pub(crate) container: ContainerId,
     pub(crate) pid: Option<u32>,
     pub(crate) phase: Phase,
@@ -90,6 +92,7 @@ impl Executor {
             info,
             command,
             builtin,
+            shares_cgroups: false,
             container,
             pid: None,
             phase: if builtin {

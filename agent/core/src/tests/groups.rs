@@ -6,7 +6,7 @@ use tepui_proto::mesos::v1::executor_info::Type as ExecutorType;
 use tepui_proto::tepui::v1::{RunTask, RunTaskGroup, ShutdownExecutor, ShutdownFramework};
 
 use super::*;
-use crate::ContainerState;
+use crate::{ContainerState, Limitation, Limited};
 
 fn executor(kind: ExecutorType, name: &str) -> ExecutorInfo {
     ExecutorInfo {
@@ -30,6 +30,7 @@ fn group(world: &mut World, executor: ExecutorInfo, tasks: &[&str]) {
             tasks: tasks.iter().map(|name| command(name)).collect(),
         },
         launch_executor: None,
+        resource_version: None,
     })));
 }
 
@@ -255,7 +256,9 @@ fn groups_survive_the_agent() {
     for (name, state, signals) in cases {
         let mut world = two_groups();
         let known = Agent::containers_of(&world.journal);
-        assert_eq!(known, world.containers, "{name}");
+        let holder = world.containers[0].parent().cloned();
+        let all: Vec<_> = holder.into_iter().chain(world.containers.clone()).collect();
+        assert_eq!(known, all, "{name}: what holds what they share, too");
         if name == "runs on" {
             // The short form of the journal says the same.
             world.journal = world.agent.snapshot();
@@ -348,6 +351,7 @@ fn the_master_knows_of_every_executor_that_there_is() {
                 tasks: vec![command("a")],
             },
             launch_executor,
+            resource_version: None,
         })));
         assert_eq!(world.did(), did, "{framework} {launch_executor:?}");
         assert_eq!(world.sent[0].1, state, "{framework} {launch_executor:?}");
@@ -356,6 +360,7 @@ fn the_master_knows_of_every_executor_that_there_is() {
             framework_id: framework_id(framework),
             task: custom("a", "e"),
             launch_executor,
+            resource_version: None,
         }));
         assert_eq!(world.did(), did, "{framework} {launch_executor:?}");
     }
@@ -383,6 +388,7 @@ fn a_group_is_on_the_networks_of_its_executor() {
             tasks: vec![ports("a", 31000), ports("b", 31001)],
         },
         launch_executor: None,
+        resource_version: None,
     })));
     // Either may be the first that makes the networks.
     assert_eq!(world.group_ports, vec![vec![31000, 31001]; 2]);
@@ -419,6 +425,7 @@ fn networks_of_its_own_of_a_task_in_a_group_are_forgotten_with_it() {
             tasks: vec![command("a"), command("b")],
         },
         launch_executor: None,
+        resource_version: None,
     })));
     let container = world.containers[0].clone();
     world.step(Input::Networked {
@@ -430,4 +437,178 @@ fn networks_of_its_own_of_a_task_in_a_group_are_forgotten_with_it() {
     assert_eq!(world.agent.networks.len(), 1);
     world.exited(0, Some(0));
     assert!(world.agent.networks.is_empty());
+}
+
+fn scalar(name: &str, value: f64) -> mesos::Resource {
+    mesos::Resource {
+        name: name.to_owned(),
+        r#type: mesos::value::Type::Scalar.into(),
+        scalar: Some(mesos::value::Scalar { value }),
+        ..Default::default()
+    }
+}
+
+/// A group whose tasks have these cpus, and cgroups of their own or not.
+fn sized(world: &mut World, tasks: &[(&str, f64)], shared: Option<bool>) {
+    let task = |(name, cpus): &(&str, f64)| {
+        let mut task = command(name);
+        task.resources = vec![scalar("cpus", *cpus), scalar("mem", 32.0)];
+        task.container = shared.map(|share| {
+            let linux = mesos::LinuxInfo {
+                share_cgroups: Some(share),
+                ..Default::default()
+            };
+            Box::new(mesos::ContainerInfo {
+                linux_info: Some(Box::new(linux)),
+                ..Default::default()
+            })
+        });
+        task
+    };
+    world.master(FromMaster::RunTaskGroup(Box::new(RunTaskGroup {
+        framework_id: framework_id("f"),
+        executor: executor(ExecutorType::Default, "e"),
+        group: TaskGroupInfo {
+            tasks: tasks.iter().map(task).collect(),
+        },
+        launch_executor: None,
+        resource_version: None,
+    })));
+}
+
+/// The container that holds what the tasks of the executor share.
+fn holder(world: &World) -> ContainerId {
+    world.containers[0].parent().unwrap().clone()
+}
+
+#[test]
+fn what_tasks_share_grows_and_shrinks_with_them() {
+    let mut world = World::new();
+    sized(&mut world, &[("a", 1.0), ("b", 0.5)], None);
+    let limits: Vec<_> = world.group_limits.iter().map(|it| it.cpus_milli).collect();
+    assert_eq!(limits, [1500, 1500], "either may be the first");
+    world.launched(0);
+    world.launched(1);
+    world.did();
+    sized(&mut world, &[("c", 2.0)], Some(true));
+    let holder = holder(&world);
+    assert_eq!(
+        world.did(),
+        [
+            format!("resize {holder} cpus 3500 mem 96"),
+            "launch e".to_owned()
+        ]
+    );
+    world.launched(2);
+    world.kill("c", None);
+    world.exited(2, Some(15));
+    told(&mut world);
+    world.did();
+    world.seconds(2);
+    assert_eq!(world.did(), [format!("resize {holder} cpus 1500 mem 64")]);
+    // Tasks with cgroups of their own have nothing of that.
+    let mut world = World::new();
+    sized(&mut world, &[("a", 1.0)], Some(false));
+    world.launched(0);
+    world.did();
+    sized(&mut world, &[("c", 2.0)], Some(false));
+    assert_eq!(world.did(), ["launch e"]);
+}
+
+#[test]
+fn all_tasks_of_an_executor_have_cgroups_of_their_own_or_none_has() {
+    let mut world = World::new();
+    sized(&mut world, &[("a", 1.0)], None);
+    world.drain();
+    world.did();
+    sized(&mut world, &[("b", 1.0)], Some(false));
+    let statuses = world.drain();
+    assert_eq!(
+        outcome(&statuses[0]),
+        (TaskState::Error, Some(Reason::TaskGroupInvalid))
+    );
+    assert!(world.did().iter().all(|line| !line.starts_with("launch")));
+    sized(&mut world, &[("c", 1.0)], Some(true));
+    assert!(world.did().contains(&"launch e".to_owned()));
+}
+
+#[test]
+fn the_end_of_what_holds_what_they_share_is_the_end_of_all_tasks() {
+    let memory = Limitation {
+        of: Limited::Memory,
+        message: "too much".to_owned(),
+        resources: Vec::new(),
+    };
+    let cases = [
+        (Some(memory), Some(Reason::ContainerLimitationMemory)),
+        (None, None),
+    ];
+    for (limitation, reason) in cases {
+        for restarted in [false, true] {
+            let mut world = two_groups();
+            let holder = holder(&world);
+            let exit = Exit {
+                status: Some(9),
+                limitation: limitation.clone(),
+            };
+            if restarted {
+                let ended = Exit {
+                    status: Some(9),
+                    limitation: None,
+                };
+                let tasks = world.containers.iter().cloned();
+                let facts = tasks.map(|container| ContainerFact {
+                    container,
+                    state: ContainerState::Exited(ended.clone()),
+                });
+                let of_holder = ContainerFact {
+                    container: holder,
+                    state: ContainerState::Exited(exit),
+                };
+                let facts = facts.chain([of_holder]).collect();
+                world = world.restart(facts);
+                world.register(1);
+            } else {
+                world.step(Input::Exited {
+                    container: holder,
+                    exit,
+                });
+                assert_eq!(world.did(), ["destroy 0", "destroy 1", "destroy 2"]);
+                for index in 0..3 {
+                    world.exited(index, Some(9));
+                }
+            }
+            let statuses = world.drain();
+            let ends: Vec<_> = statuses.iter().map(outcome).collect();
+            assert_eq!(ends, [(Failed, reason); 3], "restarted: {restarted}");
+            assert!(world.agent.frameworks[0].executors.is_empty());
+        }
+    }
+}
+
+#[test]
+fn what_holds_what_they_share_is_taken_up_and_let_go() {
+    let world = two_groups();
+    let holder = holder(&world);
+    let containers = world.containers.iter().cloned().chain([holder.clone()]);
+    let facts = containers.map(|container| ContainerFact {
+        container,
+        state: ContainerState::Running { pid: Some(7) },
+    });
+    let facts = facts.collect();
+    let mut world = world.restart(facts);
+    world.register(1);
+    let did = world.did();
+    assert!(did.iter().all(|line| !line.contains("destroy")), "{did:?}");
+    for index in 0..3 {
+        world.exited(index, Some(0));
+    }
+    assert!(world.did().contains(&format!("forget {holder}")));
+    // Of one that could not be started its tasks tell by themselves.
+    let mut world = two_groups();
+    world.step(Input::LaunchFailed {
+        container: self::holder(&world),
+        reason: "no".to_owned(),
+    });
+    assert!(world.did().is_empty() && world.sent.is_empty());
 }

@@ -66,6 +66,7 @@ fn a_lower_epoch_is_not_obeyed() {
             framework_id: framework_id("f"),
             task: command("t"),
             launch_executor: None,
+            resource_version: None,
         }),
     );
     assert_eq!(

@@ -26,7 +26,9 @@ use tepui_proto::tepui::v1::{
     AcknowledgeTask, Framework, KillTask, MasterMessage, Registered, RunTask,
 };
 
-use crate::{Agent, Change, Config, ContainerFact, Entry, ExecutorAction, Exit, Input, Output};
+use crate::{
+    Agent, Change, Config, ContainerFact, Entry, ExecutorAction, Exit, Input, Limits, Output,
+};
 
 /// The smallest shell.
 struct World {
@@ -39,6 +41,8 @@ struct World {
     containers: Vec<ContainerId>,
     /// The first ports of their groups, in the same order.
     group_ports: Vec<Vec<u64>>,
+    /// What the executor and its tasks may use together, by launches.
+    group_limits: Vec<Limits>,
     /// What else the agent did, a line each; cleared by [`World::did`].
     log: Vec<String>,
     /// False: nothing becomes durable.
@@ -167,6 +171,7 @@ impl World {
             volumes_work: Some(Ok(())),
             settled: Vec::new(),
             group_ports: Vec::new(),
+            group_limits: Vec::new(),
             life: 7,
         }
     }
@@ -218,6 +223,7 @@ impl World {
                         .flat_map(|ranges| &ranges.range)
                         .map(|range| range.begin);
                     self.group_ports.push(ports.collect());
+                    self.group_limits.push(launch.group_limits);
                 }
                 Output::Signal { container, signal } => self
                     .log
@@ -392,6 +398,7 @@ impl World {
             framework_id: framework_id("f"),
             task,
             launch_executor: None,
+            resource_version: None,
         }));
     }
 

@@ -1,8 +1,10 @@
 //! Operations on the agent's own resources.
 
-use tepui_proto::mesos::v1::Resource;
 use tepui_proto::mesos::v1::offer::Operation;
-use tepui_proto::tepui::v1::{AcknowledgeOperation, ApplyOperation, OperationUpdate, Ping};
+use tepui_proto::mesos::v1::{Resource, TaskGroupInfo};
+use tepui_proto::tepui::v1::{
+    AcknowledgeOperation, ApplyOperation, OperationUpdate, Ping, RunTaskGroup, ShutdownFramework,
+};
 
 use super::*;
 use crate::Volumes;
@@ -336,6 +338,97 @@ fn tasks_use_what_is_there_and_keep_it_from_being_destroyed() {
     scene.world.exited(0, Some(0));
     scene.apply(4, &destroy("", &volume(10, "v")));
     assert_eq!(scene.heard(), ["4 OPERATION_FINISHED"]);
+}
+
+/// The master offered what an operation would have freed, and the operation has failed: it does not know that yet.
+#[test]
+fn tasks_made_for_resources_that_are_no_more_are_dropped() {
+    let mut scene = Scene::new();
+    let offered_from = scene.version();
+    scene.apply(1, &destroy("", &volume(10, "v")));
+    assert_eq!(scene.heard(), ["total", "1 OPERATION_FAILED"]);
+    let run = |version: Bytes, name: &str| {
+        FromMaster::RunTask(RunTask {
+            framework_id: framework_id("f"),
+            task: command(name),
+            launch_executor: None,
+            resource_version: Some(version),
+        })
+    };
+    scene.world.master(run(offered_from.clone(), "early"));
+    let early = scene.world.drain().remove(0);
+    assert_eq!(
+        outcome(&early),
+        (TaskState::Dropped, Some(Reason::InvalidOffers))
+    );
+    assert_eq!(early.message(), "Task assumes outdated resource state");
+    let group = RunTaskGroup {
+        framework_id: framework_id("f"),
+        executor: ExecutorInfo::default(),
+        group: TaskGroupInfo {
+            tasks: vec![command("grouped")],
+        },
+        launch_executor: None,
+        resource_version: Some(offered_from),
+    };
+    scene
+        .world
+        .master(FromMaster::RunTaskGroup(Box::new(group)));
+    assert_eq!(
+        outcome(&scene.world.drain()[0]),
+        (TaskState::Dropped, Some(Reason::InvalidOffers))
+    );
+    let version = scene.version();
+    scene.world.master(run(version, "late"));
+    scene.world.launched(0);
+}
+
+#[test]
+fn a_volume_of_a_removed_framework_is_free_when_its_task_has_ended() {
+    let mut scene = Scene::new();
+    let uses = |name: &str, what: &str| TaskInfo {
+        resources: vec![resource(what)],
+        ..command(name)
+    };
+    scene.apply(1, &reserve("", &disk(20, "")));
+    scene.apply(2, &create("", &volume(10, "v")));
+    scene.apply(3, &create("", &volume(10, "w")));
+    scene.world.run(uses("old", &volume(10, "v")));
+    scene.world.launched(0);
+    let removal = ShutdownFramework {
+        framework_id: framework_id("f"),
+    };
+    scene.world.master(FromMaster::ShutdownFramework(removal));
+    scene.world.sent.clear();
+    let run = |world: &mut World, name: &str, what: &str| {
+        world.master(FromMaster::Framework(Framework {
+            info: framework("g", &[capability::Type::PartitionAware]),
+        }));
+        world.master(FromMaster::RunTask(RunTask {
+            framework_id: framework_id("g"),
+            task: uses(name, what),
+            launch_executor: None,
+            resource_version: None,
+        }));
+        let sent = world.sent.drain(..);
+        let (task, _, _, status) = sent.last().unwrap();
+        assert_eq!(task, name);
+        status
+    };
+    let early = run(&mut scene.world, "early", &volume(10, "v"));
+    assert_eq!(
+        outcome(&early),
+        (TaskState::Dropped, Some(Reason::ResourcesUnknown))
+    );
+    assert_eq!(
+        early.message(),
+        "the task uses a persistent volume that task 'old' of a removed framework has until it ends"
+    );
+    let other = run(&mut scene.world, "other", &volume(10, "w"));
+    assert_eq!(outcome(&other).0, TaskState::Starting);
+    scene.world.exited(0, Some(15));
+    let late = run(&mut scene.world, "late", &volume(10, "v"));
+    assert_eq!(outcome(&late).0, TaskState::Starting);
 }
 
 #[test]

@@ -41,6 +41,7 @@ fn group() -> FromMaster {
             tasks: vec![with(marked("cpus:1"), command("t")), command("u")],
         },
         launch_executor: None,
+        resource_version: None,
     }))
 }
 

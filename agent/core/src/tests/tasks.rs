@@ -351,6 +351,7 @@ fn refusals_name_their_reason() {
         executor: ExecutorInfo::default(),
         group,
         launch_executor: None,
+        resource_version: None,
     })));
     let told: Vec<_> = world.drain().iter().map(outcome).collect();
     let invalid = (Error, Some(Reason::TaskInvalid));

@@ -27,6 +27,7 @@ mod privileges;
 mod rlimits;
 mod root;
 mod seccomp;
+mod shm;
 mod volumes;
 
 use std::os::fd::BorrowedFd;
@@ -112,15 +113,19 @@ pub(crate) struct Isolators(Vec<Box<dyn Isolator>>);
 
 /// Of a container to be launched.
 pub(crate) fn of_launch(launch: &Launch) -> Isolators {
-    let inside = launch.joined.is_some();
     let parents_processes = launch.joined.is_some_and(|joined| joined.namespaces.pid);
+    // What is mounted depends on whether it is mounted in a user namespace, its own or its parent's.
+    let seen = Namespaces {
+        user: launch.namespaces.user || launch.joined.is_some_and(|joined| joined.namespaces.user),
+        ..launch.namespaces
+    };
     Isolators(vec![
         Box::new(
             Cgroups::new(launch.placement.clone(), launch.limits)
                 .devices(launch.devices.as_ref().map(|it| it.rules.clone()))
                 .cpuset(launch.cpuset.clone())
                 .block_io(launch.block_io.clone())
-                .inside(inside),
+                .standing(launch.standing),
         ),
         Box::new(
             namespaces::NamespacesIsolator::new(launch.namespaces, launch.hostname.clone())
@@ -134,16 +139,17 @@ pub(crate) fn of_launch(launch: &Launch) -> Isolators {
         Box::new(mounts::Mounts::new(launch.mounts.clone())),
         Box::new(volumes::Volumes::of_sandbox(
             &launch.volumes,
-            launch.namespaces,
+            seen,
             launch.sandbox(),
             &launch.record,
         )),
         Box::new(
             root::Root::new(
                 launch.root.clone(),
-                launch.namespaces,
+                seen,
                 launch.volumes.clone(),
                 &launch.record,
+                shm::Shm::new(launch.shm, launch.joined),
             )
             .devices(launch.devices.as_ref().map(|it| it.nodes.clone())),
         ),

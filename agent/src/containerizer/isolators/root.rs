@@ -14,6 +14,7 @@ use nix::unistd::{pivot_root, symlinkat};
 
 use super::Isolator;
 use super::mounts::{bind, make_read_only};
+use super::shm::Shm;
 use super::volumes::Volumes;
 use crate::containerizer::beneath::{Beneath, open_without_links, through};
 use crate::containerizer::devices::{DeviceKind, DeviceNode};
@@ -69,6 +70,7 @@ pub(super) struct Root {
     volumes: Volumes,
     /// Besides the usual.
     devices: Vec<DeviceNode>,
+    shm: Shm,
 }
 
 /// Mounts an overlay on its own place. Changes the working directory.
@@ -110,12 +112,14 @@ impl Root {
         namespaces: Namespaces,
         mounts: Vec<Mount>,
         record: &Path,
+        shm: Shm,
     ) -> Self {
         Self {
             root,
             namespaces,
             volumes: Volumes::inside(mounts, namespaces, record),
             devices: Vec::new(),
+            shm,
         }
     }
 
@@ -127,11 +131,18 @@ impl Root {
 }
 
 impl Isolator for Root {
+    fn open(&mut self) -> Result<(), LaunchFailure> {
+        self.shm.open()
+    }
+
     fn isolate(&self) -> Result<(), LaunchFailure> {
         let Some(root) = &self.root else {
+            if self.namespaces.mount {
+                self.shm.cover_hosts()?;
+            }
             return self.volumes.mount_all(None);
         };
-        if !(self.namespaces.mount && self.namespaces.pid) {
+        if !self.namespaces.mount {
             return Err(failure(
                 "give the container a root of its own: this machine does not let the agent make namespaces",
                 "",
@@ -153,7 +164,7 @@ impl Root {
             user_namespace: self.namespaces.user,
         };
         inside.kernel_filesystems(root)?;
-        inside.devices(root, &self.devices)?;
+        inside.devices(root, &self.devices, &self.shm)?;
         for (path, content) in &root.files {
             let subject = path.to_string_lossy();
             inside
@@ -221,7 +232,15 @@ impl Inside {
 
     fn kernel_filesystems(&self, root: &RootFilesystem) -> Result<(), LaunchFailure> {
         let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-        self.mount("proc", "/proc", quiet, None)?;
+        match self.mount("proc", "/proc", quiet, None) {
+            // Only who owns the pid namespace may: one that shares the host's processes sees the host's.
+            Err(told) if told.errno == Errno::EPERM as i32 && self.user_namespace => {
+                let place = self.directory(Path::new("/proc"))?;
+                bind(Path::new("/proc"), &through(&place), true)
+                    .map_err(failed("mount", "/proc"))?;
+            }
+            other => other?,
+        }
         let sys = if root.privileged {
             quiet
         } else {
@@ -263,7 +282,12 @@ impl Inside {
         made.map_err(failed("make the device", &subject))
     }
 
-    fn devices(&self, root: &RootFilesystem, more: &[DeviceNode]) -> Result<(), LaunchFailure> {
+    fn devices(
+        &self,
+        root: &RootFilesystem,
+        more: &[DeviceNode],
+        shm: &Shm,
+    ) -> Result<(), LaunchFailure> {
         let still = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
         self.mount(
             "tmpfs",
@@ -306,8 +330,8 @@ impl Inside {
             &with_group
         };
         self.mount("devpts", "/dev/pts", still, Some(options))?;
-        let size = format!("mode=1777,size={}", root.shm_bytes);
-        self.mount("tmpfs", "/dev/shm", still | MsFlags::MS_NODEV, Some(&size))?;
+        let place = self.directory(Path::new("/dev/shm"))?;
+        shm.mount_at(&through(&place), root.shm_bytes)?;
         match self.mount("mqueue", "/dev/mqueue", still | MsFlags::MS_NODEV, None) {
             // A kernel without message queues.
             Err(told) if told.errno == Errno::ENODEV as i32 => Ok(()),

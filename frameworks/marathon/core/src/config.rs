@@ -21,7 +21,7 @@ pub struct Config {
     pub external_volumes: bool,
     /// `--env_vars_prefix`: put before PORT* and HOST.
     pub env_vars_prefix: String,
-    /// `--executor`: what an app with `executor: ""` uses; only `//cmd` is built.
+    /// `--executor`: what an app with `executor: ""` uses: `//cmd`, or a path.
     pub executor: String,
     /// `--accepted_resource_roles_default_behavior`.
     pub accepted_resource_roles_default: AcceptedRoles,

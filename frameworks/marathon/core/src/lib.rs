@@ -32,6 +32,7 @@ pub mod view;
 
 pub use self::core::{Marathon, RecoverError, ReplacedByRestore, is_of_place};
 pub use config::Config;
+pub use definition::is_executor;
 pub use deployment::{Trial, TrialSize};
 pub use ended::TaskQuery;
 pub use input::{

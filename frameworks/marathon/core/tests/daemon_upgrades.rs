@@ -305,3 +305,49 @@ fn a_plan_counts_agents() {
         );
     }
 }
+
+#[test]
+fn agents_that_the_constraints_leave_out_are_not_told_of_while_others_are_waited_for() {
+    let mut cluster = Cluster::new(3);
+    let windows = ("os".to_owned(), "windows".to_owned());
+    cluster.agents[2].attributes = [windows].into();
+    let strategy = json!({ "minimumHealthCapacity": 0, "maximumOverCapacity": 0 });
+    let constraints = json!([["os", "UNLIKE", "windows"]]);
+    cluster.create(&daemon(
+        &json!({ "upgradeStrategy": strategy, "constraints": constraints }),
+    ));
+    cluster.pass(1);
+    assert_eq!(places(&cluster, "/d"), one_on(&[0, 1]));
+    let hosts = |answer: &Value, list: &str| -> Vec<String> {
+        let agents = answer[list].as_array().unwrap().iter();
+        agents
+            .map(|agent| agent["host"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    // The old ones are ended, and nothing has room for the new ones.
+    cluster.update("/d", r#"{"cpus":100}"#);
+    pass_with_offers(&mut cluster, 60);
+    assert_eq!(places(&cluster, "/d"), one_on(&[]));
+    let answer = explain(&mut cluster, "/d");
+    assert_eq!(hosts(&answer, "agents"), ["host0", "host1"]);
+    assert_eq!(hosts(&answer, "leftOut"), ["host2"]);
+    let told = answer["reasons"].to_string();
+    assert!(told.contains("cpus short by 92"), "{told}");
+    assert!(!told.contains("windows"), "{told}");
+    // Constraints are those of now, also for what was offered before.
+    let change = json!({ "constraints": [["os", "LIKE", "windows"]] });
+    cluster.call(cluster::update("/d", &change.to_string(), true));
+    let answer = explain(&mut cluster, "/d");
+    assert_eq!(hosts(&answer, "agents"), ["host2"]);
+    // Where it is nowhere for its constraints alone, they are what is to be told.
+    let change = json!({ "constraints": [["os", "LIKE", "plan9"]] });
+    cluster.call(cluster::update("/d", &change.to_string(), true));
+    cluster.call(ApiCall::CancelDeployment {
+        id: cluster.deployments()[0]["id"].as_str().unwrap().to_owned(),
+        force: true,
+    });
+    pass_with_offers(&mut cluster, 60);
+    let answer = explain(&mut cluster, "/d");
+    assert_eq!(hosts(&answer, "agents"), ["host0", "host1", "host2"]);
+    assert_eq!(hosts(&answer, "leftOut"), Vec::<String>::new());
+}

@@ -111,6 +111,11 @@ fn each_end_has_its_cause() {
     end(&mut cluster, &tasks[1], TaskState::TaskKilled, "", draining);
     end(&mut cluster, &tasks[2], TaskState::TaskKilled, "", None);
     end(&mut cluster, &tasks[3], TaskState::TaskGone, "", None);
+    cluster.report_because(&tasks[5], TaskState::TaskKilled, None);
+    if let Some(Input::TaskUpdate(status)) = cluster.inputs.back_mut() {
+        status.healthy = Some(false); // so an executor tells that the checks failed
+    }
+    cluster.run();
     let id = "/dev/web".to_owned();
     cluster.call(ApiCall::KillAppTask {
         id,
@@ -121,6 +126,7 @@ fn each_end_has_its_cause() {
     });
     let want = [
         "operator TASK_KILLED",
+        "unhealthy TASK_KILLED",
         "agentLost TASK_GONE",
         "killed TASK_KILLED",
         "agentDrained TASK_KILLED",
@@ -145,7 +151,7 @@ fn each_end_has_its_cause() {
     cluster.pass(9);
     assert_eq!(
         causes(&mut cluster, "/dev/web").len(),
-        6,
+        want.len() + 1,
         "it may come back"
     );
     cluster.pass(3);
@@ -178,7 +184,7 @@ fn each_end_has_its_cause() {
     let kept = history(&mut cluster, "/dev/web");
     assert_eq!(
         (&kept["deleted"], &kept["kept"]),
-        (&json!(true), &json!(18)),
+        (&json!(true), &json!(19)),
         "of a deleted one too"
     );
     assert_eq!(

@@ -6,7 +6,7 @@ mod cluster;
 
 use cluster::{Cluster, body, update};
 use serde_json::{Value, json};
-use tepui_marathon_core::{ApiCall, Config};
+use tepui_marathon_core::{ApiCall, Config, Origin};
 use tepui_proto::mesos::{Resource, volume};
 
 fn scalars(resources: &[Resource]) -> Vec<(&str, f64)> {
@@ -89,6 +89,66 @@ fn an_executors_part_is_asked_of_the_offer() {
     assert_eq!(cluster.launched.len(), 1);
 }
 
+#[test]
+fn apps_that_name_no_executor_have_the_one_of_the_flag() {
+    let config = Config {
+        executor: "/opt/executor".to_owned(),
+        min_revive_offers_interval_ms: 0,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::with(1, config);
+    for (id, more) in [
+        ("/none", json!({ "executorResources": { "cpus": 0.5 } })),
+        ("/empty", json!({ "executor": "" })),
+        ("/own", json!({ "executor": "./own" })),
+        (
+            "/command",
+            json!({ "executor": "//cmd", "executorResources": { "cpus": 0.5 } }),
+        ),
+    ] {
+        let mut document = json!({ "id": id, "cmd": "serve", "cpus": 0.1, "mem": 1 });
+        for (key, value) in more.as_object().unwrap() {
+            document[key] = value.clone();
+        }
+        assert_eq!(cluster.create(&document.to_string()).status, 201);
+    }
+    assert_eq!(
+        cluster.app("/none")["executor"],
+        "",
+        "it is not written into definitions"
+    );
+    let pod = json!({ "id": "/pod", "containers": [{ "name": "c", "resources": { "cpus": 0.1, "mem": 1 },
+        "exec": { "command": { "shell": "serve" } } }] });
+    let created = cluster.call(ApiCall::CreatePod {
+        body: pod.to_string().into(),
+        force: false,
+        origin: Origin::default(),
+    });
+    assert_eq!(created.status, 201);
+    let executor = |at: usize| {
+        let info = &cluster.launched[at];
+        let executor = info.executor.as_ref()?;
+        let line = executor.command.as_ref()?.value().to_owned();
+        Some((line, scalars(&executor.resources).len()))
+    };
+    let own = |path: &str, parts| {
+        let line = format!("chmod ug+rx '{path}' && exec '{path}' serve");
+        Some((line, parts))
+    };
+    let all: Vec<_> = (0..4).map(executor).collect();
+    assert_eq!(
+        all,
+        [
+            own("/opt/executor", 3),
+            own("/opt/executor", 0),
+            own("./own", 0),
+            None
+        ]
+    );
+    let group = cluster.groups[0].launch_group.as_ref().unwrap();
+    assert!(group.executor.command.is_none(), "a pod has Mesos' own");
+}
+
 /// A cluster whose Marathon takes external volumes.
 fn with_volumes(agents: usize) -> Cluster {
     let config = Config {
@@ -139,6 +199,106 @@ fn an_external_volume_is_a_volume_of_a_docker_volume_driver() {
     let container = cluster.launched[1].container.clone().unwrap();
     let source = container.volumes[0].source.clone().unwrap();
     assert_eq!(source.docker_volume.unwrap().driver_options, None);
+}
+
+fn csi(mode: &str) -> Value {
+    json!({ "name": "vol-1", "provider": "csi", "options": { "pluginName": "p", "volumeContext": { "pool": "fast" },
+        "capability": { "accessMode": mode, "accessType": "mount", "fsType": "xfs", "mountFlags": ["noatime"] } } })
+}
+
+#[test]
+fn an_external_volume_is_a_volume_of_a_csi_plugin() {
+    let mut cluster = with_volumes(1);
+    cluster.create(&app("/a", &csi("MULTI_NODE_MULTI_WRITER")).to_string());
+    let container = cluster.launched[0].container.clone().unwrap();
+    let volume = &container.volumes[0];
+    assert_eq!(volume.mode(), volume::Mode::Rw);
+    let source = volume.source.as_ref().unwrap();
+    assert_eq!(source.r#type(), volume::source::Type::CsiVolume);
+    assert_eq!(
+        serde_json::from_slice::<Value>(&tepui_proto::json::to_vec(source.as_ref())).unwrap(),
+        json!({ "type": "CSI_VOLUME", "csi_volume": { "plugin_name": "p", "static_provisioning": {
+            "volume_id": "vol-1", "volume_context": { "pool": "fast" },
+            "volume_capability": { "access_mode": { "mode": "MULTI_NODE_MULTI_WRITER" },
+                "mount": { "fs_type": "xfs", "mount_flags": ["noatime"] } } } } })
+    );
+    let mut block = csi("SINGLE_NODE_WRITER");
+    block["name"] = json!("vol-2");
+    block["options"]["capability"] =
+        json!({ "accessMode": "SINGLE_NODE_WRITER", "accessType": "block" });
+    cluster.create(&app("/b", &block).to_string());
+    let container = cluster.launched[1].container.clone().unwrap();
+    let source = container.volumes[0].source.clone().unwrap();
+    let provisioned = source.csi_volume.unwrap().static_provisioning.unwrap();
+    let device =
+        volume::source::csi_volume::volume_capability::AccessType::Block(Default::default());
+    assert_eq!(provisioned.volume_capability.access_type, Some(device));
+}
+
+#[test]
+fn names_of_csi_volumes_are_those_of_one_app_as_far_as_their_access_modes_say() {
+    let conflict = |id: &str, other: &str| {
+        json!({ "path": format!("/apps/{id}/container"),
+            "errors": [format!("Volume name 'vol-1' in {id} conflicts with volume(s) of same name in app(s): {other}")] })
+    };
+    let (writes, reads) = ("MULTI_NODE_SINGLE_WRITER", "MULTI_NODE_SINGLE_WRITER");
+    let (a, b) = (conflict("/a", "/b"), conflict("/b", "/a"));
+    for (first, second, told) in [
+        (
+            ("RW", "SINGLE_NODE_WRITER"),
+            ("RW", "SINGLE_NODE_WRITER"),
+            vec![a.clone(), b.clone()],
+        ),
+        (("RW", writes), ("RW", writes), vec![a, b.clone()]),
+        (("RW", writes), ("RO", reads), vec![]),
+        (("RO", reads), ("RO", reads), vec![]),
+        (
+            ("RW", "MULTI_NODE_MULTI_WRITER"),
+            ("RW", "MULTI_NODE_MULTI_WRITER"),
+            vec![],
+        ),
+        (
+            ("RW", "SINGLE_NODE_WRITER"),
+            ("RW", "MULTI_NODE_MULTI_WRITER"),
+            vec![b],
+        ),
+    ] {
+        let mut cluster = with_volumes(1);
+        let one = |id: &str, (mode, access): (&str, &str)| {
+            let mut one = app(id, &csi(access));
+            one["container"]["volumes"][0]["mode"] = json!(mode);
+            one.to_string()
+        };
+        assert_eq!(cluster.create(&one("/a", first)).status, 201);
+        let answer = cluster.create(&one("/b", second));
+        if told.is_empty() {
+            assert_eq!(answer.status, 201, "{first:?} {second:?}");
+        } else {
+            assert_eq!(answer.status, 422);
+            assert_eq!(
+                body(&answer)["details"],
+                json!(told),
+                "{first:?} {second:?}"
+            );
+        }
+    }
+    // Another provider's is another volume.
+    let mut cluster = with_volumes(1);
+    let mut driver = disk(false);
+    driver["name"] = json!("vol-1");
+    assert_eq!(cluster.create(&app("/a", &driver).to_string()).status, 201);
+    let other = app("/b", &csi("SINGLE_NODE_WRITER")).to_string();
+    assert_eq!(cluster.create(&other).status, 201);
+    let refused = cluster.call(ApiCall::UpdateGroup {
+        id: "/".to_owned(),
+        body: r#"{"scaleBy":2}"#.into(),
+        force: false,
+        dry_run: false,
+    });
+    assert_eq!(
+        body(&refused)["details"][1],
+        json!({ "path": "/apps//b/instances", "errors": ["got 2, expected 1 or less while non-shareable CSI volumes are defined"] })
+    );
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use cluster::{Behaviour, Cluster, body, daemons, delete, update, volumes};
 use serde_json::{Value, json};
-use tepui_marathon_core::{ApiCall, Input, Trial};
-use tepui_proto::mesos::{AgentId, TaskId, TaskState, TaskStatus};
+use tepui_marathon_core::{ApiCall, Config, Input, Trial};
+use tepui_proto::mesos::{AgentId, TaskId, TaskState, TaskStatus, task_status::Reason};
 
 fn app(more: &Value) -> String {
     let mut app = json!({ "id": "/a", "cmd": "run 0", "cpus": 0.1, "mem": 1, "backoffSeconds": 1 });
@@ -282,4 +282,159 @@ fn while_a_daemon_app_is_replaced_an_end_on_one_agent_has_others_asked_for() {
     cluster.report(ended.unwrap(), TaskState::TaskKilled);
     cluster.run_some(10);
     assert!(cluster.outputs.contains(&"revive".to_owned()));
+}
+
+#[test]
+fn after_a_teardown_an_instance_comes_back_to_what_it_keeps() {
+    let mut cluster = Cluster::new(1);
+    cluster.create(&resident());
+    cluster.pass(1);
+    let first = cluster.running("/data/a")[0].clone();
+    let made = volumes(&cluster.tasks[&first].info);
+    // The master ends the framework, its tasks and what it knows of them; what was reserved stays. It asks for nothing but another id.
+    cluster.disconnect();
+    cluster.report(&first, TaskState::TaskGone);
+    cluster.framework_id = "framework-2".to_owned();
+    cluster.register();
+    cluster.run();
+    cluster.pass(30);
+    let second = cluster.running("/data/a")[0].clone();
+    assert_ne!(first, second);
+    assert_eq!(volumes(&cluster.tasks[&second].info), made);
+    // So it is for the next leader; and in the end nothing is left.
+    cluster.fail_over();
+    cluster.report(&second, TaskState::TaskFailed);
+    cluster.run();
+    cluster.pass(30);
+    let third = cluster.running("/data/a")[0].clone();
+    assert_eq!(volumes(&cluster.tasks[&third].info), made);
+    cluster.call(delete("/data/a"));
+    cluster.pass(30);
+    assert_eq!(cluster.reserved().len(), 0);
+}
+
+#[test]
+fn a_kill_that_was_decided_is_carried_out_by_the_next_leader() {
+    let mut cluster = Cluster::new(1);
+    cluster.create(&app(&json!({})));
+    let first = cluster.running("/a");
+    cluster.send(ApiCall::KillAppTask {
+        id: "/a".to_owned(),
+        task_id: first[0].clone(),
+        scale: false,
+        wipe: false,
+        force: false,
+    });
+    // It is stored; nobody was told to kill anything.
+    cluster.run_some(1);
+    assert_eq!(cluster.running("/a"), first);
+    cluster.fail_over();
+    cluster.pass(30);
+    let second = cluster.running("/a");
+    assert_eq!(second.len(), 1);
+    assert_ne!(second, first);
+}
+
+#[test]
+fn health_that_only_another_leader_was_told_of_is_heard_by_asking() {
+    let mut cluster = Cluster::new(1);
+    let check = json!([{ "protocol": "COMMAND", "command": { "value": "probe" }, "gracePeriodSeconds": 0, "maxConsecutiveFailures": 0 }]);
+    cluster.create(&app(&json!({ "healthChecks": check })));
+    let task = cluster.running("/a")[0].clone();
+    let mut hear = |healthy: bool, asked: bool| {
+        cluster.report_health(&task, healthy);
+        if let (Some(Input::TaskUpdate(status)), true) = (cluster.inputs.back_mut(), asked) {
+            status.reason = Some(Reason::Reconciliation.into());
+        }
+        cluster.run();
+        let found = &cluster.app("/a")["tasks"][0]["healthCheckResults"][0];
+        (
+            found["alive"].as_bool().unwrap(),
+            found["consecutiveFailures"].as_u64().unwrap(),
+        )
+    };
+    for (healthy, asked, failures) in [
+        (true, false, 0),
+        (false, false, 1),
+        // It is not found out again, only told again.
+        (false, true, 1),
+        (true, true, 0),
+        (false, true, 1),
+        (false, false, 2),
+    ] {
+        assert_eq!(hear(healthy, asked), (healthy, failures));
+    }
+}
+
+#[test]
+fn tasks_that_cannot_be_told_to_end_keep_no_other_from_ending() {
+    let config = Config {
+        kill_chunk_size: 1,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::with(2, config);
+    cluster.create(&resident());
+    cluster.pass(1);
+    let away = cluster.running("/data/a")[0].clone();
+    let at = cluster.tasks[&away].agent;
+    cluster.agents[at].alive = false;
+    cluster.create(&app(&json!({ "instances": 2 })));
+    cluster.pass(1);
+    // Its end is under way when the agent is lost, and asked for once more after that.
+    kill(&mut cluster, "/data/a", &away, false);
+    cluster.report(&away, TaskState::TaskUnreachable);
+    cluster.run();
+    cluster.update("/data/a", r#"{"instances":0}"#);
+    cluster.update("/a", r#"{"instances":1}"#);
+    cluster.pass(1);
+    assert_eq!(cluster.running("/a").len(), 1);
+    assert_eq!(cluster.deployments(), json!([]));
+    // It is heard of again.
+    cluster.agents[at].alive = true;
+    cluster.report(&away, TaskState::TaskRunning);
+    cluster.pass(1);
+    assert_eq!(cluster.running("/data/a"), [""; 0]);
+}
+
+#[test]
+fn a_deployment_waits_for_no_instance_that_was_given_up() {
+    let mut cluster = Cluster::new(2);
+    cluster.behaviour.insert("run".to_owned(), Behaviour::Hangs);
+    let strategy = json!({ "inactiveAfterSeconds": 2, "expungeAfterSeconds": 1000 });
+    cluster.create(&app(&json!({ "unreachableStrategy": strategy })));
+    cluster.pass(1);
+    let lost = cluster.tasks.keys().next().unwrap().clone();
+    let at = cluster.tasks[&lost].agent;
+    cluster.agents[at].alive = false;
+    cluster.behaviour.clear();
+    cluster.report(&lost, TaskState::TaskUnreachable);
+    cluster.pass(1);
+    assert_eq!(cluster.deployments().as_array().unwrap().len(), 1);
+    // It may come back, yet another is launched in its place.
+    cluster.pass(4);
+    assert_eq!(cluster.running("/a").len(), 1);
+    assert_eq!(cluster.deployments(), json!([]));
+}
+
+#[test]
+fn what_was_freed_and_is_offered_again_is_freed_again() {
+    let mut cluster = Cluster::new(1);
+    cluster.create(&resident());
+    cluster.pass(1);
+    let made = cluster.agents[0].conversions.clone();
+    cluster.send(delete("/data/a"));
+    cluster.pass(30);
+    assert_eq!(cluster.reserved().len(), 0);
+    // The agent never heard of it, and the master that did not know that now hears from it.
+    cluster.agents[0].conversions = made;
+    cluster.offers_due = true;
+    cluster.pass(60);
+    assert_eq!(cluster.reserved().len(), 0);
+    // It is not waited for longer than it takes to be sure.
+    cluster.pass(180);
+    let left = cluster
+        .store
+        .keys()
+        .filter(|key| key.starts_with("remains/"));
+    assert_eq!(left.count(), 0);
 }

@@ -139,6 +139,8 @@ fn volumes_made_after_the_backup_stay_until_they_are_freed() {
     assert_eq!((status, answer["restoredAt"].clone()), (200, json!(null)));
     cluster.pass(60);
     assert_eq!(cluster.reserved().len(), 0);
+    // A master knows for sure by then.
+    cluster.pass(120);
     assert!(
         !cluster
             .store

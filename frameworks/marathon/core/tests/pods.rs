@@ -624,6 +624,11 @@ fn checks_and_the_pods_own_view_of_the_kernel_are_launched() {
         (tepui_proto::mesos::linux_info::IpcMode::Private, Some(8))
     );
     let tasks = group.task_group.tasks;
+    let shares = |task: &TaskInfo| {
+        let linux = task.container.as_ref().unwrap().linux_info.as_ref();
+        linux.unwrap().share_cgroups
+    };
+    assert!(tasks.iter().all(|task| shares(task) == Some(false)));
     let port = tasks[0].resources[2].ranges.as_ref().unwrap().range[0].begin;
     let check = tasks[0].check.as_ref().unwrap();
     let http = check.http.as_ref().unwrap();
@@ -638,4 +643,35 @@ fn checks_and_the_pods_own_view_of_the_kernel_are_launched() {
         .unwrap()
         .command;
     assert_eq!(command.arguments, ["true"]);
+}
+
+/// To Mesos a task that says nothing shares its executor's cgroups; Marathon's pods do so only if they ask for it.
+#[test]
+fn containers_share_cgroups_and_memory_if_the_pod_says_so() {
+    let mut cluster = Cluster::new(1);
+    let created = create(
+        &mut cluster,
+        r#"{"id":"/dev/pod","legacySharedCgroups":true,"containers":[
+            {"name":"a","exec":{"command":{"shell":"a"}},"resources":{"cpus":0.1,"mem":8},"linuxInfo":{"ipcInfo":{"mode":"SHARE_PARENT"}}},
+            {"name":"b","exec":{"command":{"shell":"b"}},"resources":{"cpus":0.1,"mem":8}}]}"#,
+    );
+    assert_eq!(created.status, 201, "{:?}", body(&created));
+    let group = cluster.groups[0].launch_group.clone().unwrap();
+    // An executor may not have it set, in Mesos.
+    assert!(group.executor.container.is_none());
+    let linux: Vec<_> = group
+        .task_group
+        .tasks
+        .iter()
+        .map(|task| task.container.as_ref().unwrap().linux_info.clone().unwrap())
+        .collect();
+    assert_eq!(linux[0].share_cgroups, Some(true));
+    assert_eq!(
+        linux[0].ipc_mode(),
+        tepui_proto::mesos::linux_info::IpcMode::ShareParent
+    );
+    assert_eq!(
+        (linux[1].share_cgroups, linux[1].ipc_mode),
+        (Some(true), None)
+    );
 }

@@ -100,6 +100,17 @@ fn a_canary_runs_beside_the_old_ones_until_it_is_promoted() {
         "readySince": shown["deployments"][0]["trial"]["readySince"] })
     );
     assert_eq!(shown["deployments"][0]["waitsFor"][0]["reasons"], waits);
+    let listed = body(&cluster.call(ApiCall::Instances {
+        id: "/web".to_owned(),
+    }));
+    let version = cluster.app("/web")["version"].clone();
+    assert_eq!(
+        listed["version"], version,
+        "the one that `current` is about"
+    );
+    for one in listed["instances"].as_array().unwrap() {
+        assert_eq!(one["current"], one["version"] == version, "{one}");
+    }
     assert_eq!(promote(&mut cluster, &id, false).status, 200);
     assert_eq!(promote(&mut cluster, &id, false).status, 409, "once");
     cluster.fail_over();

@@ -88,14 +88,33 @@ fn tell_of_hold(before: Option<HeldView>, now: Option<HeldView>) {
     }
 }
 
+/// Takes the changes out of `outputs` and shows them to readers, all at once: nobody sees a deployment gone, and its last task still as it was.
+fn show(outputs: &mut Vec<Output>, view: &RwLock<View>) {
+    let is_change = |output: &mut Output| matches!(output, Output::Change(_));
+    if !outputs.iter_mut().any(is_change) {
+        return;
+    }
+    let mut view = view.write();
+    for output in outputs.extract_if(.., is_change) {
+        let Output::Change(change) = output else {
+            continue;
+        };
+        if let Change::Held(now) = &change {
+            tell_of_hold(view.held(), now.as_deref().copied());
+        }
+        view.apply(change);
+    }
+}
+
 impl Carriers {
-    /// Empties `outputs`. Waits while the store's or the scheduler's queue is full; a receiver that is gone means that the term is over.
+    /// Empties `outputs`. What has changed is shown before anybody is told of anything. Waits while the store's or the scheduler's queue is full; a receiver that is gone means that the term is over.
     pub(super) async fn carry(
         &mut self,
         outputs: &mut Vec<Output>,
         view: &RwLock<View>,
         waiting: &mut HashMap<ReplyToken, oneshot::Sender<Response>>,
     ) {
+        show(outputs, view);
         for output in outputs.drain(..) {
             let command = match output {
                 Output::Reply(token, response) => {
@@ -117,14 +136,7 @@ impl Carriers {
                         .await;
                     continue;
                 }
-                Output::Change(change) => {
-                    let mut view = view.write();
-                    if let Change::Held(now) = &change {
-                        tell_of_hold(view.held(), now.as_deref().copied());
-                    }
-                    view.apply(change);
-                    continue;
-                }
+                Output::Change(_) => continue, // shown above
                 Output::Event(event) => {
                     self.events.publish(event.event_type(), || event.to_json());
                     continue;
@@ -194,5 +206,24 @@ impl Carriers {
 
     fn stop(&mut self, check: CheckId) {
         self.prober.stop(check);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_shown_before_anything_else_is_carried_out() {
+        let ended = |kept, dropped| Output::Change(Change::EndedTasks { kept, dropped });
+        let revive = || Output::Revive { roles: Vec::new() };
+        let mut outputs = vec![ended(1, 0), revive(), ended(2, 1), revive()];
+        let view = RwLock::new(View::default());
+        show(&mut outputs, &view);
+        assert_eq!(view.read().ended_tasks(), (2, 1), "the last one counts");
+        assert!(matches!(
+            outputs[..],
+            [Output::Revive { .. }, Output::Revive { .. }]
+        ));
     }
 }

@@ -6,6 +6,7 @@
 mod carry;
 mod clock;
 mod counts;
+mod garbage;
 
 use std::{
     collections::HashMap,
@@ -13,7 +14,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::RwLock;
@@ -27,6 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) use carry::{Carriers, SchedulerCommand, Write};
 pub(crate) use clock::Clock;
 use counts::Counts;
+pub(crate) use garbage::{Garbage, drops};
 
 /// Inputs that may wait for the core. Producers wait when it is full: probes, the master's stream and requests alike.
 const INBOX_INPUTS: usize = 4096;
@@ -51,6 +53,8 @@ pub(crate) struct EngineStats {
     pub(crate) busy_ns: AtomicU64,
     /// What passed.
     pub(crate) counts: Counts,
+    /// What was dropped from the store.
+    pub(crate) gc: Garbage,
 }
 
 /// The way to a running core. Cheap to clone; when its thread has ended, requests are answered with 503.
@@ -205,7 +209,11 @@ impl Engine {
                         Input::Request(token, *call)
                     }
                 };
+                let (began, before) = (Instant::now(), self.outputs.len());
                 self.core.step(clock.now(), input, &mut self.outputs);
+                if self.outputs.iter().skip(before).any(garbage::is_dropped) {
+                    stats.gc.scan.mark(Instant::now(), began.elapsed());
+                }
             }
             if self
                 .core

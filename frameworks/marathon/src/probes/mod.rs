@@ -142,7 +142,7 @@ mod tests {
     use super::*;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
-        net::TcpListener,
+        net::{TcpListener, TcpSocket},
     };
 
     fn probe(port: u16, target: ProbeTarget) -> Probe {
@@ -154,7 +154,15 @@ mod tests {
             port,
             first_after_ms: 0,
             interval_ms: 1000,
+            timeout_ms: 60_000,
+        }
+    }
+
+    /// Of somebody who says nothing.
+    fn short(port: u16, target: ProbeTarget) -> Probe {
+        Probe {
             timeout_ms: 500,
+            ..probe(port, target)
         }
     }
 
@@ -210,19 +218,17 @@ mod tests {
     #[tokio::test]
     async fn readiness_probes_tell_what_came() {
         let client = http::Client::new();
-        let asked = async |port| {
-            let target = ProbeTarget::Readiness {
-                tls: false,
-                path: "/ready".into(),
-            };
-            match result(&client, &probe(port, target)).await {
-                Input::ReadinessResult { answer, .. } => answer,
-                other => panic!("{other:?}"),
-            }
+        let asked = async |probe: Probe| match result(&client, &probe).await {
+            Input::ReadinessResult { answer, .. } => answer,
+            other => panic!("{other:?}"),
+        };
+        let target = || ProbeTarget::Readiness {
+            tls: false,
+            path: "/ready".into(),
         };
         let answer = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/x\r\nContent-Length: 4\r\n\r\nsoon";
         assert_eq!(
-            asked(server(answer).await).await,
+            asked(probe(server(answer).await, target())).await,
             ReadinessAnswer {
                 status: 503,
                 content_type: "text/x".into(),
@@ -230,7 +236,7 @@ mod tests {
             }
         );
         let port = server("").await;
-        let silent = asked(port).await;
+        let silent = asked(short(port, target())).await;
         let why = format!(
             "Marathon could not query http://127.0.0.1:{port}/ready: no answer within 500 ms"
         );
@@ -242,16 +248,17 @@ mod tests {
         let client = http::Client::new();
         let silent = server("").await;
         assert_eq!(
-            run(&client, &probe(silent, http_target())).await,
+            run(&client, &short(silent, http_target())).await,
             ProbeOutcome::Unhealthy("no answer within 500 ms".into())
         );
         assert_eq!(
             run(&client, &probe(silent, ProbeTarget::Tcp)).await,
             ProbeOutcome::Healthy
         );
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let closed = listener.local_addr().unwrap().port();
-        drop(listener);
+        // Held, so that nobody else listens there.
+        let held = TcpSocket::new_v4().unwrap();
+        held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let closed = held.local_addr().unwrap().port();
         for target in [http_target(), ProbeTarget::Tcp] {
             let outcome = run(&client, &probe(closed, target)).await;
             assert!(

@@ -35,7 +35,7 @@ impl Info {
         })
     }
 
-    fn marathon_config(&self, config: &Config) -> Value {
+    pub(super) fn marathon_config(&self, config: &Config) -> Value {
         let core = &config.core;
         // In two parts, because one would be too deep for the macro.
         let mut first = json!({
@@ -56,7 +56,7 @@ impl Info {
             "leader_proxy_read_timeout_ms": config.leader_proxy_read_timeout_ms,
             "local_port_max": core.local_port_max,
             "local_port_min": core.local_port_min,
-            "master": config.master,
+            "master": without_credentials(&config.master),
             "max_instances_per_offer": core.max_instances_per_offer,
             "mesos_bridge_name": core.mesos_bridge_name,
         });
@@ -103,9 +103,9 @@ fn zookeeper_config(config: &Config) -> Value {
     })
 }
 
-/// A ZooKeeper URL as it may be shown.
-fn without_credentials(url: &str) -> String {
-    match (url.strip_prefix("zk://"), url.split_once('@')) {
+/// An address as it may be shown: what stands before the last `@` of a ZooKeeper URL is secret, and a password may have an `@`, too.
+pub(super) fn without_credentials(url: &str) -> String {
+    match (url.strip_prefix("zk://"), url.rsplit_once('@')) {
         (Some(_), Some((_, rest))) => format!("zk://xxxxxxxx:xxxxxxxx@{rest}"),
         _ => url.to_owned(),
     }
@@ -122,8 +122,19 @@ mod tests {
             "zk://xxxxxxxx:xxxxxxxx@a:1,b:2/marathon"
         );
         assert_eq!(
+            without_credentials("zk://user:p@ss/w@rd@a:1/marathon"),
+            "zk://xxxxxxxx:xxxxxxxx@a:1/marathon"
+        );
+        assert_eq!(
             without_credentials("zk://a:1/marathon"),
             "zk://a:1/marathon"
         );
+        assert_eq!(without_credentials("a.example:5050"), "a.example:5050");
+        let mut config = Config::new("zk://user:hid@den@a:1/mesos", "/state");
+        config.zk = Some("zk://user:hid@den@b:1/marathon".to_owned());
+        let shown = Info::default().json(&config);
+        let master = &shown["marathon_config"]["master"];
+        assert_eq!(master, "zk://xxxxxxxx:xxxxxxxx@a:1/mesos");
+        assert!(!shown.to_string().contains("den"), "{shown}");
     }
 }

@@ -31,13 +31,19 @@ use tokio::{
 use warp::{Filter as _, Reply as _, reply::Response as Answer};
 
 use super::{
-    Info, headers,
-    meters::{Meter, Timer},
-    metrics, openapi, pack,
+    Info, config, console, headers,
+    logging::Logging,
+    metrics::{self, Metrics},
+    openapi, pack,
     proxy::{Proxy, VIA},
     route::{self, Parts, Wanted},
 };
-use crate::{config::Config, engine::EngineHandle, events::EventHub};
+use crate::{
+    config::Config,
+    engine::EngineHandle,
+    events::EventHub,
+    meters::{Meter, Timer},
+};
 
 /// Bodies above this are refused unread.
 const MAX_BODY_BYTES: usize = 16 << 20;
@@ -121,6 +127,7 @@ pub(crate) struct Face {
     started: Instant,
     /// Whoever makes a backup has it: each is as large as all that is stored.
     backing_up: Arc<Semaphore>,
+    logging: Arc<Logging>,
 }
 
 impl Face {
@@ -130,7 +137,9 @@ impl Face {
         standing: watch::Receiver<Standing>,
     ) -> Self {
         let proxy = Proxy::new(&config, own.clone());
+        let logging = Arc::new(Logging::new(config.log_dial.clone()));
         Self {
+            logging,
             config,
             own,
             standing,
@@ -138,6 +147,19 @@ impl Face {
             stats: HttpStats::new(Instant::now()),
             started: Instant::now(),
             backing_up: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    fn metrics(&self, leading: &Leading) -> Metrics {
+        let prefix = &self.config.metrics_name_prefix;
+        metrics::collect(leading, &self.stats, self.started, prefix)
+    }
+
+    /// The metrics, if this instance leads.
+    pub(super) fn metrics_of_leader(&self) -> Option<Metrics> {
+        match &*self.standing.borrow() {
+            Standing::Leading(leading) => Some(self.metrics(leading)),
+            _ => None,
         }
     }
 
@@ -427,15 +449,14 @@ impl Face {
             Wanted::Plugins => plain(Response::json(200, &serde_json::json!({ "plugins": [] }))),
             Wanted::Ping => ping(headers),
             Wanted::Metrics => {
-                let metrics = metrics::collect(leading, &self.stats, self.started);
-                plain(Response::json(200, &metrics::json(&metrics)))
+                let metrics = self.metrics(leading);
+                plain(Response::json(200, &metrics.json()))
             }
             Wanted::Prometheus if !self.config.metrics_prometheus => {
                 plain(Response::message(404, "Prometheus reporter is disabled"))
             }
             Wanted::Prometheus => {
-                let metrics = metrics::collect(leading, &self.stats, self.started);
-                let mut answer = metrics::prometheus(&metrics).into_response();
+                let mut answer = self.metrics(leading).prometheus().into_response();
                 insert(
                     answer.headers_mut(),
                     "content-type",
@@ -447,6 +468,18 @@ impl Face {
                 body: openapi::document(),
                 ..Response::empty(200)
             }),
+            Wanted::Schema(name) => match openapi::schema(&name) {
+                Some(schema) => plain(Response::json(200, &schema)),
+                None => plain(Response::message(
+                    404,
+                    format!("There is no schema '{name}'"),
+                )),
+            },
+            Wanted::Config => plain(Response::json(200, &config::json(&self.config))),
+            Wanted::Loggers => plain(Response::json(200, &self.logging.shown())),
+            Wanted::Log(body) => plain(self.logging.change(&body)),
+            Wanted::Console(page) => console::answer(page),
+            Wanted::Elsewhere(path) => redirect(StatusCode::FOUND, path),
             Wanted::Backup => backup(leading, &self.backing_up).await,
             Wanted::Home => match self.config.webui_url.as_deref().or(leading
                 .info
@@ -619,71 +652,5 @@ pub(super) fn went_through(headers: &HeaderMap, own: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn targets_without_a_path_are_refused() {
-        let config = Arc::new(Config::new("127.0.0.1:5050", "unused"));
-        let standing = watch::channel(Standing::Following("127.0.0.1:1".to_owned())).1;
-        let face = Arc::new(Face::new(config, "127.0.0.1:8080".to_owned(), standing));
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-        let address = listener.local_addr().expect("bound");
-        let server = tokio::spawn(Arc::clone(&face).serve(listener));
-        let ask = async |method: &str, target: &str| {
-            let mut stream = TcpStream::connect(address).await.expect("listens");
-            let head =
-                format!("{method} {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-            stream.write_all(head.as_bytes()).await.expect("written");
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.expect("text");
-            answer
-        };
-        let mut refused = 0;
-        for method in ["CONNECT", "GET", "POST", "OPTIONS"] {
-            for target in ["a:1", "a", "[::1]:8080", "*"] {
-                let answer = ask(method, target).await;
-                let asked = format!("{method} {target}");
-                assert!(answer.starts_with("HTTP/1.1 400 "), "{asked}: {answer}");
-                let sentence = format!(
-                    "{{\"message\":\"The target '{target}' of this {method} request has no path"
-                );
-                assert!(answer.contains(&sentence), "{asked}: {answer}");
-                refused += 1;
-            }
-        }
-        assert_eq!(face.stats.answers[4].load(Ordering::Relaxed), refused);
-        // Followers send on; nobody listens there.
-        let answer = ask("GET", "/ping").await;
-        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
-        server.abort();
-    }
-
-    #[tokio::test]
-    async fn a_backup_stands_in_the_way_of_the_next_until_it_is_read_or_too_old() {
-        let one = Arc::new(Semaphore::new(1));
-        let take = || Arc::clone(&one).try_acquire_owned();
-        use futures::StreamExt as _;
-        // More than waits to be read.
-        let make = |to: mpsc::Sender<Bytes>| async move {
-            for _ in 0..BACKUP_PIECES + 2 {
-                let _ = to.send(Bytes::from_static(b"all")).await;
-            }
-        };
-        let patience = Duration::from_secs(600);
-        let mut pieces = made(make, take().expect("nobody has it"), patience);
-        assert_eq!(pieces.next().await.as_deref(), Some(&b"all"[..]));
-        tokio::task::yield_now().await;
-        assert!(take().is_err(), "a part is still to be read");
-        assert_eq!(pieces.count().await, BACKUP_PIECES + 1);
-        let permit = Arc::clone(&one).acquire_owned().await.expect("it is read");
-        let patience = Duration::from_millis(50);
-        let since = Instant::now();
-        let unread = made(make, permit, patience);
-        let _permit = one.acquire().await.expect("open");
-        assert!(since.elapsed() >= patience, "{:?}", since.elapsed());
-        drop(unread);
-    }
-}
+#[path = "serve_tests.rs"]
+mod tests;

@@ -5,7 +5,7 @@ mod cuts;
 pub(crate) mod follow;
 mod large;
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Instant};
 
 use bytes::Bytes;
 use tepui_coordination::{SharedStore, StoreError, Transaction, store::MAX_OPERATIONS};
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use follow::Follower;
 pub(crate) use large::Streamed;
 
-use crate::engine::{EngineHandle, Write};
+use crate::engine::{EngineHandle, Write, drops};
 
 /// The collection of records that stand alone, and with a dash the beginning of the names of all others, so that they never meet somebody else's.
 const COLLECTION: &str = "marathon";
@@ -129,7 +129,9 @@ pub(crate) async fn run(
         let mut sequence = first.sequence;
         if large::is_large(&first.mutations) {
             let told = follower.wants().then(|| first.mutations.clone());
+            let (began, drops) = (Instant::now(), drops(&first.mutations));
             large::commit_large(&store, epoch, first.mutations).await?;
+            note(&engine, drops, began);
             follower.tell(told);
             engine.input(Input::Stored { sequence }).await;
             next = next_write(&store, epoch, &mut writes, &mut backups, &mut follower).await;
@@ -149,9 +151,11 @@ pub(crate) async fn run(
         }
         let mutations = last_of_each(mutations);
         let told = follower.wants().then(|| mutations.clone());
+        let (began, drops) = (Instant::now(), drops(&mutations));
         let mut transaction = Transaction::new(epoch);
         add(&mut transaction, mutations);
         commit(&store, transaction).await?;
+        note(&engine, drops, began);
         follower.tell(told);
         engine.input(Input::Stored { sequence }).await;
         if next.is_none() {
@@ -159,6 +163,13 @@ pub(crate) async fn run(
         }
     }
     Ok(())
+}
+
+/// Takes note of a write that deleted something of the past.
+fn note(engine: &EngineHandle, drops: bool, began: Instant) {
+    if drops {
+        engine.stats().gc.dropped(began.elapsed());
+    }
 }
 
 /// Commits; an answer that did not come in time is asked for again, since the same writes twice are the same writes.

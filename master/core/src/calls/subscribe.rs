@@ -132,8 +132,8 @@ impl Master {
             return Err("Framework has been removed".to_owned());
         }
         info.principal = info.principal.or_else(|| principal.map(ToOwned::to_owned));
-        match known {
-            Some(known) if self.frameworks[*known].info.principal != info.principal => {
+        match known.map(|known| &self.frameworks[*known]) {
+            Some(known) if !known.is_bare() && known.info.principal != info.principal => {
                 return Err("Changing framework's principal is not allowed".to_owned());
             }
             None if self.frameworks.len() >= self.config.max_frameworks => {
@@ -286,8 +286,10 @@ impl Master {
         } = wishes;
         let known = &mut self.frameworks[framework];
         info.id = Some(events::framework_id(&known.id));
-        info.user.clone_from(&known.info.user);
-        info.checkpoint = known.info.checkpoint;
+        if !known.is_bare() {
+            info.user.clone_from(&known.info.user);
+            info.checkpoint = known.info.checkpoint;
+        }
         let changed = info != *known.info;
         known.capabilities = Capabilities::of(&info);
         known.min_allocatable = min_allocatable(&info);

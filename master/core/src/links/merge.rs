@@ -48,6 +48,7 @@ impl Master {
         let unexpected = !self.agent_ids.contains_key(id) && !self.recovered.contains_key(id);
         let agent = match self.agent_ids.get(id).copied() {
             Some(agent) => {
+                self.agents[agent].orders = orders;
                 self.renew_agent(agent, link, peer, register, out);
                 agent
             }
@@ -200,17 +201,31 @@ impl Master {
                 removed.push(id);
                 continue;
             }
-            let framework = match self.framework_ids.get(&id) {
-                Some(framework) => *framework,
-                None if self.frameworks.len() >= self.config.max_frameworks => continue,
+            let known = self.framework_ids.get(&id).copied();
+            if known.is_none() && self.frameworks.len() >= self.config.max_frameworks {
+                continue;
+            }
+            let wishes = |info| Wishes {
+                roles: framework_roles(&info, &self.config).unwrap_or_default(),
+                info,
+                suppressed: BTreeSet::new(),
+                constraints: None,
+            };
+            let framework = match known {
+                // Another agent knew only its id.
+                Some(framework) if self.frameworks[framework].is_bare() => {
+                    let wishes = wishes(info);
+                    self.set_wishes(framework, wishes, out);
+                    let snapshot = self.frameworks[framework].snapshot(None);
+                    out.push(Output::Change(Change::FrameworkUpdated {
+                        framework: snapshot,
+                        resubscribed: false,
+                    }));
+                    framework
+                }
+                Some(framework) => framework,
                 None => {
-                    let roles = framework_roles(&info, &self.config).unwrap_or_default();
-                    let wishes = Wishes {
-                        info,
-                        roles,
-                        suppressed: BTreeSet::new(),
-                        constraints: None,
-                    };
+                    let wishes = wishes(info);
                     let framework = self.add_framework(id, wishes, Connection::Recovered);
                     let snapshot = self.frameworks[framework].snapshot(None);
                     out.push(Output::Change(Change::FrameworkAdded(snapshot)));

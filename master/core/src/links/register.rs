@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tepui_model::AgentId;
+use tepui_model::{AgentId, TaskState};
 use tepui_proto::mesos::AgentInfo;
 use tepui_proto::tepui::v1::{
-    Refused, Register, RegisterMore, Registered, Shutdown, master_message,
+    Refused, Register, RegisterMore, Registered, RunningTask, Shutdown, master_message,
 };
 
 use super::LinkState;
@@ -141,7 +141,8 @@ impl Master {
         let Some((stored, orders)) = known else {
             // It was out of reach; what was ordered about it meanwhile holds.
             let orders = self.unreachable.get(&id).map(UnreachableAgent::orders);
-            return self.store_admission(link, id, orders.unwrap_or_default(), out);
+            let orders = self.not_drained_yet(register, orders.unwrap_or_default());
+            return self.store_admission(link, id, orders, out);
         };
         if stored.hostname != register.agent.hostname {
             let reason = format!(
@@ -150,11 +151,29 @@ impl Master {
             );
             return self.refuse(link, reason, true, out);
         }
-        if *stored == register.agent {
+        let now = self.not_drained_yet(register, orders.clone());
+        if *stored == register.agent && now == orders {
             self.let_in(link, &id, orders, out);
         } else {
-            self.store_admission(link, id, orders, out);
+            self.store_admission(link, id, now, out);
         }
+    }
+
+    /// An agent on which tasks run has not drained: an earlier leader may have removed their framework, and the agent has not heard of it.
+    fn not_drained_yet(&self, register: &Register, mut orders: Orders) -> Orders {
+        let runs = |running: &RunningTask| {
+            let task = &running.task;
+            !self
+                .completed_frameworks
+                .contains(task.framework_id.value.as_str())
+                && TaskState::from_number(task.state).is_some_and(|state| !state.is_terminal())
+        };
+        if let Some(drain) = orders.drain.as_mut().filter(|drain| drain.drained)
+            && register.tasks.iter().any(runs)
+        {
+            drain.drained = false;
+        }
+        orders
     }
 
     fn admit_new(&mut self, link: LinkKey, out: &mut Vec<Output>) {

@@ -49,8 +49,19 @@ impl Master {
         conversion: &Conversion,
     ) -> Result<(), String> {
         let limit = self.config.max_kinds_per_agent;
-        let total = &self.agents[agent].total;
+        let known = &self.agents[agent];
+        let total = &known.total;
         let after = conversion.after.unallocated();
+        // An agent may have returned with less than its tasks use, if it has not heard of what was done there before them. What they have of
+        // what there is once would be offered while they have it.
+        let mut apart = after.clone();
+        apart.subtract_items(&known.allocated);
+        if apart != after {
+            return Err(format!(
+                "Tasks that agent {} may not have heard of use some of {after}: try again when they have ended",
+                known.id
+            ));
+        }
         let new = after
             .lots()
             .filter(|made| {

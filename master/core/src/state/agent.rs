@@ -32,7 +32,7 @@ pub(crate) enum Transition {
 }
 
 /// What operators have ordered about an agent: stored with it, and in force wherever it is known from.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Orders {
     pub(crate) deactivated: bool,
     pub(crate) drain: Option<Drain>,

@@ -93,6 +93,14 @@ pub(crate) struct Framework {
 }
 
 impl Framework {
+    /// Whether nothing but its id is known: an agent had something of it, but never what it is.
+    pub(crate) fn is_bare(&self) -> bool {
+        let info = &self.info;
+        matches!(self.connection, Connection::Recovered)
+            && info.name.is_empty()
+            && info.user.is_empty()
+    }
+
     pub(crate) fn stream(&self) -> Option<StreamKey> {
         match self.connection {
             Connection::Connected { stream, .. } => Some(stream),

@@ -7,7 +7,7 @@ use tepui_master_core::{
     StoreError, TaskList,
 };
 use tepui_model::TaskState;
-use tepui_proto::mesos::{DrainConfig, DrainState};
+use tepui_proto::mesos::{self, DrainConfig, DrainState, FrameworkInfo};
 use tepui_proto::tepui::v1::agent_message::Message;
 use tepui_proto::tepui::v1::{self};
 
@@ -324,6 +324,50 @@ fn a_drain_survives_agents_and_masters() {
     let last = Cluster::with(config(), next.registry.clone());
     assert_eq!(last.registry, next.registry);
     assert!(next.registry.agents[0].drain.as_ref().unwrap().drained);
+}
+
+/// A leader that has removed a framework believes its agents to be empty of it. What they bring back tells another.
+#[test]
+fn an_agent_that_returns_with_a_task_has_not_drained() {
+    let (mut cluster, scheduler, slave) = with_task();
+    let teardown = OperatorCall::Teardown {
+        framework: scheduler.id.parse().unwrap(),
+    };
+    assert_eq!(cluster.operate(teardown), "200");
+    assert_eq!(cluster.operate(drain(&slave.id, None, false)), "200");
+    assert_eq!(shown(&cluster, &slave), (true, Some(DrainState::Drained)));
+    // This leader knows better; the next one does not know of the removal.
+    let task = || vec![running(&slave, &scheduler, "t", TaskState::Running)];
+    let back = cluster.return_agent(&slave, AGENT, task());
+    assert_eq!(shown(&cluster, &back), (true, Some(DrainState::Drained)));
+    let mut next = Cluster::with(config(), cluster.registry.clone());
+    let tasks = task().into_iter().map(|task| v1::RunningTask { task });
+    let register = v1::Register {
+        tasks: tasks.collect(),
+        frameworks: vec![FrameworkInfo {
+            id: Some(mesos::FrameworkId {
+                value: scheduler.id.clone(),
+            }),
+            ..FrameworkInfo::default()
+        }],
+        ..registration(AGENT, Some(&slave.id))
+    };
+    let back = Slave {
+        link: next.open_link(),
+        id: slave.id.clone(),
+    };
+    next.tell(back.link, Message::Register(Box::new(register)));
+    assert_eq!(shown(&next, &back), (true, Some(DrainState::Draining)));
+    assert!(!next.registry.agents[0].drain.as_ref().unwrap().drained);
+    assert_eq!(
+        next.told(back.link),
+        ["Registered m-S0", "Drain", "KillTask t"]
+    );
+    // It has ended before yet another leader comes.
+    let mut last = Cluster::with(config(), next.registry.clone());
+    let back = last.return_agent(&slave, AGENT, Vec::new());
+    assert_eq!(shown(&last, &back), (true, Some(DrainState::Drained)));
+    assert!(last.registry.agents[0].drain.as_ref().unwrap().drained);
 }
 
 #[test]

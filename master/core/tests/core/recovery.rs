@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tepui_master_core::{AdmittedAgent, Change, Registry, TaskList};
+use tepui_master_core::{AdmittedAgent, Change, Registry, Reply, TaskList};
 use tepui_model::TaskState;
 use tepui_proto::mesos::FrameworkInfo;
 use tepui_proto::tepui::v1::{self, agent_message::Message};
@@ -117,4 +117,54 @@ fn a_framework_that_never_returns_keeps_its_tasks() {
     cluster.tell(link, Message::Register(Box::new(register)));
     cluster.pass(Duration::from_secs(60));
     assert_eq!(cluster.listed(TaskList::Active), ["t TASK_RUNNING"]);
+}
+
+/// An agent may have something of a framework that nobody has announced to it: then it knows the id alone, and that binds nobody.
+#[test]
+fn a_framework_of_which_an_agent_knew_only_the_id_says_itself_what_it_is() {
+    type Ways = fn(&mut Cluster, &FrameworkInfo);
+    let ways: [(&str, Ways); 2] = [
+        ("it subscribes", |_, _| {}),
+        ("an agent knew it", |cluster, info| {
+            let register = v1::Register {
+                frameworks: vec![info.clone()],
+                ..registration(AGENT, Some("old-S1"))
+            };
+            let link = cluster.open_link();
+            cluster.tell(link, Message::Register(Box::new(register)));
+        }),
+    ];
+    for (way, tells) in ways {
+        let (mut cluster, slave, scheduler) = new_leader();
+        let bare = FrameworkInfo {
+            id: Some(tepui_proto::mesos::FrameworkId {
+                value: scheduler.id.clone(),
+            }),
+            ..FrameworkInfo::default()
+        };
+        let info = FrameworkInfo {
+            user: "u".to_owned(),
+            name: "a".to_owned(),
+            principal: Some("p".to_owned()),
+            checkpoint: Some(true),
+            ..bare.clone()
+        };
+        let task = running(&slave, &scheduler, "t", TaskState::Running);
+        let register = v1::Register {
+            frameworks: vec![bare],
+            tasks: vec![v1::RunningTask { task }],
+            ..registration(AGENT, Some(&slave.id))
+        };
+        let link = cluster.open_link();
+        cluster.tell(link, Message::Register(Box::new(register)));
+        tells(&mut cluster, &info);
+        let rest = r#""principal":"p","checkpoint":true,"capabilities":[{"type":"MULTI_ROLE"}]"#;
+        let back = cluster.resubscribe_as(&scheduler, rest);
+        assert_eq!(cluster.lines(&back)[0], "SUBSCRIBED", "{way}");
+        let update = format!(
+            r#"{{"type":"UPDATE_FRAMEWORK","update_framework":{{"framework_info":{{"user":"u","name":"a","id":{{"value":"{}"}},"roles":["data"],{rest}}}}}}}"#,
+            scheduler.id
+        );
+        assert_eq!(cluster.call(&back, &update), Reply::Ok, "{way}");
+    }
 }

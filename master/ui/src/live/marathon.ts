@@ -143,6 +143,31 @@ export interface Deployment {
   currentActions?: { action: string; app?: string; pod?: string }[];
 }
 
+/** Of an app or a pod, also one that waits. */
+export interface Instance {
+  id: string;
+  /** Of an app whose instances are numbered. */
+  ordinal: number | null;
+  goal: "Running" | "Stopped" | "Decommissioned";
+  condition: string;
+  since: string;
+  ready: boolean;
+  version: string;
+  /** Whether it is of the definition that the page shows; null while that is not known. */
+  current: boolean | null;
+  host: string | null;
+  agentId: string | null;
+  taskId: string | null;
+  ports: number[];
+}
+
+/** What `/v3/apps/{id}/instances` answers. */
+export interface InstanceList {
+  /** Of the definition that `current` is about. */
+  version: string;
+  instances: Instance[];
+}
+
 /** A deployment that tries the new version of apps beside the old one. */
 export interface Trial {
   deployment: string;
@@ -206,6 +231,12 @@ export function subjectOfPod(pod: Pod): Subject {
     id: pod.id, pod: true, version: spec.version ?? "", labels: spec.labels ?? {}, wanted: wantedOfPod(pod), running: pod.instances.filter(runs).length,
     ready: pod.instances.filter((one) => one.status === "STABLE").length, checked: spec.containers.some((one) => one.healthCheck), cpus: sum("cpus"), mem: sum("mem"),
   };
+}
+
+/** The two were not read in the same moment: who was current before a change need not be so after it. */
+export function instancesAt(told: InstanceList | null, version: string | undefined): Instance[] | null {
+  if (!told) return null;
+  return told.version === version ? told.instances : told.instances.map((one) => ({ ...one, current: null }));
 }
 
 export const wantedOfPod = (pod: Pod): number => pod.spec.scaling?.instances ?? 1;

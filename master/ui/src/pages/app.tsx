@@ -42,6 +42,6 @@ function Known({ app }: { app: App }) {
         ["Scaled", <Ago at={seconds(app.versionInfo?.lastScalingAt ?? app.version)} />],
       ]}
       failure={failure && { at: failure.timestamp, words: failure.message || failure.state, host: failure.host, task: failure.taskId }}
-      list={(instances) => <Instances app={app} instances={instances} />} />
+      list={(instances, explanation) => <Instances app={app} instances={instances} explanation={explanation} />} />
   );
 }

@@ -4,10 +4,10 @@ import { useState } from "preact/hooks";
 import { send } from "../api";
 import { duration, mebibytes, number, plural, seconds, type Tone } from "../format";
 import { cluster, clusterTopic, marathon, marathonTopic } from "../live";
-import { podState, subjectOfPod, type Pod, type PodContainer, type PodInstance } from "../live/marathon";
+import { podState, subjectOfPod, type Instance, type Pod, type PodContainer, type PodInstance } from "../live/marathon";
 import { useTopics } from "../live/store";
 import { Confirm, urlOf } from "../parts/change";
-import { frameworkId, type Instance } from "../parts/instances";
+import { frameworkId } from "../parts/instances";
 import { Ago, Badge, Copy, Empty, Head, State } from "../parts/small";
 import { Table } from "../parts/table";
 import { taskLink } from "../parts/tasklist";
@@ -145,7 +145,7 @@ const name = (id: string): string => id.replace(/^[^.]*\.instance-/, "");
 function PodInstanceCard({ pod, instance, more, open, onKill }: { pod: Pod; instance: PodInstance; more: Instance | undefined; open: boolean; onKill: () => void }) {
   const [tone, words] = STATES[instance.status] ?? ["idle", instance.status];
   const addresses = (instance.networks ?? []).flatMap((one) => (one.addresses ?? []).map((address) => (one.name ? `${address} (${one.name})` : address)));
-  const old = more ? !more.current : instance.specReference !== undefined && !instance.specReference.endsWith(pod.spec.version ?? "");
+  const current = more ? more.current : instance.specReference === undefined ? null : instance.specReference.endsWith(pod.spec.version ?? "");
   return (
     <details class="card pod-instance" open={open}>
       <summary>
@@ -153,8 +153,8 @@ function PodInstanceCard({ pod, instance, more, open, onKill }: { pod: Pod; inst
           <Badge tone={tone}>{words}</Badge>
           {more && more.ordinal !== null && <b class="ordinal" title="Ordinal">{more.ordinal}</b>}
           <span class="mono break">{name(instance.id)}</span> <Copy text={instance.id} />
-          {old && <Badge tone="warn">older version</Badge>}
-          {marathon?.trials.has(pod.id) && !old && <Badge tone="busy">new, tried</Badge>}
+          {current === false && <Badge tone="warn">older version</Badge>}
+          {marathon?.trials.has(pod.id) && current && <Badge tone="busy">new, tried</Badge>}
           <span class="dim">on <AgentName id={instance.agentId ?? ""} host={instance.agentHostname ?? "–"} />, <Ago at={seconds(instance.statusSince)} /></span>
         </span>
         <button type="button" class="danger" onClick={(event) => (event.preventDefault(), onKill())}>Kill</button>

@@ -4,17 +4,18 @@ import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { seconds } from "../format";
 import { marathon } from "../live";
-import type { Subject } from "../live/marathon";
+import type { Instance, Subject } from "../live/marathon";
 import { Destroy, Restart, Scale } from "../parts/change";
 import { Ended } from "../parts/ended";
-import { frameworkId, useInstances, type Instance } from "../parts/instances";
+import { frameworkId, useInstances } from "../parts/instances";
 import { isDaemon, Nodes } from "../parts/nodes";
 import { Events, Json, Versions } from "../parts/records";
 import { AutoscalingCard, AutoscalingForm, useAutoscaling } from "../parts/scaling";
 import { Ago, Empty, Facts, Head, Labels, Tabs, useTab } from "../parts/small";
 import { taskLink } from "../parts/tasklist";
+import { Machines } from "../parts/machines";
 import { lacksUpkeep, PolicyEditor, UpkeepCard, usePolicy } from "../parts/upkeep";
-import { Progress, useExplanation } from "../parts/waiting";
+import { Progress, useExplanation, type Explanation } from "../parts/waiting";
 import { link } from "../router";
 import { AppEditor, definition } from "./appeditor";
 import { Traits } from "./apps";
@@ -55,7 +56,7 @@ export function SubjectPage({ subject, now, badge, summary, facts, failure, list
   facts: Parameters<typeof Facts>[0]["facts"];
   failure: Failure | undefined;
   /** Its instances, one by one. */
-  list: (instances: Instance[] | null) => ComponentChildren;
+  list: (instances: Instance[] | null, explanation: Explanation | null) => ComponentChildren;
 }) {
   const [action, setAction] = useState<Action | null>(null);
   const daemon = isDaemon(subject.labels);
@@ -79,6 +80,7 @@ export function SubjectPage({ subject, now, badge, summary, facts, failure, list
         {button("destroy", "Destroy")}
       </Head>
       <Progress subject={subject} explanation={explanation} />
+      <Machines explanation={explanation} />
       <div class="columns">
         <section class="card">
           <h2>Instances</h2>
@@ -102,7 +104,7 @@ export function SubjectPage({ subject, now, badge, summary, facts, failure, list
       )}
       <Tabs label={`About this ${pod ? "pod" : "app"}`} tabs={tabs} chosen={tab} onChoose={choose} />
       {tab === "agents" && <Nodes instances={instances ?? []} explanation={explanation} />}
-      {tab === "instances" && list(instances)}
+      {tab === "instances" && list(instances, explanation)}
       {tab === "ended" && <Ended id={id} pod={pod} seen={now} />}
       {tab === "configuration" && <Json value={definition(now)} />}
       {tab === "versions" && <Versions subject={subject} />}

@@ -2,33 +2,20 @@
 
 import { seconds } from "../format";
 import { cluster, marathon } from "../live";
-import type { App, AppTask, Subject } from "../live/marathon";
+import { instancesAt, type App, type AppTask, type Instance, type InstanceList, type Subject } from "../live/marathon";
 import { useReading } from "../live/reading";
+import { machineOf } from "../maintenance";
 import { link } from "../router";
 import { moreUrlOf } from "./change";
+import { StageBadge } from "./machines";
 import { Ago, Badge, State } from "./small";
 import { Table, type Column } from "./table";
 import { taskLink } from "./tasklist";
-
-export interface Instance {
-  id: string;
-  /** Of an app whose instances are numbered. */
-  ordinal: number | null;
-  goal: "Running" | "Stopped" | "Decommissioned";
-  condition: string;
-  since: string;
-  ready: boolean;
-  version: string;
-  current: boolean;
-  host: string | null;
-  agentId: string | null;
-  taskId: string | null;
-  ports: number[];
-}
+import type { Explanation } from "./waiting";
 
 /** Also those that wait; null while it is not known, or from a Marathon that cannot tell. */
 export const useInstances = (subject: Subject | undefined, seen: unknown): Instance[] | null =>
-  useReading<{ instances: Instance[] }>(subject ? moreUrlOf(subject, "instances") : null, seen).value?.instances ?? null;
+  instancesAt(useReading<InstanceList>(subject ? moreUrlOf(subject, "instances") : null, seen).value, subject?.version);
 
 export const frameworkId = (): string => [...cluster.now.frameworks.values()].find((one) => one.name === marathon?.framework && one.connected)?.id ?? "";
 
@@ -69,7 +56,7 @@ function RowState({ row }: { row: Row }) {
   return <State state={task?.state ?? `TASK_${(instance?.condition ?? "unknown").toUpperCase()}`} healthy={healthOf(task)} />;
 }
 
-export function Instances({ app, instances }: { app: App; instances: Instance[] | null }) {
+export function Instances({ app, instances, explanation }: { app: App; instances: Instance[] | null; explanation: Explanation | null }) {
   const framework = frameworkId();
   const rows = rowsOf(instances, app.tasks ?? []);
   const numbered = rows.some((row) => row.instance && row.instance.ordinal !== null);
@@ -79,8 +66,8 @@ export function Instances({ app, instances }: { app: App; instances: Instance[] 
     ? [{ name: "Ordinal", by: (row) => row.instance?.ordinal ?? Number.MAX_SAFE_INTEGER, cell: (row) => <b>{row.instance?.ordinal ?? "–"}</b> }]
     : [];
   const version = (row: Row) => {
-    const current = row.instance?.current ?? (row.task?.version === undefined ? undefined : row.task.version === app.version);
-    if (current === undefined) return "–";
+    const current = row.instance ? row.instance.current : row.task?.version === undefined ? null : row.task.version === app.version;
+    if (current === null) return "–";
     if (trial) return current ? <Badge tone="busy">new, tried</Badge> : "old";
     return current ? "current" : <Badge tone="warn">older</Badge>;
   };
@@ -89,7 +76,10 @@ export function Instances({ app, instances }: { app: App; instances: Instance[] 
       columns={[
         ...ordinal,
         { name: "Instance", by: (row) => row.id, cell: ({ task, instance }) => (task ? <a class="mono cut instance" title={task.id} href={taskLink({ framework, id: task.id })}>{instanceName(task.id)}</a> : instance && <InstanceLink instance={instance} />) },
-        { name: "State", by: (row) => row.task?.state ?? row.instance?.condition ?? "", cell: (row) => <RowState row={row} /> },
+        { name: "State", by: (row) => row.task?.state ?? row.instance?.condition ?? "", cell: (row) => {
+          const machine = machineOf(explanation?.machines, row.instance?.id ?? "");
+          return <><RowState row={row} />{machine && <> <StageBadge machine={machine} /></>}</>;
+        } },
         { name: "Health", wide: true, cell: ({ task }) => {
           const alive = healthOf(task);
           return alive === undefined ? <span class="dim">not checked</span> : alive ? <Badge tone="good">Healthy</Badge> : <Badge tone="bad" title={task?.healthCheckResults?.[0]?.lastFailureCause}>Unhealthy</Badge>;

@@ -9,6 +9,7 @@ import { clock, cluster, marathon } from "../live";
 import type { Subject, Trial } from "../live/marathon";
 import { useReading } from "../live/reading";
 import { useTopics } from "../live/store";
+import type { GoingDown } from "../maintenance";
 import { link } from "../router";
 import { Confirm, moreUrlOf, urlOf } from "./change";
 import { Ago, Badge, Facts } from "./small";
@@ -46,6 +47,8 @@ export interface Explanation {
   delayedUntil: string | null;
   offersSeen: number;
   autoscaling?: Scaled | null;
+  /** Absent: of a Marathon that cannot tell. */
+  machines?: GoingDown[];
   reasons: string[];
   agents: LookedAt[];
   /** Of a daemon app: agents that its constraints do not admit, and those that wait after a failure. */
@@ -118,7 +121,7 @@ function Queued({ subject }: { subject: Subject }) {
 
 /** Said elsewhere on the page. */
 const elsewhere = (reason: string, trial: Trial | undefined): boolean =>
-  reason.startsWith("autoscaler ") || (trial !== undefined && /^(waits for|tries the new version before) promotion/.test(reason));
+  reason.startsWith("autoscaler ") || / on agents that go down for maintenance waits?: /.test(reason) || (trial !== undefined && /^(waits for|tries the new version before) promotion/.test(reason));
 
 function Why({ explanation, trial }: { explanation: Explanation; trial: Trial | undefined }) {
   const reasons = explanation.reasons.filter((reason) => !elsewhere(reason, trial));

@@ -1,11 +1,12 @@
 //! What a core decides, seen from outside: it is read off what it writes, before any of it is done, and compared with what the process
-//! was told. I14 capacity, I16 spread, I20 one-task; and I15 volume where tasks are launched.
+//! was told. I14 capacity, I16 spread, I20 one-task, I21 budget; and I15 volume where tasks are launched.
 
 use serde_json::Value;
 use tepui_marathon_core::Mutation;
 use tepui_proto::mesos::Resource;
 use tepui_proto::mesos::offer::Operation;
 
+use super::budget::{scales_too_far, takes_too_many};
 use super::process::Process;
 use super::records::{Instance, Place, Records};
 use crate::containers::Container;
@@ -14,17 +15,17 @@ use crate::scenario::Sabotage;
 use crate::world::Simulation;
 
 /// A decision that must not be.
-type Fault = (Invariant, String);
+pub(super) type Fault = (Invariant, String);
 
 /// How many there may be, and must be, while an app is replaced.
-struct Bounds {
-    least: usize,
+pub(super) struct Bounds {
+    pub(super) least: usize,
     most: usize,
 }
 
 impl Bounds {
     /// By the reference's arithmetic, written anew. `tightened`: as if users had asked for more than they did.
-    fn of(app: &Value, instances: u64, serving: usize, tightened: bool) -> Self {
+    pub(super) fn of(app: &Value, instances: u64, serving: usize, tightened: bool) -> Self {
         let strategy = |name: &str| app["upgradeStrategy"][name].as_f64().unwrap_or(1.0);
         let (mut minimum, mut over) = (
             strategy("minimumHealthCapacity"),
@@ -91,14 +92,23 @@ impl Simulation {
             }
         }
         faults.extend(leaves_enough(known, &retired, tightened));
+        let narrowed = self.scenario.sabotage == Some(Sabotage::NarrowsBounds);
+        let thrifty = self.scenario.sabotage == Some(Sabotage::TightensBudgets);
+        faults.extend(takes_too_many(known, &touched, thrifty));
+        faults.extend(scales_too_far(&known.records, mutations, narrowed));
         if let Some((invariant, what)) = faults.into_iter().next() {
             self.breach(invariant, format!("marathon {process}: {what}"));
         }
     }
 
-    /// I15: no volume is given to a task while another that has it lives, nor to two at once.
+    /// I15: no volume is given to a task while another that has it lives, nor to two at once. Of a framework that was torn down it was told that
+    /// nothing is left, while containers still end: for these it is the agent that starts nothing on a volume before.
     pub(super) fn check_volumes(&mut self, process: usize, operations: &[Operation]) {
         let launches = operations.iter().filter_map(|one| one.launch.as_ref());
+        let own = self.marathons.processes[process].id.as_deref();
+        let ends = |one: &Container| {
+            own != Some(&one.framework) && self.torn_down.contains(&one.framework)
+        };
         let mut given: Vec<String> = Vec::new();
         for task in launches.flat_map(|launch| &launch.task_infos) {
             for volume in task.resources.iter().filter_map(volume_id) {
@@ -107,6 +117,7 @@ impl Simulation {
                 let volume = part.unwrap_or(&volume).to_owned();
                 let used = |one: &Container| {
                     one.lives()
+                        && !ends(one)
                         && one.task.as_deref() != Some(&task.task_id.value)
                         && one.volumes().iter().any(|own| own.starts_with(&volume))
                 };

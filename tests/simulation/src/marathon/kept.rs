@@ -7,6 +7,9 @@ use serde_json::Value;
 use crate::invariants::Invariant;
 use crate::world::Simulation;
 
+/// Where the number of instances stands in a definition.
+pub(super) const INSTANCES: &str = "/instances";
+
 /// How an app stands, as far as users can know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Standing {
@@ -25,6 +28,8 @@ pub(super) struct Kept {
     all_doubted: u64,
     /// Deployments that end by themselves may change it later.
     timed: BTreeSet<String>,
+    /// Their numbers of instances may change at any time.
+    autoscaled: BTreeSet<String>,
 }
 
 impl Kept {
@@ -38,6 +43,12 @@ impl Kept {
     pub(super) fn doubt_always(&mut self, app: &str, request: u64) {
         self.doubt(app, request);
         self.timed.insert(app.to_owned());
+    }
+
+    /// How many instances it has is no longer for users to say.
+    pub(super) fn autoscales(&mut self, app: &str, request: u64) {
+        self.doubt(app, request);
+        self.autoscaled.insert(app.to_owned());
     }
 
     /// A request may have changed any app.
@@ -58,7 +69,11 @@ impl Kept {
             self.timed.remove(app);
         }
         let last = self.doubts.get(app).copied().unwrap_or_default();
-        if request < last.max(self.all_doubted) || self.timed.contains(app) {
+        let scaled = has.as_ref().is_some_and(|(place, _)| *place == INSTANCES);
+        if request < last.max(self.all_doubted)
+            || self.timed.contains(app)
+            || scaled && self.autoscaled.contains(app)
+        {
             return;
         }
         let standing = has.map_or(Standing::Gone, |(place, value)| Standing::Has(place, value));

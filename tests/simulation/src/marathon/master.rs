@@ -1,6 +1,7 @@
 //! Between Marathon and the master: what the SDK and Marathon's shell make of the core's commands and of the master's events.
 
 use tepui_marathon_core::{Input, Output};
+use tepui_master_core::OperatorCall;
 use tepui_model::TaskState;
 use tepui_proto::mesos::framework_info::{Capability, capability};
 use tepui_proto::mesos::offer::{Operation, operation};
@@ -110,6 +111,23 @@ impl Simulation {
         self.marathon_subscribes(process);
     }
 
+    /// Its framework was torn down: the id is of no more use.
+    fn marathon_is_removed(&mut self, process: usize) {
+        if let Some(id) = self.marathons.processes[process].id.take() {
+            self.torn_down.insert(id);
+        }
+    }
+
+    /// An operator ends the framework and all that runs of it.
+    pub(crate) fn tear_marathon_down(&mut self) {
+        let leader = self.marathons.leader();
+        let id = leader.and_then(|leader| self.marathons.processes[leader].id.clone());
+        if let Some(framework) = id.and_then(|id| tepui_model::FrameworkId::new(id).ok()) {
+            self.torn_down.insert(framework.as_str().to_owned());
+            self.send_operator(OperatorCall::Teardown { framework }, Vec::new());
+        }
+    }
+
     /// It learns who leads the masters.
     pub(crate) fn marathon_sees_master(&mut self, process: usize, master: usize) {
         let known = &mut self.marathons.processes[process];
@@ -145,6 +163,10 @@ impl Simulation {
                     return;
                 };
                 let id = subscribed.framework_id.value;
+                // A master that was cut off knows no teardown, and what it says holds for itself.
+                if self.masters[self.wires[wire].master].epoch == self.stored.epoch() {
+                    self.torn_down.remove(&id);
+                }
                 let known = &mut self.marathons.processes[process];
                 known.subscribed = true;
                 known.id = Some(id.clone());
@@ -171,7 +193,12 @@ impl Simulation {
                 trace!(self, "marathon {process} hears an error: {message}");
                 self.close(wire, Way::Up);
                 if self.leaves_wire(process, wire) {
-                    let anew = Event::Anew(process);
+                    let anew = if message == "Framework has been removed" {
+                        self.marathon_is_removed(process);
+                        Event::Subscribe(process)
+                    } else {
+                        Event::Anew(process)
+                    };
                     self.after(1_000, 1_001, Happening::Marathon(anew));
                 }
                 return;
@@ -324,9 +351,12 @@ impl Simulation {
         self.marathon_says(process, made);
     }
 
-    /// Adds roles to the subscription that are not in it yet.
+    /// Adds roles to the subscription that are not in it yet. They count once that has left: a SUBSCRIBE on its way does not have them.
     fn subscribes_to(&mut self, process: usize, roles: &[String]) {
         let known = &mut self.marathons.processes[process];
+        if known.wire.is_none() || !known.subscribed {
+            return;
+        }
         let fresh = |role: &&String| !known.roles.contains(role);
         let missing: Vec<String> = roles.iter().filter(fresh).cloned().collect();
         if missing.is_empty() {

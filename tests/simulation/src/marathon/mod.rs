@@ -10,9 +10,11 @@
 //! containers on the machines; and, once the faults have ended, off what its leader shows ([`settled`]).
 
 mod apps;
+mod budget;
 mod judge;
 mod kept;
 mod master;
+mod measures;
 mod nature;
 mod process;
 mod records;
@@ -59,6 +61,10 @@ pub(crate) enum Happening {
         process: usize,
         check: CheckId,
     },
+    Measure {
+        process: usize,
+        check: CheckId,
+    },
     Depose(usize),
     /// A user asks for something.
     Ask,
@@ -71,6 +77,23 @@ impl Marathons {
     fn leader(&self) -> Option<usize> {
         let last = self.processes.len().checked_sub(1)?;
         self.processes[last].alive.then_some(last)
+    }
+
+    /// Whether Marathon's leader subscribes under this id.
+    pub(crate) fn has(&self, framework: &str) -> bool {
+        let leader = self.leader().map(|leader| &self.processes[leader]);
+        leader.is_some_and(|leader| leader.id.as_deref() == Some(framework))
+    }
+
+    /// The ids that its leader, once it is subscribed, has no more use for.
+    pub(crate) fn left_behind(&self) -> impl Iterator<Item = &String> {
+        let leader = self.leader().map(|leader| &self.processes[leader]);
+        let own = leader
+            .filter(|it| it.subscribed)
+            .and_then(|it| it.id.as_ref());
+        self.ids
+            .iter()
+            .filter(move |id| own.is_some_and(|own| own != *id))
     }
 
     /// Whether a framework is, or was, Marathon.
@@ -93,6 +116,7 @@ impl Simulation {
             Happening::Tick(process) => self.marathon_tick(process),
             Happening::Stored(process) => self.marathon_store_answers(process),
             Happening::Probe { process, check } => self.marathon_probes(process, check),
+            Happening::Measure { process, check } => self.marathon_measures(process, check),
             Happening::Depose(process) => self.depose_marathon(process),
             Happening::Ask => self.user_asks(),
             Happening::Mend => self.users_mend(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tepui_marathon_core::view::View;
 use tepui_marathon_core::{
-    CheckId, Config, Input, Marathon, Mutation, Output, Probe, ProbeOutcome, ProbeTarget,
+    CheckId, Config, Input, Marathon, Measure, Mutation, Output, Probe, ProbeOutcome, ProbeTarget,
     ReadinessAnswer,
 };
 use tepui_model::Time;
@@ -34,6 +34,7 @@ pub(crate) struct Process {
     /// So many of these, the first ones, were asked for as one transaction of which nobody knows whether it was done: it is asked for again as it is.
     pub(super) asked: usize,
     pub(super) probes: BTreeMap<CheckId, Arc<Probe>>,
+    pub(super) measures: BTreeMap<CheckId, Arc<Measure>>,
     /// What it has written, whether or not that is stored yet.
     pub(super) records: Records,
     /// Tasks of which it was told last that they serve, or do not.
@@ -90,6 +91,7 @@ impl Simulation {
             writes: VecDeque::new(),
             asked: 0,
             probes: BTreeMap::new(),
+            measures: BTreeMap::new(),
             records: known,
             health: BTreeMap::new(),
             ended,
@@ -125,6 +127,7 @@ impl Simulation {
         self.never_answered_by(process);
         self.marathons.processes[process].wire = None;
         self.marathons.processes[process].probes.clear();
+        self.marathons.processes[process].measures.clear();
         self.break_wires_of(Host::Marathon(process));
         let longest = if self.trouble() { 8_000 } else { 1_000 };
         self.after(10, longest, Happening::Marathon(Event::Elect));
@@ -249,7 +252,10 @@ impl Simulation {
             Output::StopHealthCheck(check) => {
                 self.marathons.processes[process].probes.remove(&check);
             }
-            Output::StartMeasure(_) | Output::StopMeasure(_) => {}
+            Output::StartMeasure(measure) => self.begin_to_measure(process, measure),
+            Output::StopMeasure(check) => {
+                self.marathons.processes[process].measures.remove(&check);
+            }
             command => self.tell_master(process, command),
         }
     }

@@ -125,13 +125,14 @@ pub(super) struct Records {
     pub(super) instances: BTreeMap<String, Instance>,
     pub(super) apps: BTreeMap<String, Value>,
     pub(super) deployments: BTreeMap<String, Value>,
+    policies: BTreeMap<String, Value>,
     /// Configurations with health checks, by app.
     checked: BTreeSet<(String, String)>,
     /// What is to be freed, by key, with the agent that has it.
     pub(super) remains: BTreeMap<String, String>,
 }
 
-fn data(value: &[u8]) -> Value {
+pub(super) fn data(value: &[u8]) -> Value {
     let mut value: Value = serde_json::from_slice(value).unwrap_or_default();
     value["data"].take()
 }
@@ -162,6 +163,10 @@ impl Records {
             Some(("deployment", id)) => {
                 self.deployments.insert(id.to_owned(), data(value));
             }
+            Some(("policy", _)) => {
+                let policy = data(value);
+                self.policies.insert(text(&policy["app"]), policy);
+            }
             Some(("remains", _)) => {
                 let agent = text(&data(value)["agent"]);
                 self.remains.insert(key.to_owned(), agent);
@@ -187,6 +192,9 @@ impl Records {
             }
             Some(("deployment", id)) => {
                 self.deployments.remove(id);
+            }
+            Some(("policy", id)) => {
+                self.policies.remove(&id.replace("%2F", "/"));
             }
             _ => {
                 self.remains.remove(key);
@@ -245,9 +253,20 @@ impl Records {
 
     /// A deployment that changes it is busy with others, and leaves it as it is.
     pub(super) fn is_left_alone(&self, app: &str) -> bool {
+        self.is_deployed(app) && self.action(app).is_none()
+    }
+
+    /// What goes on with an app over time.
+    pub(super) fn policy(&self, app: &str) -> &Value {
+        self.policies
+            .get(app)
+            .map_or(&Value::Null, |one| &one["policy"])
+    }
+
+    /// A deployment changes it.
+    pub(super) fn is_deployed(&self, app: &str) -> bool {
         let mut all = self.deployments.values();
-        let changed = all.any(|one| one["target"].get(app).is_some());
-        changed && self.action(app).is_none()
+        all.any(|one| one["target"].get(app).is_some())
     }
 
     /// A new version of the app is tried beside the old one.

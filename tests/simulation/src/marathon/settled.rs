@@ -277,7 +277,8 @@ impl Simulation {
         let instances = self.marathons.processes[leader].records.instances.values();
         let lost = instances.filter(|one| {
             let agent = one.agent.as_ref().filter(|_| one.reservation.is_some());
-            agent.is_some_and(|agent| !one.active() && !self.is_there(&agent.id))
+            let waits = !one.active() || one.condition == "Unreachable";
+            agent.is_some_and(|agent| waits && !self.is_there(&agent.id))
         });
         let tasks: Vec<String> = lost
             .flat_map(|one| one.tasks())

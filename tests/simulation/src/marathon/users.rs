@@ -10,6 +10,7 @@ use tepui_marathon_core::{
 };
 
 use super::apps::{APPS, Kind, command, definition, group, kind};
+use super::kept::INSTANCES;
 use super::{Happening as Event, Nature};
 use crate::world::{Happening, Simulation, trace};
 
@@ -162,7 +163,7 @@ impl Simulation {
             }
             10..=12 if kind != Kind::Pod && kind != Kind::Daemon => {
                 let body = json!({ "instances": self.random.below(9) });
-                let has = ("/instances", body["instances"].clone());
+                let has = (INSTANCES, body["instances"].clone());
                 self.ask_to_put(id, update(id, &body, force, false), has, false);
             }
             13..=16 if kind != Kind::Pod => {
@@ -350,10 +351,19 @@ impl Simulation {
             json!({ "restarts": { "schedule": "* * * * *" }, "disruptionBudget": { "maxUnavailable": 1 } }),
             json!({ "rebalance": { "intervalSeconds": 3 }, "restarts": { "maxAgeSeconds": 60 },
                 "disruptionBudget": { "minAvailable": "50%", "minIntervalSeconds": 1 } }),
+            json!({ "autoscaling": { "minInstances": 1, "maxInstances": 4, "metric": { "type": "cpu" }, "target": 50,
+                "intervalSeconds": 3, "scaleUpCooldownSeconds": 5, "scaleDownCooldownSeconds": 10 } }),
+            json!({ "autoscaling": { "minInstances": 2, "maxInstances": 6, "metric": { "type": "prometheus", "url": "http://m/" }, "target": 10,
+                "intervalSeconds": 5, "scaleUpCooldownSeconds": 1, "scaleDownCooldownSeconds": 1 },
+                "restarts": { "maxAgeSeconds": 60 }, "disruptionBudget": { "maxUnavailable": "30%" } }),
             json!({}),
         ];
-        let policy = policies[self.random.below(policies.len())].to_string();
-        self.put_policy(&id, &policy);
+        let policy = &policies[self.random.below(policies.len())];
+        if !policy["autoscaling"].is_null() {
+            let asked = self.marathons.users.last + 1;
+            self.marathons.kept.autoscales(&id, asked);
+        }
+        self.put_policy(&id, &policy.to_string());
     }
 
     pub(super) fn put_policy(&mut self, id: &str, policy: &str) {

@@ -33,8 +33,10 @@ pub(super) fn memory_limitation(directory: &Directory, told: bool) -> Option<Mem
         ),
         Version::V2 => {
             let events = files.text("memory.events")?;
+            // Those count what happened below too, where others may have limits of their own. Kernels before 5.2 tell nothing else.
+            let own = files.text("memory.events.local");
             (
-                keyed(&events, "oom")?,
+                keyed(own.as_ref().unwrap_or(&events), "oom")?,
                 keyed(&events, "oom_kill")?,
                 files.number("memory.peak"),
             )
@@ -48,6 +50,20 @@ pub(super) fn memory_limitation(directory: &Directory, told: bool) -> Option<Mem
         limit_bytes,
         max_usage_bytes: most.unwrap_or(limit_bytes),
     })
+}
+
+/// The facts about the cgroup above, if somebody in this one was killed because that one's limit was hit. Version 1 counts who was killed only here.
+pub(super) fn limitation_above(directory: &Directory) -> Option<MemoryLimitation> {
+    let files = Files::of(&directory.path);
+    let killed = match directory.version {
+        Version::V1 => keyed(&files.text("memory.oom_control")?, "oom_kill")?,
+        Version::V2 => keyed(&files.text("memory.events")?, "oom_kill")?,
+    };
+    let above = Directory {
+        path: directory.path.parent()?.to_owned(),
+        ..directory.clone()
+    };
+    memory_limitation(&above, true).filter(|_| killed > 0)
 }
 
 /// The hard limit, `None` if there is none.
@@ -252,6 +268,39 @@ mod tests {
         );
         assert_eq!(v2("low 0\nmax 30\noom 0\noom_kill 0\n"), None);
         assert_eq!(v2("low 0\nmax 0\noom 0\noom_kill 1\n"), None);
+        let events = ("memory.events", "oom 1\noom_kill 1\n");
+        for (own, expected) in [("oom 0\n", false), ("oom 1\n", true)] {
+            let local = ("memory.events.local", own);
+            let (_folder, directory) =
+                directory(Version::V2, &[events, local, ("memory.max", "67108864\n")]);
+            let found = memory_limitation(&directory, false);
+            assert_eq!(found.is_some(), expected, "whose limit it was: {own}");
+        }
+    }
+
+    #[test]
+    fn who_is_killed_for_what_is_missing_above_says_so() {
+        let above = |hit: &str, kills: &str| {
+            let (folder, above) = directory(
+                Version::V1,
+                &[
+                    ("memory.failcnt", hit),
+                    ("memory.oom_control", "oom_kill 0\n"),
+                    ("memory.limit_in_bytes", "67108864\n"),
+                ],
+            );
+            let path = folder.path().join("nested");
+            std::fs::create_dir(&path).unwrap();
+            std::fs::write(
+                path.join("memory.oom_control"),
+                format!("oom_kill {kills}\n"),
+            )
+            .unwrap();
+            limitation_above(&Directory { path, ..above }).map(|found| found.limit_bytes)
+        };
+        assert_eq!(above("3", "1"), Some(67_108_864));
+        assert_eq!(above("3", "0"), None, "it ended for another reason");
+        assert_eq!(above("0", "1"), None, "it was the machine's memory");
     }
 
     #[test]

@@ -94,6 +94,7 @@ impl Layout {
         };
         Placement {
             directories: self.hierarchies.iter().map(directory).collect(),
+            holds: false,
         }
     }
 }

@@ -40,8 +40,11 @@ use crate::containerizer::devices::DeviceRule;
 use crate::containerizer::error::ContainerizerError;
 use crate::containerizer::event::{LaunchFailure, MemoryLimitation, Usage};
 use crate::containerizer::spec::{Cpuset, Limits};
-use crate::supervisor::message::{failed, failed_io};
+use crate::supervisor::message::{Standing, failed, failed_io};
 use crate::supervisor::sys;
+
+/// The directory, of version 2, of the process that holds what others share. No container's name has a prefix like that of those inside.
+const HOLDER: &str = "holder";
 
 /// How long processes that were killed may take to leave a cgroup: the kernel frees their memory first.
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -109,6 +112,9 @@ pub(crate) struct Directory {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Placement {
     pub(crate) directories: Vec<Directory>,
+    /// It is there for the containers inside: they have settings of their own.
+    #[serde(default)]
+    pub(crate) holds: bool,
 }
 
 impl Placement {
@@ -124,13 +130,22 @@ impl Placement {
         self
     }
 
+    /// The same for a container that is there for those inside.
+    pub(crate) fn holding(self) -> Self {
+        Self {
+            holds: true,
+            ..self
+        }
+    }
+
     /// The directories of a container inside the one of this placement: below its own, so that all of its limits hold for both together. In
-    /// version 2 it has no controllers of its own: there, none can be handed on by a cgroup that has processes.
+    /// version 2 it has no controllers of its own, unless this one is there for that: none can be handed on by a cgroup that has processes.
     pub(crate) fn within(&self, name: &str) -> Self {
         let inside = |directory: &Directory| Directory {
             version: directory.version,
             controllers: match directory.version {
                 Version::V1 => directory.controllers.clone(),
+                Version::V2 if self.holds => directory.controllers.clone(),
                 Version::V2 => Vec::new(),
             },
             // With a prefix: the kernel's own files stand there too.
@@ -138,6 +153,7 @@ impl Placement {
         };
         Self {
             directories: self.directories.iter().map(inside).collect(),
+            holds: false,
         }
     }
 
@@ -146,7 +162,22 @@ impl Placement {
         let blunt = |directory: &Directory| {
             directory.version == Version::V2 && !directory.controllers.is_empty()
         };
-        !self.directories.iter().any(blunt)
+        self.holds || !self.directories.iter().any(blunt)
+    }
+
+    /// Whether this controller is among those that it has.
+    pub(crate) fn has(&self, controller: Controller) -> bool {
+        let mut all = self.directories.iter();
+        all.any(|directory| directory.controllers.contains(&controller))
+    }
+
+    /// Whether it is below another one.
+    pub(crate) fn is_below(&self, other: &Self) -> bool {
+        let mut all = self.directories.iter();
+        all.any(|own| {
+            let mut others = other.directories.iter();
+            others.any(|other| own.path.starts_with(&other.path))
+        })
     }
 
     /// The processes in it and below. All hierarchies have the same ones: that of memory is asked if there is one.
@@ -174,8 +205,7 @@ pub(super) struct Cgroups {
     devices: Option<Vec<DeviceRule>>,
     cpuset: Cpuset,
     block_io: BlockIo,
-    /// Below the directories of another container.
-    inside: bool,
+    standing: Standing,
     /// Version 1: one open `tasks` file for each directory.
     tasks: Vec<File>,
     /// Version 2: the directory.
@@ -191,7 +221,7 @@ impl Cgroups {
             devices: None,
             cpuset: Cpuset::default(),
             block_io: BlockIo::default(),
-            inside: false,
+            standing: Standing::Alone,
             tasks: Vec::new(),
             unified: None,
             out_of_memory: None,
@@ -241,10 +271,52 @@ impl Cgroups {
         }
     }
 
-    /// Of a container inside another one, whose directories must be there.
-    pub(super) fn inside(mut self, inside: bool) -> Self {
-        self.inside = inside;
+    /// Below the directories of another container, which must be there.
+    pub(super) fn standing(mut self, standing: Standing) -> Self {
+        self.standing = standing;
         self
+    }
+
+    /// Lets the containers inside have controllers of their own. In version 2 no process may then be in the directory itself: those of the
+    /// container that holds it are in one below.
+    fn hand_on(directory: &Directory) -> io::Result<()> {
+        match directory.version {
+            Version::V1 => {
+                // Kernels before 5.11 count in the one above only if they are told to; later ones always do.
+                let _ = write(&directory.path.join("memory.use_hierarchy"), "1");
+                Ok(())
+            }
+            Version::V2 => {
+                for controller in &directory.controllers {
+                    // Devices are no controller there.
+                    if *controller != Controller::Devices {
+                        let line = format!("+{}", controller.name(Version::V2));
+                        write(&directory.path.join("cgroup.subtree_control"), &line)?;
+                    }
+                }
+                if directory.controllers.contains(&Controller::Memory) {
+                    // Who lacks memory together ends together, and at once: nothing tells of it as in version 1.
+                    write(&directory.path.join("memory.oom.group"), "1")?;
+                }
+                std::fs::create_dir(directory.path.join(HOLDER))
+            }
+        }
+    }
+
+    /// Where its own processes are.
+    fn place(&self, directory: &Directory) -> PathBuf {
+        if self.placement.holds && directory.version == Version::V2 {
+            directory.path.join(HOLDER)
+        } else {
+            directory.path.clone()
+        }
+    }
+
+    /// Whether it can run out of memory by itself. The kernel tells those below of what is missing above, too: whoever stands there hears that
+    /// from above, with the facts.
+    fn limits_memory(&self) -> bool {
+        let own = self.limits.memory_bytes.or(self.limits.memory_limit_bytes);
+        self.standing == Standing::Alone || own.is_some()
     }
 
     /// Version 1 writes to an eventfd when a cgroup is out of memory.
@@ -268,13 +340,22 @@ impl Isolator for Cgroups {
                     std::fs::create_dir(path)
                 }
                 // An ephemeral agent that shares our root has just left and taken the empty root along.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && !self.inside => {
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound
+                        && self.standing == Standing::Alone =>
+                {
                     std::fs::create_dir_all(path)
                 }
                 other => other,
             }
             .map_err(failed_io("make the cgroup", path.to_string_lossy()))?;
-            if self.inside && self.limits == Limits::default() {
+            if self.placement.holds {
+                Self::hand_on(directory).map_err(failed_io(
+                    "let containers inside have cgroups of their own in",
+                    path.to_string_lossy(),
+                ))?;
+            }
+            if self.standing == Standing::Inside && self.limits == Limits::default() {
                 // What the parent may use is all that there is to share.
                 continue;
             }
@@ -284,7 +365,8 @@ impl Isolator for Cgroups {
             if directory.controllers.contains(&Controller::BlockIo) {
                 block_io::confine(directory, &self.block_io)?;
             }
-            if let (Some(rules), false) = (&self.devices, self.inside)
+            if let Some(rules) = &self.devices
+                && self.standing != Standing::Inside
                 && directory.controllers.contains(&Controller::Devices)
             {
                 Self::confine(directory, rules)?;
@@ -313,7 +395,7 @@ impl Isolator for Cgroups {
                     let opened = OpenOptions::new()
                         .read(true)
                         .custom_flags(libc::O_DIRECTORY)
-                        .open(&directory.path);
+                        .open(self.place(directory));
                     self.unified = Some(
                         opened
                             .map_err(failed_io("open", directory.path.to_string_lossy()))?
@@ -325,7 +407,7 @@ impl Isolator for Cgroups {
         if let Some(memory) = self
             .placement
             .memory()
-            .filter(|memory| memory.version == Version::V1)
+            .filter(|memory| memory.version == Version::V1 && self.limits_memory())
         {
             // Without it the kernel still kills one process, and the facts are still read at the end.
             self.out_of_memory = Self::listen(&memory.path).ok();
@@ -358,12 +440,19 @@ impl Isolator for Cgroups {
     }
 
     fn memory_limitation(&self, told: bool) -> Option<MemoryLimitation> {
-        facts::memory_limitation(self.placement.memory()?, told)
+        let memory = self.placement.memory()?;
+        let above =
+            || facts::limitation_above(memory).filter(|_| self.standing == Standing::Member);
+        facts::memory_limitation(memory, told).or_else(above)
     }
 
     fn usage(&self, usage: &mut Usage) {
         for directory in &self.placement.directories {
             facts::usage(directory, usage);
+        }
+        if self.placement.holds && !self.placement.directories.is_empty() {
+            // What it holds is what those inside of it use together.
+            usage.processes = Some(self.placement.processes().len() as u64);
         }
     }
 

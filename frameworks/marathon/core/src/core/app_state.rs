@@ -16,7 +16,7 @@ use crate::{
     definition::{App, KillSelection},
     instance::{Condition, Goal, Instance, Replaces, TaskFailure},
     launch::Delay,
-    matching::{Placed, Reasons, Summary},
+    matching::{Counted, Placed, Reasons, Summary},
     timestamp::Timestamp,
     view::{Definition, TaskCounts},
 };
@@ -212,7 +212,8 @@ impl AppState {
             ),
             ready: running_goal && instance.is_ready(),
             inactive: condition == Condition::UnreachableInactive,
-            awaited: instance.awaited,
+            // Of one that was given up another is the one to wait for.
+            awaited: instance.awaited && condition != Condition::UnreachableInactive,
             serving_since: (running_goal && serves)
                 .then(|| instance.active_since.unwrap_or(instance.since)),
             agent: instance.agent.clone().filter(|_| placed),
@@ -300,8 +301,21 @@ impl AppState {
         bump(&mut counts.healthy, class.checked == Some(true));
         bump(&mut counts.unhealthy, class.checked == Some(false));
         if let Some(agent) = &class.agent {
-            self.placed.change(&self.definition.app, agent, added);
+            let counted = if class.inactive {
+                Counted::NotForShares
+            } else {
+                Counted::ForAll
+            };
+            self.placed
+                .change(&self.definition.app, agent, added, counted);
         }
+    }
+}
+
+impl Class {
+    /// Where it counts among those that are shared out, if it does.
+    pub(super) fn has_share(self) -> Option<Arc<crate::instance::Agent>> {
+        self.agent.filter(|_| !self.inactive)
     }
 }
 

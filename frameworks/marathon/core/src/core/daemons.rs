@@ -16,7 +16,6 @@ use crate::{
     ended::Cause,
     instance::{Condition, Goal, Instance},
     launch::Delay,
-    matching::Reasons,
     path::PathId,
     timestamp::Timestamp,
     view::Definition,
@@ -343,37 +342,48 @@ impl Marathon {
         self.touch(id, true);
     }
 
-    /// Offers of agents that would have an instance of a daemon app if they had what it needs; all, while it is nowhere.
+    /// Offers of agents that would have an instance of a daemon app if they had what it needs. Those that its constraints leave out matter only
+    /// while they are why it is nowhere.
     pub(super) fn wanting<'a>(&self, state: &'a AppState) -> Vec<LastOffer<'a>> {
-        let nowhere = state.tally.wanted == 0;
-        self.without_instance(state, |admitted| admitted || nowhere)
+        let wanting = self.without_instance(state, true);
+        if wanting.is_empty() && self.is_nowhere(state) {
+            self.without_instance(state, false)
+        } else {
+            wanting
+        }
     }
 
-    /// Offers of agents that a daemon app, which runs elsewhere, does not want: its constraints leave them out.
+    /// Offers of agents that a daemon app, which runs or may run elsewhere, does not want: its constraints leave them out.
     pub(super) fn left_out<'a>(&self, state: &'a AppState) -> Vec<LastOffer<'a>> {
-        let somewhere = state.tally.wanted > 0;
-        self.without_instance(state, |admitted| !admitted && somewhere)
+        if self.is_nowhere(state) && self.without_instance(state, true).is_empty() {
+            Vec::new()
+        } else {
+            self.without_instance(state, false)
+        }
     }
 
-    /// Fresh offers of agents without an instance of a daemon app, chosen by whether its constraints admit them.
-    fn without_instance<'a>(
-        &self,
-        state: &'a AppState,
-        chosen: impl Fn(bool) -> bool,
-    ) -> Vec<LastOffer<'a>> {
+    /// It has no instance, and none that ends to be replaced either.
+    fn is_nowhere(&self, state: &AppState) -> bool {
+        state.tally.wanted == 0 && self.missing(state).is_none()
+    }
+
+    /// Fresh offers of agents without an instance of a daemon app, chosen by whether its constraints, as they are now, admit them.
+    fn without_instance<'a>(&self, state: &'a AppState, admitted: bool) -> Vec<LastOffer<'a>> {
         let Some(seats) = &state.seats else {
             return Vec::new();
         };
         let fresh = self.patience();
-        let chosen = state.offers.unused_offers.iter().filter(|(agent, one)| {
-            let (_, reasons, at): &(Arc<Offer>, Reasons, Timestamp) = one;
+        let offers = state.offers.unused_offers.iter();
+        let without = offers.filter(|(agent, (_, _, at))| {
             let seen = tepui_model::Time::from_millis(at.millis()) + fresh;
-            let admitted = !reasons.has(crate::matching::Reason::UnfulfilledConstraint);
-            seats.free(agent) != Free::No && seen >= self.now && chosen(admitted)
+            seats.free(agent) != Free::No && seen >= self.now
         });
-        chosen
-            .map(|(agent, (offer, _, at))| (agent, offer, *at))
-            .collect()
+        let last = without.map(|(agent, (offer, _, at))| (agent, offer, *at));
+        let chosen = last.filter(|(_, offer, _)| {
+            let offer = self.looked_at(state, offer);
+            offer.is_admitted(state.app(), &state.placed) == admitted
+        });
+        chosen.collect()
     }
 
     /// Agents that wait after a failure there, and until when.

@@ -55,7 +55,8 @@ impl Marathon {
     /// The same; without a status, its end was not heard of.
     pub(super) fn note_end_of(&mut self, instance: &Instance, status: Option<&TaskStatus>) {
         let framework: Option<Arc<str>> = self.framework_id.as_deref().map(Arc::from);
-        let entry = Ended::of(instance, status, framework.as_ref(), self.stamp());
+        let executor = &self.config.executor;
+        let entry = Ended::of(instance, status, framework.as_ref(), executor, self.stamp());
         if let Some(entry) = entry {
             let written = self.ended.add(&instance.spec.id, entry, self.now);
             self.write_ended(written);

@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use tepui_proto::mesos::Offer;
+use tepui_proto::mesos::{Offer, Resource};
 
-use super::{AppState, Marathon, app_state::is_delayed, daemons::LastOffer};
+use super::{AppState, Marathon, app_state::is_delayed, daemons::LastOffer, reservations::GIVE_UP};
 use crate::{
-    instance::{Condition, Instance},
-    matching::{Lack, OfferState},
+    instance::{Condition, Instance, owner},
+    matching::{Lack, OfferState, Placed},
     path::PathId,
     response::Response,
     timestamp::Timestamp,
@@ -44,10 +44,11 @@ impl Marathon {
             .into_iter()
             .map(|(what, (agents, least))| json!({ "what": what, "agents": agents, "leastMissing": least }))
             .collect();
+        let placed = self.placed_of(state);
         let left_out: Vec<Value> = self
             .left_out(state)
             .iter()
-            .map(|last| looked_at(last, &self.lacks_of(state, last)))
+            .map(|last| looked_at(last, &self.lacks_of(state, &placed, last)))
             .collect();
         let delayed: Vec<Value> = self
             .delayed_agents(state)
@@ -70,6 +71,7 @@ impl Marathon {
                 "deployment": deployment,
                 "autoscaling": self.scaler_view(id),
                 "upkeep": self.upkeep_view(id),
+                "machines": self.machines(state),
                 "reasons": reasons,
                 "lacks": lacks,
                 "agents": agents,
@@ -117,20 +119,13 @@ impl Marathon {
             }
             reasons.extend(state.unmade.clone());
             reasons.extend(told(lacks));
+            reasons.extend(self.reasons_of_shares(state, lacks, no_offer));
         }
         reasons.extend(self.reason_of_scaler(&state.app().id));
         reasons.extend(self.reasons_of_upkeep(&state.app().id));
         reasons.extend(self.reasons_of_ordinals(state));
         reasons.extend(self.reason_of_trial(&state.app().id));
-        let kept = state.scheduled.difference(&state.unplaced);
-        for instance in kept.filter_map(|key| self.instances.get(key)) {
-            if let Some(agent) = &instance.agent {
-                reasons.push(format!(
-                    "{} waits for what is reserved for it on {}",
-                    instance.id, agent.host
-                ));
-            }
-        }
+        reasons.extend(self.reasons_of_kept(state));
         if state.tally.launching > 0 {
             reasons.push(format!(
                 "{} launched and not yet running",
@@ -157,10 +152,66 @@ impl Marathon {
         reasons
     }
 
+    /// Who waits for what is reserved for it, and what of that was not offered since it waits.
+    fn reasons_of_kept(&self, state: &AppState) -> Vec<String> {
+        let offers = &state.offers.unused_offers;
+        let mut offered: BTreeMap<&str, Vec<(Timestamp, &Resource)>> = BTreeMap::new();
+        for (offer, _, at) in offers.values() {
+            for resource in &offer.resources {
+                if let Some(instance) = owner(resource, |id| self.is_own(id)) {
+                    offered.entry(instance).or_default().push((*at, resource));
+                }
+            }
+        }
+        let kept = state.scheduled.difference(&state.unplaced);
+        let kept = kept.filter_map(|key| self.instances.get(key));
+        let told = kept.filter_map(|instance| {
+            let (agent, kept) = (instance.agent.as_ref()?, instance.reservation.as_ref()?);
+            let since = |at: Timestamp| at >= instance.since;
+            let of_it = offered.get(&*instance.id).into_iter().flatten();
+            let of_it: Vec<Resource> = of_it
+                .filter(|(at, _)| since(*at))
+                .map(|(_, resource)| (*resource).clone())
+                .collect();
+            let missing: Vec<&str> = kept
+                .volumes_missing_in(&of_it)
+                .map(|volume| volume.container_path.as_str())
+                .collect();
+            let looked = offers
+                .get(&agent.id)
+                .is_some_and(|(.., at)| since(*at));
+            let more = if of_it.is_empty() && looked {
+                ": there was nothing of it in that agent's last offer".to_owned()
+            } else if of_it.is_empty() || missing.is_empty() {
+                String::new()
+            } else {
+                let missing = missing.join(", ");
+                format!(": the volume {missing} was not in that agent's last offer; if it is gone for good, {GIVE_UP}")
+            };
+            let (id, host) = (&instance.id, &agent.host);
+            Some(format!("{id} waits for what is reserved for it on {host}{more}"))
+        });
+        told.collect()
+    }
+
+    /// How a GROUP_BY with a number shares instances out, if that keeps offers from being used or nothing is offered.
+    fn reasons_of_shares(&self, state: &AppState, lacks: &Lacks, no_offer: bool) -> Vec<String> {
+        let app = state.app();
+        let (placed, constraints) = (self.placed_of(state), app.constraints.iter().enumerate());
+        let told = constraints.filter_map(|(at, constraint)| {
+            let shares = placed.shares(app, at)?;
+            let name = format!("constraint {}", constraint.told());
+            let refuses = lacks.keys().any(|what| what.starts_with(&name));
+            (refuses || no_offer).then(|| format!("{name} {}", shares.told()))
+        });
+        told.collect()
+    }
+
     /// What the last unused offers lack: for each thing the number of agents and the least that is missing; and agent by agent.
     fn lacks(&self, state: &AppState) -> (Lacks, Vec<Value>) {
         let mut lacks = Lacks::new();
         let mut agents = Vec::new();
+        let placed = self.placed_of(state);
         let unused = state.offers.unused_offers.iter();
         let looked: Vec<_> = if state.seats.is_some() {
             self.wanting(state)
@@ -172,7 +223,7 @@ impl Marathon {
                 .collect()
         };
         for last in looked {
-            let found = self.lacks_of(state, &last);
+            let found = self.lacks_of(state, &placed, &last);
             for lack in &found {
                 let entry = lacks.entry(lack.what.clone()).or_insert((0, lack.missing));
                 entry.0 += 1;
@@ -187,15 +238,22 @@ impl Marathon {
     }
 
     /// What an offer lacks for an app.
-    fn lacks_of(&self, state: &AppState, (_, offer, _): &LastOffer<'_>) -> Vec<Lack> {
-        let mut looked_at = OfferState::new(
-            Offer::clone(offer),
-            &self.config,
-            self.home_region.as_deref(),
-            self.now,
-        );
-        self.heed(&state.app().id, &mut looked_at);
-        looked_at.lacks(state.app(), &state.placed, &self.config)
+    fn lacks_of(
+        &self,
+        state: &AppState,
+        placed: &Placed,
+        (_, offer, _): &LastOffer<'_>,
+    ) -> Vec<Lack> {
+        let offer = self.looked_at(state, offer);
+        offer.lacks(state.app(), placed, &self.config)
+    }
+
+    /// An offer that came before, as an app would look at it now.
+    pub(super) fn looked_at(&self, state: &AppState, offer: &Offer) -> OfferState {
+        let region = self.home_region.as_deref();
+        let mut offer = OfferState::new(offer.clone(), &self.config, region, self.now);
+        self.heed(&state.app().id, &mut offer);
+        offer
     }
 
     /// How many running instances of an app are so.

@@ -33,6 +33,10 @@ impl Marathon {
                 })
             })
             .collect();
-        Response::json(200, &json!({ "id": id, "instances": instances }))
+        // Which version `current` is of: who reads the app and its instances one after the other must not take one for the other.
+        Response::json(
+            200,
+            &json!({ "id": id, "version": state.app().version, "instances": instances }),
+        )
     }
 }

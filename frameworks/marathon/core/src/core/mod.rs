@@ -63,7 +63,7 @@ use crate::{
     policy::Policy,
     response::Response,
     timestamp::Timestamp,
-    view::Change,
+    view::{Change, KillFigures},
 };
 
 /// Marathon's state and decisions. Exists only while its process leads: made on election from what the store holds, dropped on loss.
@@ -74,6 +74,8 @@ pub struct Marathon {
     outbox: Outbox,
     now: Time,
     framework_id: Option<String>,
+    /// Ids that it had before, the oldest first: what is reserved under them is still its own.
+    former_ids: Vec<String>,
     registered: bool,
     /// Where the master is, if it says.
     home_region: Option<String>,
@@ -100,9 +102,13 @@ pub struct Marathon {
     looking: BTreeSet<PathId>,
     timers: BTreeSet<(Time, Timer)>,
     /// Instances whose task is to be killed, with the time of the next attempt once one was made.
-    kills: BTreeMap<u64, Option<Time>>,
+    kills: BTreeMap<u64, Option<kills::Sent>>,
     kill_queue: VecDeque<u64>,
-    kills_in_flight: usize,
+    kill_figures: KillFigures,
+    /// As they were shown last.
+    kills_shown: KillFigures,
+    /// Instances that are killed because their launch took too long.
+    overdue: BTreeSet<u64>,
     /// Apps with instances that want an offer.
     waiting: BTreeSet<PathId>,
     /// Of these, apps with instances that want one in which something is kept for them.
@@ -225,6 +231,7 @@ impl Marathon {
             now,
             outbox: Outbox::default(),
             framework_id: None,
+            former_ids: Vec::new(),
             registered: false,
             home_region: None,
             root: RootGroup::default(),
@@ -246,7 +253,9 @@ impl Marathon {
             timers: BTreeSet::new(),
             kills: BTreeMap::new(),
             kill_queue: VecDeque::new(),
-            kills_in_flight: 0,
+            kill_figures: KillFigures::default(),
+            kills_shown: KillFigures::default(),
+            overdue: BTreeSet::new(),
             waiting: BTreeSet::new(),
             waiting_for_own: BTreeSet::new(),
             turn: None,
@@ -313,6 +322,7 @@ impl Marathon {
         self.pump_kills();
         self.ask_for_offers();
         self.show();
+        self.show_kills();
         self.outbox.flush(out);
     }
 

@@ -1,6 +1,6 @@
 //! Offers: asked for when something new waits, used in the step in which they come, declined otherwise. None is ever kept.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
 
 use tepui_model::Time;
 use tepui_proto::mesos::{Offer, TaskInfo, offer::Operation};
@@ -230,22 +230,22 @@ impl Marathon {
             return false;
         }
         let (random, now) = (self.ids.number(), self.stamp());
-        let old = self.old_placed(id, key);
         self.heed(id, &mut offer.state);
-        let Some(state) = self.apps.get_mut(id) else {
+        let Some(state) = self.apps.get(id) else {
             return false;
         };
-        let app = match &old {
-            Some((app, _)) => app.clone(),
-            None => state.app().clone(),
+        let (app, placed) = match self.old_placed(id, key) {
+            Some((app, placed)) => (app, Cow::Owned(placed)),
+            None => (state.app().clone(), self.placed_of(state)),
         };
-        let placed = old.as_ref().map_or(&state.placed, |(_, placed)| placed);
-        let (state_of, offers) = (&mut offer.state, &mut state.offers);
-        let mut taken = match state_of.take(&app, placed, &self.config, random) {
+        let state_of = &mut offer.state;
+        let taken = state_of.take(&app, &placed, &self.config, random);
+        let mut taken = match taken {
             Ok(taken) => taken,
             Err(reasons) => {
-                if count {
-                    offers.count(&state_of.offer, &state_of.agent.id, reasons, now);
+                if let Some(state) = self.apps.get_mut(id).filter(|_| count) {
+                    let (offer, agent) = (&state_of.offer, &state_of.agent.id);
+                    state.offers.count(offer, agent, reasons, now);
                 }
                 return false;
             }
@@ -329,6 +329,7 @@ impl Marathon {
         let surroundings = Surroundings {
             prefix: &self.config.env_vars_prefix,
             bridge_name: &self.config.mesos_bridge_name,
+            executor: &self.config.executor,
             enforces_role: self.root.enforces_role(&id) == Some(true),
         };
         let resources = taken.resources;
@@ -367,7 +368,14 @@ impl Marathon {
     }
 
     /// What matched cannot be launched all the same: the offer is of no use, and `explain` says why.
-    fn not_launched(&mut self, key: u64, id: &PathId, agent: &Agent, why: &str, offer: &Using) {
+    pub(super) fn not_launched(
+        &mut self,
+        key: u64,
+        id: &PathId,
+        agent: &Agent,
+        why: &str,
+        offer: &Using,
+    ) {
         let now = self.stamp();
         let instance = self.instance(key).map(|instance| instance.id.clone());
         let Some(state) = self.apps.get_mut(id) else {

@@ -143,6 +143,7 @@ impl Marathon {
     fn keep_scale(&mut self, id: &PathId, awaited: bool) {
         self.tidy_ordinals(id);
         self.join_pairs(id, awaited);
+        self.part_pairs(id);
         let (Some(app), Some(state)) = (self.root.get(id), self.apps.get(id)) else {
             return;
         };

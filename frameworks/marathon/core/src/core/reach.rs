@@ -9,11 +9,7 @@ use tepui_model::Time;
 
 use super::Marathon;
 use crate::{
-    definition::App,
-    group::Changes,
-    instance::Agent,
-    matching::{Placed, accepts, field_value},
-    response::Response,
+    definition::App, group::Changes, instance::Agent, matching::Placed, response::Response,
 };
 
 /// Agents that are known; of more, those that were offered last.
@@ -68,14 +64,6 @@ impl Agents {
             self.known.retain(|_, (_, at)| *at > middle);
         }
     }
-}
-
-/// Whether the constraints of a daemon app choose an agent.
-fn chooses(app: &App, placed: &Placed, agent: &Agent) -> bool {
-    app.constraints.iter().enumerate().all(|(at, constraint)| {
-        let value = field_value(&constraint.field, agent);
-        accepts(constraint, value.as_deref(), placed.counts(at))
-    })
 }
 
 /// Whether an app wants as many instances by both definitions, wherever agents are: nobody needs to count them twice.
@@ -141,9 +129,7 @@ impl Marathon {
     /// Whether an agent is known, and an app's definition has something run there.
     pub(super) fn is_chosen(&self, app: &App, agent: &str) -> bool {
         let known = self.agents.known.get(agent);
-        known.is_some_and(|(agent, at)| {
-            *at + AWAY > self.now && chooses(app, &Placed::new(app), agent)
-        })
+        known.is_some_and(|(agent, at)| *at + AWAY > self.now && Placed::new(app).admit(app, agent))
     }
 
     /// How many instances an app wants; of a daemon app as many as it will run now.
@@ -154,16 +140,15 @@ impl Marathon {
         }
         let placed = Placed::new(app);
         let known = &self.agents.known;
-        let counts = |(agent, at): &(Arc<Agent>, Time)| {
-            *at + AWAY > self.now && chooses(app, &placed, agent)
-        };
+        let counts =
+            |(agent, at): &(Arc<Agent>, Time)| *at + AWAY > self.now && placed.admit(app, agent);
         let offered = known.values().filter(|one| counts(one)).count();
         // Where it is now, it may not have been offered anything since this leader began.
         let own = self.apps.get(&app.id).into_iter();
         let own = own.flat_map(|state| &state.instances);
         let own = own.filter_map(|key| self.instance(*key)?.agent.as_ref());
         let own = own.filter(|agent| !known.get(&agent.id).is_some_and(counts));
-        let own = own.filter(|agent| chooses(app, &placed, agent));
+        let own = own.filter(|agent| placed.admit(app, agent));
         let mut unoffered: Vec<&Arc<str>> = own.map(|agent| &agent.id).collect();
         unoffered.sort_unstable();
         unoffered.dedup();

@@ -5,6 +5,7 @@
 //! | key | data |
 //! | --- | --- |
 //! | `framework` | the framework id |
+//! | `former` | framework ids that it had before, whose tasks were ended with them |
 //! | `app/<id>` | the current definition |
 //! | `version/<id>/<timestamp>` | a definition of its history |
 //! | `instance/<instance id>` | an instance |
@@ -38,6 +39,7 @@ use crate::{
 const FORM: u64 = 1;
 
 pub(super) const FRAMEWORK: &str = "framework";
+pub(super) const FORMER: &str = "former";
 pub(super) const RESTORED: &str = "restored";
 
 pub(super) fn app_key(id: &PathId) -> String {

@@ -1,7 +1,7 @@
 //! From the records of the store to the state that they were written from.
 //!
-//! What is not stored starts anew: delays, results of health checks, kills under way. Deployments begin their step again; actions look at
-//! what is there, so nothing is done twice.
+//! What is not stored starts anew: delays, results of health checks. Kills under way are sent again, for what was to end is stored with its
+//! cause. Deployments begin their step again; actions look at what is there, so nothing is done twice.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -38,6 +38,7 @@ impl Marathon {
         for record in stored {
             match record.key.split('/').next().unwrap_or_default() {
                 "framework" => self.framework_id = Some(records::read(&record)?),
+                "former" => self.former_ids = records::read(&record)?,
                 "app" => {
                     let app: Arc<App> = Arc::new(records::read(&record)?);
                     self.last_version = self.last_version.max(app.version);
@@ -216,12 +217,14 @@ impl Marathon {
             let kept = instance.reservation.as_ref();
             let unconfirmed = kept.is_some_and(|one| !one.confirmed);
             let (key, condition, goal) = (instance.key, instance.condition, instance.goal);
+            let cause = instance.cause;
             self.restore(Instance {
                 id: record.id,
                 ..instance
             });
             match goal {
-                Goal::Running => {}
+                // That its task is to end was decided, and people may have been told: it is launched again when that is over.
+                Goal::Running => cause.into_iter().for_each(|cause| self.kill(key, cause)),
                 Goal::Stopped => self.retire(key, Cause::Killed),
                 Goal::Decommissioned => self.decommission(key, Cause::Killed),
             }

@@ -20,6 +20,12 @@ use crate::{
     path::PathId,
 };
 
+/// So long after it asked for something to be freed a master has heard from the agent whether it is: it gives up one that does not answer after
+/// 75 s, unless its flags say otherwise, and one that returns tells what it has.
+const SETTLED: Duration = Duration::from_secs(150);
+/// What to do about an instance that cannot be launched on its volumes any more.
+pub(super) const GIVE_UP: &str = "give the instance up (DELETE its task with wipe=true: its volumes are destroyed, and another takes its place)";
+
 impl Marathon {
     /// Ends an instance that is not wanted for now: one with volumes is kept for later, any other is forgotten.
     pub(super) fn retire(&mut self, key: u64, cause: Cause) {
@@ -97,14 +103,20 @@ impl Marathon {
         Some((reservation, operations, resources))
     }
 
+    /// Whether a framework's id is, or was, Marathon's own.
+    pub(super) fn is_own(&self, id: &str) -> bool {
+        let former = || self.former_ids.iter().any(|former| former == id);
+        self.framework_id.as_deref() == Some(id) || former()
+    }
+
     /// Looks at what offers hold that is reserved for instances: launches those that wait for it, frees what belongs to none.
     pub(super) fn use_reservations(&mut self, offers: &mut [Using]) {
-        let Some(framework_id) = self.framework_id.clone() else {
+        if self.framework_id.is_none() {
             return;
-        };
+        }
         let reserved: Vec<_> = offers
             .iter()
-            .map(|offer| offer.state.reserved(&framework_id))
+            .map(|offer| offer.state.reserved(|id| self.is_own(id)))
             .collect();
         self.note_freed(offers, |instance| {
             reserved.iter().any(|one| one.contains_key(instance))
@@ -196,7 +208,17 @@ impl Marathon {
         };
         let ports = instance.task.as_ref().map(|task| task.ports.clone());
         let ports = ports.unwrap_or_default();
-        let Some(mut taken) = take_reserved(&app, &kept, resources, &ports) else {
+        let taken = take_reserved(&app, &kept, resources, &ports, &self.config);
+        let Some(mut taken) = taken else {
+            // Without all of its volumes it waits for the rest of them.
+            if kept.volumes_in(resources).is_some() {
+                let agent = offer.state.agent.clone();
+                let too_little = format!(
+                    "what is reserved for it there is less than its app, or its executor, asks for now; ask for no more than when it was first \
+                     launched, or {GIVE_UP}"
+                );
+                self.not_launched(key, &id, &agent, &too_little, offer);
+            }
             return;
         };
         taken.resources.append(&mut taken.disks);
@@ -247,7 +269,15 @@ impl Marathon {
         }
         let offered = instance.offered_whole == Some(true);
         if instance.condition.is_active() || offered || !self.registered {
-            // Its task may yet be heard of, or nothing can be; or it is there, as far as the master knows: its agent may yet have failed to make it.
+            // Its task may yet be heard of, or nothing can be; or it is there, as far as the master knew. Should its agent have failed to make it, it
+            // is not offered again: that is asked for, once it may be used.
+            let app = self.apps.get(&instance.spec.id);
+            if offered && app.is_some_and(|state| !is_delayed(state.delay, self.now)) {
+                if let Some(instance) = self.instances.get_mut(&key) {
+                    instance.offered_whole = None;
+                }
+                self.revive.wanted = true;
+            }
             self.await_reservation(key);
         } else {
             if self.hold.is_some() {
@@ -285,7 +315,9 @@ impl Marathon {
     /// Asks for offers once more when what was left should have been seen: it may never have come to be.
     pub(super) fn await_remains(&mut self) {
         let timeout = Duration::from_millis(self.config.task_reservation_timeout_ms);
-        self.timers.insert((self.now + timeout, Timer::Remains));
+        for look in [timeout, timeout.max(SETTLED)] {
+            self.timers.insert((self.now + look, Timer::Remains));
+        }
     }
 
     /// Asks for offers of what was left. What was left a day ago on an agent that was not offered since is given up: should the agent come back, it
@@ -320,9 +352,10 @@ impl Marathon {
     /// Forgets remains that their agent no longer offers: they were freed, or are not there.
     ///
     /// An offer may have been made before it was left, or while another had it: one that came soon after it was left, or after it should be free,
-    /// proves nothing; nor does one of several that came together. If it was not freed, it comes again.
+    /// proves nothing; nor does one of several that came together. If it was not freed, it comes again: also when the master believed it to be
+    /// free, and hears from the agent, which it had lost, that it is not.
     fn note_freed(&mut self, offers: &[Using], is_there: impl Fn(&str) -> bool) {
-        let timeout = Duration::from_millis(self.config.task_reservation_timeout_ms);
+        let timeout = Duration::from_millis(self.config.task_reservation_timeout_ms).max(SETTLED);
         let now = self.now;
         let gone = self.remains.values().filter(|one| {
             let left_at = tepui_model::Time::from_millis(one.left_at.millis());

@@ -14,7 +14,7 @@ use super::app_state::is_delayed;
 use crate::{
     instance::{Condition, Goal, Instance},
     launch::Delay,
-    matching::{Placed, accepts, field_value},
+    matching::Placed,
 };
 
 /// The seats of one app.
@@ -99,19 +99,13 @@ impl Sitter {
             (false, ..) if instance.condition.is_active() => Kind::Leaving,
             (false, ..) => Kind::None,
         };
-        let admitted = |agent: &crate::instance::Agent| {
-            app.constraints.iter().enumerate().all(|(at, constraint)| {
-                let value = field_value(&constraint.field, agent);
-                accepts(constraint, value.as_deref(), placed.counts(at))
-            })
-        };
         Self {
             key: instance.key,
             agent: agent.map(|agent| agent.id.clone()),
             kind,
             ready: wanted && instance.is_ready() && instance.condition != Condition::Unreachable,
             given_up: wanted && !new && instance.condition == Condition::UnreachableInactive,
-            astray: wanted && agent.is_none_or(|agent| !admitted(agent)),
+            astray: wanted && agent.is_none_or(|agent| !placed.admit(app, agent)),
         }
     }
 }

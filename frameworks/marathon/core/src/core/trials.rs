@@ -16,7 +16,7 @@ use crate::{
     deployment::{ActionKind, Deployment, Trial, TrialSize},
     ended::Cause,
     instance::Goal,
-    matching::Placed,
+    matching::{Counted, Placed},
     path::PathId,
     response::Response,
     timestamp::Timestamp,
@@ -294,7 +294,7 @@ impl Marathon {
         let others = state.instances.iter().filter_map(|key| self.instance(*key));
         for other in others.filter(|one| one.condition.is_active() && !state.fits(&one.spec)) {
             if let Some(agent) = &other.agent {
-                placed.change(&app, agent, true);
+                placed.change(&app, agent, true, Counted::ForAll);
             }
         }
         Some((app, placed))

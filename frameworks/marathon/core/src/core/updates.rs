@@ -26,6 +26,8 @@ use crate::{
 
 /// Longer messages are cut, in characters.
 const MAX_MESSAGE: usize = 10_000;
+/// Of more ids that it had before, the oldest are forgotten.
+const MAX_FORMER_IDS: usize = 100;
 
 impl Marathon {
     pub(super) fn on_registered(&mut self, framework_id: String, master: String) {
@@ -35,7 +37,9 @@ impl Marathon {
         } else {
             self.outbox
                 .write(records::put(records::FRAMEWORK.to_owned(), &framework_id));
-            self.framework_id = Some(framework_id.clone());
+            if let Some(former) = self.framework_id.replace(framework_id.clone()) {
+                self.note_former(former);
+            }
             self.event(EventKind::SchedulerRegistered {
                 framework_id,
                 master,
@@ -46,6 +50,17 @@ impl Marathon {
         self.revive.wanted =
             !self.waiting.is_empty() || !self.remains.is_empty() || self.hold.is_some();
         self.reconcile();
+    }
+
+    /// Remembers an id that is of no more use to subscribe with: somebody has torn that framework down, and what its instances keep is still there.
+    fn note_former(&mut self, id: String) {
+        self.former_ids.retain(|one| *one != id);
+        self.former_ids.push(id);
+        if self.former_ids.len() > MAX_FORMER_IDS {
+            self.former_ids.remove(0);
+        }
+        let record = records::put(records::FORMER.to_owned(), &self.former_ids);
+        self.outbox.write(record);
     }
 
     pub(super) fn on_disconnected(&mut self) {
@@ -193,6 +208,9 @@ impl Marathon {
                 };
             }
         });
+        if before.is_out_of_reach() != condition.is_out_of_reach() {
+            self.reach_changed(key);
+        }
         if news {
             self.publish_status(key, status);
         }
@@ -494,11 +512,10 @@ impl Marathon {
             .reason
             .is_some_and(|reason| reason == Reason::Reconciliation as i32);
         let known = self.instance(key).is_some_and(|instance| {
-            instance
-                .checks
-                .get(at)
-                .is_some_and(|check| !check.is_unknown())
+            let check = instance.checks.get(at);
+            check.is_some_and(|check| !check.is_unknown() && check.alive() == healthy)
         });
+        // What is told again counts once. What the executor found since may have been told to another leader, which took the news.
         if repeated && known {
             return;
         }

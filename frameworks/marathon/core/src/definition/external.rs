@@ -1,7 +1,8 @@
 //! Volumes that outlive everything here: kept by a storage provider outside of the cluster, and mounted by its driver wherever the task runs.
 //!
-//! The only provider is `dvdi`, the interface of docker volume drivers; its rules are Marathon's. A volume that is not `shared` is mounted
-//! for one task at a time, so that its app has one instance, which is stopped before its successor is started.
+//! The providers are `dvdi`, the interface of docker volume drivers, and `csi`, plugins of the Container Storage Interface (`csi.rs`); their rules
+//! are Marathon's. A volume that is not `shared`, or whose access mode is for one, is mounted for one task at a time, so that its app has one
+//! instance, which is stopped before its successor is started.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,15 +12,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    App, ContainerKind, Object, VolumeMode,
+    App, ContainerKind, CsiVolume, Object, VolumeMode,
+    csi::{self, CSI},
     reader::Faults,
-    update::{feature, not_built},
+    update::feature,
 };
 
 /// The interface of docker volume drivers.
 const DVDI: &str = "dvdi";
-/// The provider for CSI, which is not built.
-const CSI: &str = "csi";
 /// The option that says which driver.
 const DRIVER: &str = "dvdi/driver";
 /// Before the name of an option for the driver.
@@ -33,8 +33,18 @@ const OPTION: &str =
 
 /// A volume of a storage provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ExternalVolume {
+    /// Of a CSI plugin. What names none is no such volume.
+    Csi(CsiVolume),
+    /// Of a docker volume driver.
+    Driver(DriverVolume),
+}
+
+/// A volume of a docker volume driver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ExternalVolume {
+pub struct DriverVolume {
     /// In GiB, for drivers that make volumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
@@ -51,6 +61,36 @@ pub struct ExternalVolume {
 }
 
 impl ExternalVolume {
+    /// By which the provider knows it.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Csi(volume) => &volume.name,
+            Self::Driver(volume) => &volume.name,
+        }
+    }
+
+    /// That of a CSI plugin.
+    pub(super) fn csi(&self) -> Option<&CsiVolume> {
+        match self {
+            Self::Csi(volume) => Some(volume),
+            Self::Driver(_) => None,
+        }
+    }
+
+    fn is_exclusive(&self, mode: VolumeMode) -> bool {
+        match self {
+            Self::Csi(volume) => volume.is_exclusive(mode),
+            Self::Driver(volume) => !volume.shared,
+        }
+    }
+
+    /// Whether it is the same provider's volume.
+    fn is_the_same(&self, other: &Self) -> bool {
+        self.csi().is_some() == other.csi().is_some() && self.name() == other.name()
+    }
+}
+
+impl DriverVolume {
     /// The docker volume driver that mounts it.
     pub(crate) fn driver(&self) -> &str {
         self.options.get(DRIVER).map_or("", String::as_str)
@@ -72,15 +112,23 @@ impl ExternalVolume {
 }
 
 impl App {
-    /// The volumes of storage providers.
-    pub(crate) fn external_volumes(&self) -> impl Iterator<Item = &ExternalVolume> {
+    /// The volumes of storage providers, and whether they may be written to.
+    pub(crate) fn external_volumes(&self) -> impl Iterator<Item = (VolumeMode, &ExternalVolume)> {
         let volumes = self.container.iter().flat_map(|one| &one.volumes);
-        volumes.filter_map(|volume| volume.external.as_ref())
+        volumes.filter_map(|volume| Some((volume.mode, volume.external.as_ref()?)))
+    }
+
+    fn driver_volumes(&self) -> impl Iterator<Item = &DriverVolume> {
+        self.external_volumes().filter_map(|(_, one)| match one {
+            ExternalVolume::Driver(volume) => Some(volume),
+            ExternalVolume::Csi(_) => None,
+        })
     }
 
     /// Whether it has a volume that only one task may have at a time.
     pub(crate) fn has_unshared_volumes(&self) -> bool {
-        self.external_volumes().any(|volume| !volume.shared)
+        self.external_volumes()
+            .any(|(mode, volume)| volume.is_exclusive(mode))
     }
 
     /// Whether an instance must have stopped before another can take over what it has.
@@ -98,20 +146,16 @@ pub(super) fn read(
 ) -> Option<ExternalVolume> {
     let provider = object.text("provider", faults).unwrap_or_default();
     if provider == CSI {
-        later.push((
-            object.path("provider"),
-            not_built("the volume provider csi"),
-        ));
-        return None;
+        return CsiVolume::read(object, later, faults).map(ExternalVolume::Csi);
     }
     let size = object.integer("size", 0, i64::MAX, faults);
-    Some(ExternalVolume {
+    Some(ExternalVolume::Driver(DriverVolume {
         size: size.and_then(|size| u64::try_from(size).ok()),
         name: object.text("name", faults).unwrap_or_default(),
         provider,
         options: object.text_map("options", faults).unwrap_or_default(),
         shared: object.flag("shared", faults).unwrap_or(false),
-    })
+    }))
 }
 
 fn label(text: &str) -> bool {
@@ -128,8 +172,10 @@ fn option_name(text: &str) -> bool {
 
 /// Checks one volume, which stands at `path`.
 fn one(volume: &super::Volume, kind: ContainerKind, path: &str, faults: &mut Faults) {
-    let Some(external) = &volume.external else {
-        return;
+    let external = match &volume.external {
+        Some(ExternalVolume::Driver(external)) => external,
+        Some(ExternalVolume::Csi(external)) => return csi::one(volume, external, path, faults),
+        None => return,
     };
     let at = |key: &str| format!("{path}/external/{key}");
     let no_label = format!("must match regular expression '{LABEL}'");
@@ -223,7 +269,12 @@ pub(super) fn validate(app: &App, enabled: bool, faults: &mut Faults) {
         return;
     }
     let mut names = BTreeSet::new();
-    for volume in app.external_volumes().filter(|volume| !volume.shared) {
+    let mut all = app.external_volumes().map(|(_, volume)| volume.name());
+    if !all.all(|name| name.is_empty() || names.insert(name)) {
+        faults.add("/container/volumes", "Volume names must be unique");
+    }
+    let mut names = BTreeSet::new();
+    for volume in app.driver_volumes().filter(|volume| !volume.shared) {
         if !volume.name.is_empty() && !names.insert(&volume.name) {
             let message = format!(
                 "Requested DVDI volume '{}' is declared more than once within app {}",
@@ -232,40 +283,48 @@ pub(super) fn validate(app: &App, enabled: bool, faults: &mut Faults) {
             faults.add("/", message);
         }
     }
-    if let Err(message) = instances(app) {
-        faults.add("/", message);
+    if let Err((path, message)) = instances(app) {
+        faults.add(path, message);
     }
     let over = app.upgrade_strategy.maximum_over_capacity;
-    if over != 0.0 {
+    if over != 0.0 && app.driver_volumes().next().is_some() {
         let message = format!("got {over:?}, expected 0.0");
         faults.add("/upgradeStrategy/maximumOverCapacity", message);
     }
 }
 
-/// Whether an app has no more instances than its external volumes allow.
-pub(crate) fn instances(app: &App) -> Result<(), String> {
-    if app.instances > 1 && app.has_unshared_volumes() {
+/// Whether an app has no more instances than its external volumes allow; where the fault stands, and what it is.
+pub(crate) fn instances(app: &App) -> Result<(), (&'static str, String)> {
+    if app.instances > 1 && app.driver_volumes().any(|volume| !volume.shared) {
         let id = &app.id;
-        return Err(format!(
+        let message = format!(
             "Number of instances is limited to 1 when declaring DVDI volumes in app [{id}]"
-        ));
+        );
+        return Err(("/", message));
     }
-    Ok(())
+    csi::instances(app).map_err(|message| ("/instances", message))
 }
 
-/// What conflicts there would be among `all` apps over the external volumes of `app`: for each of its volumes that another app has too, unless
-/// both share it, the message.
+/// What conflicts there would be among `all` apps over the external volumes of `app`: for each of its volumes that another app has for itself,
+/// unless this one only reads what that one writes, the message.
 pub(crate) fn conflicts(app: &App, all: &[&Arc<App>]) -> Vec<String> {
-    let conflict = |volume: &ExternalVolume| {
+    let conflict = |(mode, volume): (VolumeMode, &ExternalVolume)| {
+        if volume
+            .csi()
+            .is_some_and(|csi| csi.reads_beside_a_writer(mode))
+        {
+            return None;
+        }
         let has = |other: &&&Arc<App>| {
             let mut theirs = other.external_volumes();
-            other.id != app.id && theirs.any(|their| !their.shared && their.name == volume.name)
+            other.id != app.id
+                && theirs.any(|(mode, their)| their.is_the_same(volume) && their.is_exclusive(mode))
         };
         let others: Vec<&str> = all.iter().filter(has).map(|one| one.id.as_str()).collect();
         (!others.is_empty()).then(|| {
             format!(
                 "Volume name '{}' in {} conflicts with volume(s) of same name in app(s): {}",
-                volume.name,
+                volume.name(),
                 app.id,
                 others.join(", ")
             )

@@ -132,15 +132,6 @@ fn refused_volumes_and_why() {
         ),
         (
             "MESOS",
-            rexray(
-                &json!({ "provider": "csi", "options": { "pluginName": "x", "capability": {} } }),
-            ),
-            &nothing,
-            "/external/provider",
-            "the volume provider csi is not supported by this release of Tepui",
-        ),
-        (
-            "MESOS",
             rexray(&json!({ "options": {} })),
             &nothing,
             "/external/options(\"dvdi/driver\")",
@@ -254,7 +245,11 @@ fn refused_volumes_and_why() {
     let refusal = parse(&twice).expect_err("named twice");
     let body: Value = serde_json::from_slice(&refusal.body).expect("JSON");
     let error = "Requested DVDI volume 'v' is declared more than once within app /a";
-    assert_eq!(body["details"], json!([{ "path": "/", "errors": [error] }]));
+    let names = "Volume names must be unique";
+    assert_eq!(
+        body["details"],
+        json!([{ "path": "/container/volumes", "errors": [names] }, { "path": "/", "errors": [error] }])
+    );
     // What cannot be read at all.
     for (external, path, error) in [
         (json!({ "size": -1 }), "/external/size", "error.min"),

@@ -8,6 +8,7 @@
 mod app;
 pub(crate) mod check;
 mod container;
+mod csi;
 mod daemon;
 mod executor;
 mod external;
@@ -22,6 +23,8 @@ pub(crate) mod pod;
 mod ports;
 mod reader;
 mod readiness;
+#[cfg(test)]
+mod refused_tests;
 #[cfg(test)]
 pub(crate) mod tests;
 mod update;
@@ -38,7 +41,9 @@ pub use check::{Check, CheckProbe};
 pub use container::{
     Artifact, Container, ContainerKind, DockerImage, Network, NetworkMode, Parameter, PortMapping,
 };
-pub use external::ExternalVolume;
+pub use csi::{CsiAccessMode, CsiAccessType, CsiCapability, CsiOptions, CsiVolume};
+pub use executor::is_executor;
+pub use external::{DriverVolume, ExternalVolume};
 pub(crate) use external::{conflicts as volume_conflicts, instances as external_instances};
 pub use isolation::{IpcInfo, IpcMode, Limit, LinuxInfo, ResourceLimits, Seccomp};
 pub use pod::{

@@ -218,11 +218,6 @@ impl AppUpdate {
     }
 }
 
-/// The message for a field that Marathon knows and this release does not build.
-pub(super) fn not_built(what: &str) -> String {
-    format!("{what} is not supported by this release of Tepui")
-}
-
 /// The message for what hides behind a feature of Marathon. The lonely parenthesis is Marathon's.
 pub(super) fn feature(name: &str) -> String {
     format!("Feature {name} is not enabled. Enable with --enable_features {name})")

@@ -367,7 +367,7 @@ pub(crate) fn validate_change(old: &App, new: &App, force: bool, faults: &mut Fa
         ("disk", old.disk != new.disk),
         ("gpus", old.gpus != new.gpus),
         ("requirePorts", old.require_ports != new.require_ports),
-        ("executor", old.demand() != new.demand()),
+        ("executor", !old.demands_alike(new)),
     ] {
         if changed {
             let message = format!(

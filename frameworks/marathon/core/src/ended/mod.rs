@@ -116,9 +116,16 @@ impl Cause {
     }
 
     /// Of a task that Marathon did not end.
-    fn of(condition: Condition, drained: bool) -> Self {
+    fn of(condition: Condition, status: Option<&TaskStatus>) -> Self {
+        let killed = status.filter(|status| status.state() == TaskState::TaskKilled);
         match condition {
-            _ if drained => Self::AgentDrained,
+            _ if killed
+                .is_some_and(|status| status.reason == Some(Reason::AgentDraining as i32)) =>
+            {
+                Self::AgentDrained
+            }
+            // The executor ends a task whose checks fail too often, and says so by this.
+            _ if killed.is_some_and(|status| status.healthy == Some(false)) => Self::Unhealthy,
             Condition::Finished => Self::Finished,
             Condition::Failed => Self::Crashed,
             Condition::Error | Condition::Dropped => Self::NotStarted,
@@ -201,6 +208,7 @@ impl Ended {
         instance: &Instance,
         status: Option<&TaskStatus>,
         framework: Option<&Arc<str>>,
+        executor: &str,
         now: Timestamp,
     ) -> Option<Self> {
         let (agent, task) = (instance.agent.as_ref()?, instance.task.as_ref()?);
@@ -225,10 +233,6 @@ impl Ended {
                 .into(),
             },
         };
-        let drained = status.is_some_and(|status| {
-            status.state() == TaskState::TaskKilled
-                && status.reason == Some(Reason::AgentDraining as i32)
-        });
         let ended = |one: &ContainerTask| EndedContainer {
             name: one.name.as_str().into(),
             task: one.id.clone(),
@@ -247,11 +251,11 @@ impl Ended {
             ended_at: now,
             cause: instance
                 .cause
-                .unwrap_or_else(|| Cause::of(instance.condition, drained)),
+                .unwrap_or_else(|| Cause::of(instance.condition, status)),
             how,
             framework: framework.cloned(),
             container: task.container.clone().or_else(|| container_id(status?)),
-            own_executor: instance.spec.own_executor().is_some(),
+            own_executor: instance.spec.own_executor(executor).is_some(),
             containers: task.containers.iter().map(ended).collect(),
         })
     }

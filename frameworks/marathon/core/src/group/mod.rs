@@ -277,13 +277,14 @@ impl<'a> Target<'a> {
     fn volumes(&self, faults: &mut crate::definition::Faults) {
         let names = |app: &App| -> Vec<String> {
             let volumes = app.external_volumes();
-            volumes.map(|volume| volume.name.clone()).collect()
+            volumes.map(|(_, one)| one.name().to_owned()).collect()
         };
         // Scaling a group asks no single app.
         for app in self.changes.values().flatten() {
             let few = crate::definition::external_instances(app);
-            if let Err(message) = few {
-                faults.add(format!("/apps/{}", app.id), message);
+            if let Err((path, message)) = few {
+                let path = path.trim_end_matches('/');
+                faults.add(format!("/apps/{}{path}", app.id), message);
             }
         }
         let changed = self.changes.values().flatten();

@@ -105,6 +105,12 @@ impl Condition {
         )
     }
 
+    /// Its task may run, and nothing can be told to it.
+    #[must_use]
+    pub const fn is_out_of_reach(self) -> bool {
+        matches!(self, Self::Unreachable | Self::UnreachableInactive)
+    }
+
     /// Its task is over.
     #[must_use]
     pub const fn is_terminal(self) -> bool {

@@ -102,8 +102,18 @@ pub(super) fn container_info(app: &App, task: &Task, bridge_name: &str) -> Optio
     Some(isolated(info, container.linux_info.as_ref(), app.tty))
 }
 
-/// A volume of a docker volume driver. Without options for it there are none, which drivers tell from an empty list.
+/// A volume of a docker volume driver or a CSI plugin. Without options for a driver there are none, which it tells from an empty list.
 fn source(external: &ExternalVolume) -> volume::Source {
+    let external = match external {
+        ExternalVolume::Driver(external) => external,
+        ExternalVolume::Csi(external) => {
+            return volume::Source {
+                r#type: Some(volume::source::Type::CsiVolume.into()),
+                csi_volume: Some(external.source()),
+                ..volume::Source::default()
+            };
+        }
+    };
     let options = external.driver_options();
     let parameter = |(key, value)| Parameter { key, value };
     volume::Source {

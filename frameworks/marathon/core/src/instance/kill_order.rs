@@ -1,6 +1,6 @@
 //! Which instances are killed when some are too many.
 //!
-//! First as many as keep GROUP_BY constraints balanced when they go (from the fullest groups), each group and the rest in the order of
+//! First as many as keep GROUP_BY constraints balanced when they go (from groups that are too many, then from the fullest), each group and the rest in the order of
 //! kill selection: those that wait for an offer, unreachable ones, then staging, starting, running.
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
@@ -42,12 +42,32 @@ pub(crate) fn kill_order(app: &App, mut candidates: Vec<&Instance>, count: usize
             }
         }
         chosen.truncate(count);
+        let most = constraint.groups().map_or(usize::MAX, |most| most as usize);
         while chosen.len() < count {
-            let Some(fullest) = groups.values_mut().max_by_key(|group| group.len()) else {
-                break;
+            let too_many = groups.len() > most;
+            let mut all = groups.iter_mut();
+            let first = match all.next() {
+                Some(first) if too_many => all.fold(first, |least, one| {
+                    if one.1.len() < least.1.len() {
+                        one
+                    } else {
+                        least
+                    }
+                }),
+                Some(first) => all.fold(first, |most, one| {
+                    if one.1.len() >= most.1.len() {
+                        one
+                    } else {
+                        most
+                    }
+                }),
+                None => break,
             };
-            let Some(key) = fullest.pop() else { break };
-            chosen.push(key);
+            chosen.extend(first.1.pop());
+            if first.1.is_empty() {
+                let value = first.0.clone();
+                groups.remove(&value);
+            }
         }
     }
     for instance in candidates {

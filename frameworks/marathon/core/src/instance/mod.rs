@@ -71,7 +71,7 @@ pub(crate) struct Instance {
     pub(crate) cause: Option<Cause>,
     /// It is there to take the place of another.
     pub(crate) replaces: Option<Replaces>,
-    /// Whether what it keeps had its volumes when it was offered last.
+    /// Whether what it keeps had its volumes when it was offered last; none if it was not offered since that was asked for.
     pub(crate) offered_whole: Option<bool>,
 }
 

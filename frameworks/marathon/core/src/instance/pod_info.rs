@@ -337,7 +337,11 @@ fn container_info(pod: &Pod, container: &PodContainer) -> ContainerInfo {
         ..ContainerInfo::default()
     };
     info.set_type(container_info::Type::Mesos);
-    isolated(info, container.linux_info.as_ref(), container.tty)
+    let mut info = isolated(info, container.linux_info.as_ref(), container.tty);
+    let linux = info.linux_info.get_or_insert_default();
+    // Said either way: to Mesos nothing means yes.
+    linux.share_cgroups = Some(pod.legacy_shared_cgroups);
+    info
 }
 
 /// The container of the executor; none if it has neither networks nor a wish of the kernel.

@@ -167,8 +167,8 @@ pub(crate) fn labels(framework_id: &str, instance_id: &str) -> Labels {
     }
 }
 
-/// For which instance of this framework a resource is reserved.
-pub(crate) fn owner<'a>(resource: &'a Resource, framework_id: &str) -> Option<&'a str> {
+/// For which instance of this framework a resource is reserved. `own`: which framework ids are, or were, its own.
+pub(crate) fn owner(resource: &Resource, own: impl Fn(&str) -> bool) -> Option<&str> {
     let reservation = resource
         .reservations
         .last()
@@ -178,7 +178,7 @@ pub(crate) fn owner<'a>(resource: &'a Resource, framework_id: &str) -> Option<&'
         let label = labels.iter().find(|label| label.key == key)?;
         label.value.as_deref()
     };
-    (value(FRAMEWORK_LABEL)? == framework_id).then(|| value(INSTANCE_LABEL))?
+    own(value(FRAMEWORK_LABEL)?).then(|| value(INSTANCE_LABEL))?
 }
 
 /// The id of a persistent volume.
@@ -195,6 +195,17 @@ impl Reservation {
             resources.iter().find(|one| persistence_id(one) == wanted)
         };
         self.volumes.iter().map(find).collect()
+    }
+
+    /// Its volumes that are not among these resources.
+    pub(crate) fn volumes_missing_in<'a>(
+        &'a self,
+        resources: &'a [Resource],
+    ) -> impl Iterator<Item = &'a LocalVolume> {
+        self.volumes.iter().filter(|volume| {
+            let wanted = Some(volume.persistence_id.as_str());
+            !resources.iter().any(|one| persistence_id(one) == wanted)
+        })
     }
 }
 

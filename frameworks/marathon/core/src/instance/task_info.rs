@@ -32,6 +32,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) enforces_role: bool,
     /// `--mesos_bridge_name`.
     pub(crate) bridge_name: &'a str,
+    /// `--executor`.
+    pub(crate) executor: &'a str,
 }
 
 /// The task to launch for `instance`, which already has its task and agent.
@@ -83,7 +85,7 @@ pub(crate) fn task_info(
         limits: limits(app.resource_limits),
         ..TaskInfo::default()
     };
-    let Some(path) = app.own_executor() else {
+    let Some(path) = app.own_executor(surroundings.executor) else {
         return Ok(of_task(resources, Some(command), container, None));
     };
     let (volumes, plain): (Vec<Resource>, Vec<Resource>) = resources
@@ -94,7 +96,7 @@ pub(crate) fn task_info(
         .cut(&app.task_part(), &task.ports)
         .ok_or("what was taken of the offer is too little for its task")?;
     resources.extend(volumes);
-    let part = app.executor_part();
+    let part = app.executor_part(surroundings.executor);
     let executors = pool
         .cut(&part, &[])
         .ok_or("what was taken of the offer is too little for its executor")?;

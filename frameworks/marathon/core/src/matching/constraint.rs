@@ -1,31 +1,45 @@
 //! Constraints: does a value of a field suit the instances that are placed already?
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
 use regex::Regex;
 
+use super::shares::Shares;
 use crate::{
     definition::{App, Constraint, Operator},
     instance::Agent,
 };
 
 /// For each constraint of an app, how many placed instances have which value.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Placed {
     counts: Vec<Counts>,
 }
 
 /// For one constraint.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Counts {
     by_value: BTreeMap<Arc<str>, u32>,
     /// How many values have a certain count: its first key is the smallest.
     by_count: BTreeMap<u32, u32>,
     /// Compiled once, for LIKE and UNLIKE.
     regex: Option<Regex>,
+    /// Somebody else sees to it that the shares of a GROUP_BY with a number are kept.
+    unjudged: bool,
+}
+
+/// Which of an app's constraints an instance counts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counted {
+    ForAll,
+    /// One that was given up, and may come back: another takes its share.
+    NotForShares,
+    /// One that another is about to take the place of: it keeps all but its share.
+    OnlyForShares,
 }
 
 impl Placed {
@@ -54,17 +68,51 @@ impl Placed {
     }
 
     /// Notes that an instance is on `agent`, or no longer.
-    pub(crate) fn change(&mut self, app: &App, agent: &Agent, added: bool) {
+    pub(crate) fn change(&mut self, app: &App, agent: &Agent, added: bool, counted: Counted) {
         for (constraint, counts) in app.constraints.iter().zip(&mut self.counts) {
-            if let Some(value) = field_value(&constraint.field, agent) {
+            let counts_here = match counted {
+                Counted::ForAll => true,
+                Counted::NotForShares => constraint.groups().is_none(),
+                Counted::OnlyForShares => constraint.groups().is_some(),
+            };
+            if let Some(value) = field_value(&constraint.field, agent).filter(|_| counts_here) {
                 counts.change(value, added);
             }
         }
     }
 
-    /// Of the constraint at this index.
-    pub(crate) fn counts(&self, at: usize) -> Option<&Counts> {
-        self.counts.get(at)
+    /// The same, as somebody sees it who keeps the shares of a GROUP_BY with a number himself.
+    pub(crate) fn heedless_of_shares(&self, app: &App) -> Cow<'_, Self> {
+        let shares = |constraint: &Constraint| constraint.groups().is_some();
+        if !app.constraints.iter().any(shares) {
+            return Cow::Borrowed(self);
+        }
+        let mut placed = self.clone();
+        for (constraint, counts) in app.constraints.iter().zip(&mut placed.counts) {
+            counts.unjudged = shares(constraint);
+        }
+        Cow::Owned(placed)
+    }
+
+    /// Whether the constraints of an app let one more instance go to an agent.
+    pub(crate) fn admit(&self, app: &App, agent: &Agent) -> bool {
+        (0..app.constraints.len()).all(|at| self.admits(app, at, agent))
+    }
+
+    /// Whether the constraint at this index does.
+    pub(crate) fn admits(&self, app: &App, at: usize, agent: &Agent) -> bool {
+        let (Some(constraint), Some(counts)) = (app.constraints.get(at), self.counts.get(at))
+        else {
+            return false;
+        };
+        let value = field_value(&constraint.field, agent);
+        counts.accept(constraint, app.instances, value.as_deref())
+    }
+
+    /// How a GROUP_BY with a number shares out an app's instances.
+    pub(crate) fn shares(&self, app: &App, at: usize) -> Option<Shares<'_>> {
+        let groups = app.constraints.get(at)?.groups()?;
+        Some(self.counts.get(at)?.shares(app.instances, groups))
     }
 }
 
@@ -99,6 +147,57 @@ impl Counts {
     fn smallest(&self) -> u32 {
         self.by_count.keys().next().copied().unwrap_or(0)
     }
+
+    fn shares(&self, instances: u32, groups: u32) -> Shares<'_> {
+        Shares::new(instances, groups, &self.by_value, &self.by_count)
+    }
+
+    /// Whether one more of so many instances may have `value`.
+    fn accept(&self, constraint: &Constraint, instances: u32, value: Option<&str>) -> bool {
+        let Some(value) = value else {
+            return constraint.operator == Operator::Unlike;
+        };
+        let parameter = constraint.parameter();
+        let here = self.of(value);
+        match constraint.operator {
+            Operator::Unique => here == 0,
+            Operator::Cluster => match parameter {
+                Some(parameter) => value == parameter,
+                None => self.by_value.is_empty() || here > 0,
+            },
+            Operator::GroupBy if self.unjudged => true,
+            Operator::GroupBy => match constraint.groups() {
+                Some(groups) => self.shares(instances, groups).admits(here).is_none(),
+                None => here == 0 || here == self.smallest(),
+            },
+            Operator::MaxPer => here < constraint.number(),
+            Operator::Like => (self.regex.as_ref()).is_some_and(|regex| regex.is_match(value)),
+            Operator::Unlike => (self.regex.as_ref()).is_some_and(|regex| !regex.is_match(value)),
+            Operator::Is => parameter.is_some_and(|parameter| match parameter.parse::<f64>() {
+                Ok(parameter) => value == number(parameter),
+                Err(_) => value == parameter,
+            }),
+        }
+    }
+}
+
+impl Constraint {
+    /// Its value, if it has one.
+    fn parameter(&self) -> Option<&str> {
+        (self.value.as_deref()).filter(|parameter| !parameter.is_empty())
+    }
+
+    /// The number that its value is.
+    fn number(&self) -> u32 {
+        let number = self.parameter().and_then(|text| text.parse().ok());
+        number.unwrap_or(0)
+    }
+
+    /// Of a GROUP_BY with a number: over so many values the instances are shared out.
+    pub(crate) fn groups(&self) -> Option<u32> {
+        let number = Some(self.number()).filter(|number| *number > 0);
+        number.filter(|_| self.operator == Operator::GroupBy)
+    }
 }
 
 /// The value of a field of an agent.
@@ -108,51 +207,6 @@ pub(crate) fn field_value(field: &str, agent: &Agent) -> Option<Arc<str>> {
         "@region" => agent.region.clone(),
         "@zone" => agent.zone.clone(),
         name => agent.attributes.get(name).cloned(),
-    }
-}
-
-/// Whether one more instance may have `value`.
-pub(crate) fn accepts(
-    constraint: &Constraint,
-    value: Option<&str>,
-    counts: Option<&Counts>,
-) -> bool {
-    let Some(counts) = counts else { return false };
-    let Some(value) = value else {
-        return constraint.operator == Operator::Unlike;
-    };
-    let parameter = constraint
-        .value
-        .as_deref()
-        .filter(|parameter| !parameter.is_empty());
-    let number = || {
-        parameter
-            .and_then(|parameter| parameter.parse::<u32>().ok())
-            .unwrap_or(0)
-    };
-    match constraint.operator {
-        Operator::Unique => counts.of(value) == 0,
-        Operator::Cluster => match parameter {
-            Some(parameter) => value == parameter,
-            None => counts.by_value.is_empty() || counts.of(value) > 0,
-        },
-        Operator::GroupBy => {
-            let here = counts.of(value);
-            here == 0 || (counts.by_value.len() >= number() as usize && here == counts.smallest())
-        }
-        Operator::MaxPer => counts.of(value) < number(),
-        Operator::Like => counts
-            .regex
-            .as_ref()
-            .is_some_and(|regex| regex.is_match(value)),
-        Operator::Unlike => counts
-            .regex
-            .as_ref()
-            .is_some_and(|regex| !regex.is_match(value)),
-        Operator::Is => parameter.is_some_and(|parameter| match parameter.parse::<f64>() {
-            Ok(parameter) => value == self::number(parameter),
-            Err(_) => value == parameter,
-        }),
     }
 }
 

@@ -2,10 +2,10 @@
 
 use tepui_model::resources::Scalar;
 
-use super::{OfferState, Placed, accepts, field_value};
+use super::{OfferState, Placed, field_value, shares::Refusal};
 use crate::{
     config::Config,
-    definition::{App, PortDemand},
+    definition::{App, Constraint, PortDemand},
 };
 
 /// One thing that an offer lacks.
@@ -47,16 +47,17 @@ impl OfferState {
             )));
         }
         for (at, constraint) in app.constraints.iter().enumerate() {
-            let value = field_value(&constraint.field, &self.agent);
-            if !accepts(constraint, value.as_deref(), placed.counts(at)) {
-                let wanted = constraint.value.as_ref();
-                let wanted = wanted.map_or_else(String::new, |value| format!(":{value}"));
-                lacks.push(Lack::of(format!(
-                    "constraint {}:{}{wanted}",
-                    constraint.field,
-                    constraint.operator.name()
-                )));
+            if placed.admits(app, at, &self.agent) {
+                continue;
             }
+            let value = field_value(&constraint.field, &self.agent);
+            let shares = placed.shares(app, at).zip(value.as_deref());
+            let why = match shares.and_then(|(shares, value)| shares.refusal(value)) {
+                Some(Refusal::Full) => ", its value has its share",
+                Some(Refusal::TooMany) => ", its value would be one too many",
+                None => "",
+            };
+            lacks.push(Lack::of(format!("constraint {}{why}", constraint.told())));
         }
         if self.in_maintenance {
             lacks.push(Lack::of("its agent is in a maintenance window"));
@@ -67,7 +68,7 @@ impl OfferState {
             ));
         }
         let accepted = |role: &str| app.accepts_role(role, config);
-        let demand = app.demand();
+        let demand = app.demand(&config.executor);
         for (name, amount) in demand {
             let wanted = Scalar::from_f64(amount).unwrap_or(Scalar::from_thousandths(i64::MAX));
             let there = self.pool.amount(name, accepted);
@@ -112,5 +113,14 @@ impl OfferState {
             }));
         }
         lacks
+    }
+}
+
+impl Constraint {
+    /// As people read it: `rack:GROUP_BY:3`.
+    pub(crate) fn told(&self) -> String {
+        let value = self.value.as_ref();
+        let value = value.map_or_else(String::new, |value| format!(":{value}"));
+        format!("{}:{}{value}", self.field, self.operator.name())
     }
 }

@@ -10,12 +10,13 @@ mod disks;
 mod lacks;
 mod pool;
 mod reasons;
+mod shares;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-pub(crate) use constraint::{Placed, accepts, field_value};
+pub(crate) use constraint::{Counted, Placed, field_value};
 pub(crate) use lacks::Lack;
 pub(crate) use pool::Pool;
 pub(crate) use reasons::{Reason, Reasons, Summary};
@@ -105,6 +106,11 @@ impl OfferState {
         self.remote && !app.constraints.iter().any(|one| speaks(&one.field))
     }
 
+    /// Whether an app may be launched on its agent, whatever there is of resources.
+    pub(crate) fn is_admitted(&self, app: &App, placed: &Placed) -> bool {
+        placed.admit(app, &self.agent) && !self.is_too_far_for(app)
+    }
+
     /// For an app that leaves agents so long before their maintenance; nothing: that has nothing to leave.
     pub(crate) fn heed(&mut self, lead: Option<Duration>, config: &Config, now: Time) {
         let lead = lead.unwrap_or_default();
@@ -124,17 +130,8 @@ impl OfferState {
         if self.role.as_ref().is_some_and(|role| *role != app.role) {
             reasons.add(Reason::UnfulfilledRole);
         }
-        if self.is_too_far_for(app) {
+        if !self.is_admitted(app, placed) {
             reasons.add(Reason::UnfulfilledConstraint);
-        }
-        for (at, constraint) in app.constraints.iter().enumerate() {
-            if !accepts(
-                constraint,
-                field_value(&constraint.field, &self.agent).as_deref(),
-                placed.counts(at),
-            ) {
-                reasons.add(Reason::UnfulfilledConstraint);
-            }
         }
         if self.in_maintenance {
             reasons.add(Reason::AgentMaintenance);
@@ -151,7 +148,12 @@ impl OfferState {
             Reason::InsufficientGpus,
         ];
         let mut wanted = [("", Scalar::default()); 4];
-        for (at, ((name, amount), reason)) in app.demand().into_iter().zip(lacking).enumerate() {
+        for (at, ((name, amount), reason)) in app
+            .demand(&config.executor)
+            .into_iter()
+            .zip(lacking)
+            .enumerate()
+        {
             let amount = Scalar::from_f64(amount).unwrap_or(Scalar::from_thousandths(i64::MAX));
             wanted[at] = (name, amount);
             if !self.pool.has_scalar(name, amount, accepted) {
@@ -196,11 +198,11 @@ impl OfferState {
         })
     }
 
-    /// The part of the offer that is reserved for instances of this framework, by instance.
-    pub(crate) fn reserved(&self, framework_id: &str) -> BTreeMap<String, Vec<Resource>> {
+    /// The part of the offer that is reserved for instances of this framework, by instance. `own`: which framework ids are, or were, its own.
+    pub(crate) fn reserved(&self, own: impl Fn(&str) -> bool) -> BTreeMap<String, Vec<Resource>> {
         let mut reserved: BTreeMap<String, Vec<Resource>> = BTreeMap::new();
         for resource in &self.offer.resources {
-            if let Some(instance) = owner(resource, framework_id) {
+            if let Some(instance) = owner(resource, &own) {
                 let list = reserved.entry(instance.to_owned()).or_default();
                 list.push(resource.clone());
             }
@@ -230,6 +232,7 @@ pub(crate) fn take_reserved(
     reservation: &Reservation,
     reserved: &[Resource],
     last_ports: &[u16],
+    config: &Config,
 ) -> Option<Taken> {
     let volumes = reservation.volumes_in(reserved)?;
     let mut pool = Pool::reserved(reserved);
@@ -240,7 +243,7 @@ pub(crate) fn take_reserved(
     let same = found.len() == last_ports.len() && pool.has_ports(last_ports, all);
     let ports = if same { last_ports.to_vec() } else { found };
     let mut resources = Vec::with_capacity(4);
-    for (name, amount) in app.demand() {
+    for (name, amount) in app.demand(&config.executor) {
         let amount = Scalar::from_f64(amount)?;
         if !pool.has_scalar(name, amount, all) {
             return None;

@@ -6,7 +6,7 @@ use tepui_proto::mesos::{
     value,
 };
 
-use super::{OfferState, Placed, constraint::accepts};
+use super::{Counted, OfferState, Placed};
 use crate::{
     config::Config,
     definition::{App, tests::app},
@@ -236,12 +236,15 @@ fn maintenance_refuses_from_its_beginning_until_its_end() {
 
 #[test]
 fn constraints_judge_a_value_by_what_is_placed() {
-    let agent = |rack: &str| Agent {
+    let agent = |rack: Option<&str>| Agent {
         host: "h".into(),
         id: "a".into(),
         region: None,
         zone: None,
-        attributes: [("rack".to_owned(), rack.into())].into(),
+        attributes: rack
+            .map(|rack| ("rack".to_owned(), rack.into()))
+            .into_iter()
+            .collect(),
     };
     // Placed instances by rack, the rack offered, the answer.
     for (constraint, placed, value, want) in [
@@ -256,8 +259,20 @@ fn constraints_judge_a_value_by_what_is_placed() {
         (r#"["rack","GROUP_BY"]"#, "a", Some("b"), true),
         (r#"["rack","GROUP_BY"]"#, "ab", Some("a"), true),
         (r#"["rack","GROUP_BY"]"#, "aab", Some("a"), false),
-        (r#"["rack","GROUP_BY","3"]"#, "ab", Some("a"), false),
-        (r#"["rack","GROUP_BY","3"]"#, "abc", Some("a"), true),
+        // Of the app's seven instances 2 or 3 on each of 3 racks.
+        (r#"["rack","GROUP_BY","3"]"#, "", Some("a"), true),
+        (r#"["rack","GROUP_BY","3"]"#, "a", Some("a"), true),
+        (r#"["rack","GROUP_BY","3"]"#, "aa", Some("a"), true),
+        (r#"["rack","GROUP_BY","3"]"#, "aaa", Some("a"), false),
+        (r#"["rack","GROUP_BY","3"]"#, "aaabb", Some("b"), false),
+        (r#"["rack","GROUP_BY","3"]"#, "aaabb", Some("c"), true),
+        (r#"["rack","GROUP_BY","3"]"#, "abc", Some("d"), false),
+        (r#"["rack","GROUP_BY","3"]"#, "abcd", Some("d"), true),
+        (r#"["rack","GROUP_BY","9"]"#, "a", Some("a"), false),
+        (r#"["rack","GROUP_BY","9"]"#, "abcdef", Some("g"), true),
+        (r#"["rack","GROUP_BY","0"]"#, "ab", Some("a"), true),
+        (r#"["rack","GROUP_BY",""]"#, "aab", Some("a"), false),
+        (r#"["rack","GROUP_BY","3"]"#, "", None, false),
         (r#"["rack","MAX_PER","2"]"#, "a", Some("a"), true),
         (r#"["rack","MAX_PER","2"]"#, "aa", Some("a"), false),
         (r#"["rack","LIKE","a|b"]"#, "", Some("ab"), false),
@@ -268,16 +283,50 @@ fn constraints_judge_a_value_by_what_is_placed() {
         (r#"["rack","IS","1.50"]"#, "", Some("1.5"), true),
         (r#"["rack","IS","x"]"#, "", Some("y"), false),
     ] {
-        let app = with(&format!(r#","constraints":[{constraint}]"#));
+        let app = with(&format!(r#","instances":7,"constraints":[{constraint}]"#));
         let mut counts = Placed::new(&app);
         for rack in placed.chars() {
-            counts.change(&app, &agent(&rack.to_string()), true);
+            let agent = agent(Some(&rack.to_string()));
+            counts.change(&app, &agent, true, Counted::ForAll);
         }
         // One that came and went leaves no trace.
-        counts.change(&app, &agent("gone"), true);
-        counts.change(&app, &agent("gone"), false);
-        let got = accepts(&app.constraints[0], value, counts.counts(0));
+        counts.change(&app, &agent(Some("gone")), true, Counted::ForAll);
+        counts.change(&app, &agent(Some("gone")), false, Counted::ForAll);
+        let got = counts.admit(&app, &agent(value));
         assert_eq!(got, want, "{constraint} {placed:?} {value:?}");
+    }
+}
+
+#[test]
+fn what_was_given_up_and_what_is_replaced_keep_all_but_their_shares() {
+    let agent = |rack: &str| Agent {
+        host: "h".into(),
+        id: "a".into(),
+        region: None,
+        zone: None,
+        attributes: [("rack".to_owned(), rack.into())].into(),
+    };
+    for (constraints, want) in [
+        // None is left of the share of one: rack b may be the other one.
+        (r#"["rack","GROUP_BY","1"]"#, [true, true]),
+        (r#"["rack","UNIQUE"]"#, [false, true]),
+        (r#"["rack","CLUSTER"]"#, [true, false]),
+        (r#"["rack","MAX_PER","1"]"#, [false, true]),
+        (
+            r#"["rack","UNIQUE"],["rack","GROUP_BY","1"]"#,
+            [false, true],
+        ),
+    ] {
+        let app = with(&format!(r#","constraints":[{constraints}]"#));
+        let mut given_up = Placed::new(&app);
+        given_up.change(&app, &agent("a"), true, Counted::NotForShares);
+        let mut replaced = Placed::new(&app);
+        replaced.change(&app, &agent("a"), true, Counted::ForAll);
+        replaced.change(&app, &agent("a"), false, Counted::OnlyForShares);
+        for placed in [given_up, replaced] {
+            let got = ["a", "b"].map(|rack| placed.admit(&app, &agent(rack)));
+            assert_eq!(got, want, "{constraints}");
+        }
     }
 }
 

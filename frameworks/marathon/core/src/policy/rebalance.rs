@@ -1,8 +1,9 @@
 //! Rebalancing: whether moving one instance makes an app spread more evenly.
 //!
 //! Wanted: it ends. Every move makes a *potential* smaller, a tuple of natural numbers that is compared from its first on: for each UNIQUE and MAX_PER
-//! constraint how many instances are too many somewhere, then for each GROUP_BY constraint and each field to spread over the sum of the
-//! squares of how many instances have which value. Moving one from a value with `a` instances to one with `b` changes that sum by
+//! constraint how many instances are too many somewhere, for each GROUP_BY constraint with a number how many are not on the fullest so many
+//! values, then for each GROUP_BY constraint and each field to spread over the sum of the
+//! squares of how many instances have which value. What shares instances out has no move to where one more than its share would be. Moving one from a value with `a` instances to one with `b` changes that sum by
 //! `-2 (a - b - 1)`, so it falls where `a - b` is above 1. A move is made for the first number that falls by enough: where `a - b`
 //! is above `maxSkew`, which is at least 1. All before it stay as they are or fall; so no two moves undo each other, and there is no endless row
 //! of them without somebody else changing something.
@@ -110,6 +111,11 @@ struct Level {
     values: BTreeMap<Arc<str>, usize>,
     /// By number of the value.
     counts: Vec<u32>,
+    /// How many values, the first apart, have so many instances, for each number that occurs but 0.
+    alike: BTreeMap<u32, usize>,
+    /// How many values, the first apart, have an instance, and how many instances are beyond the share of their value.
+    used: usize,
+    beyond: u64,
 }
 
 /// An agent as it is compared: at each level the number of its value.
@@ -120,6 +126,8 @@ pub(crate) struct Spot(Vec<usize>);
 enum Kind {
     /// So many may be anywhere.
     Bound(u32),
+    /// So many are shared out over so many values.
+    Shares { instances: u32, groups: u32 },
     /// As many everywhere; so many more are borne.
     Even(u32),
 }
@@ -140,17 +148,25 @@ impl Spread {
             kind,
             values: BTreeMap::from([("".into(), 0)]),
             counts: vec![0],
+            alike: BTreeMap::new(),
+            used: 0,
+            beyond: 0,
         };
         for constraint in &app.constraints {
-            let bound = match constraint.operator {
-                Operator::Unique => Some(1),
+            let kind = match constraint.operator {
+                Operator::Unique => Some(Kind::Bound(1)),
                 Operator::MaxPer => constraint
                     .value
                     .as_deref()
-                    .and_then(|text| text.parse().ok()),
+                    .and_then(|text| text.parse().ok())
+                    .map(Kind::Bound),
+                Operator::GroupBy => constraint.groups().map(|groups| Kind::Shares {
+                    instances: app.instances,
+                    groups,
+                }),
                 _ => None,
             };
-            levels.extend(bound.map(|most| level(&constraint.field, Kind::Bound(most))));
+            levels.extend(kind.map(|kind| level(&constraint.field, kind)));
         }
         let grouped = app
             .constraints
@@ -187,13 +203,7 @@ impl Spread {
     /// One instance more, or less, on an agent.
     pub(crate) fn change(&mut self, spot: &Spot, added: bool) {
         for (level, value) in self.levels.iter_mut().zip(&spot.0) {
-            if let Some(count) = level.counts.get_mut(*value) {
-                *count = if added {
-                    *count + 1
-                } else {
-                    count.saturating_sub(1)
-                };
-            }
+            level.change(*value, added);
         }
     }
 
@@ -204,10 +214,15 @@ impl Spread {
             if to == 0 {
                 return None;
             }
+            let (here, there) = (level.of(from), level.of(to));
+            if let Kind::Shares { instances, groups } = level.kind
+                && !level.takes(instances, groups, from, to)
+            {
+                return None;
+            }
             if from == to {
                 continue;
             }
-            let (here, there) = (level.of(from), level.of(to));
             let gain = |amount: u32| {
                 Some(Gain {
                     level: std::cmp::Reverse(at),
@@ -218,6 +233,15 @@ impl Spread {
                 Kind::Bound(most) if there >= most => return None,
                 Kind::Bound(most) if here > most => return gain(here - most),
                 Kind::Bound(_) => {}
+                Kind::Shares { groups, .. } => {
+                    let before = level.strayed(groups, None);
+                    match level.strayed(groups, Some((from, to))) {
+                        after if after > before => return None,
+                        // The emptiest value is left first.
+                        after if after < before => return gain(u32::MAX - here),
+                        _ => {}
+                    }
+                }
                 Kind::Even(_) if here <= there => return None,
                 Kind::Even(skew) if here - there > skew => return gain(here - there),
                 Kind::Even(_) => {}
@@ -256,6 +280,7 @@ impl Spread {
                 Kind::Bound(most) => counts
                     .map(|count| u64::from(count.saturating_sub(most)))
                     .sum(),
+                Kind::Shares { groups, .. } => level.strayed(groups, None),
                 Kind::Even(_) => counts.map(|count| u64::from(count).pow(2)).sum(),
             }
         };
@@ -266,6 +291,79 @@ impl Spread {
 impl Level {
     fn of(&self, value: usize) -> u32 {
         self.counts.get(value).copied().unwrap_or(0)
+    }
+
+    fn change(&mut self, value: usize, added: bool) {
+        let Some(count) = self.counts.get_mut(value) else {
+            return;
+        };
+        let before = *count;
+        *count = if added {
+            before + 1
+        } else {
+            before.saturating_sub(1)
+        };
+        let after = *count;
+        if value > 0 {
+            self.used = self.used + usize::from(after > 0) - usize::from(before > 0);
+            shift(&mut self.alike, before, after);
+        }
+        if let (Kind::Shares { instances, groups }, 1..) = (self.kind, value) {
+            let beyond = |count: u32| u64::from(count.saturating_sub(instances / groups));
+            self.beyond = self.beyond + beyond(after) - beyond(before);
+        }
+    }
+
+    /// Whether a value takes an instance that leaves another, or the same: as the matcher will judge it.
+    fn takes(&self, instances: u32, groups: u32, from: usize, to: usize) -> bool {
+        let per = instances / groups;
+        let (left, known) = (self.of(from), from > 0);
+        let used = self.used - usize::from(known && left == 1);
+        let beyond = self.beyond - u64::from(known && left > per);
+        let there = self.of(to) - u32::from(from == to);
+        if there == 0 {
+            used < groups as usize
+        } else {
+            there < per || there == per && beyond < u64::from(instances % groups)
+        }
+    }
+
+    /// How many instances are not on the fullest so many values, after one has moved.
+    fn strayed(&self, groups: u32, moved: Option<(usize, usize)>) -> u64 {
+        if self.used <= groups as usize {
+            return 0;
+        }
+        // There are few different counts, however many values: n need n² / 2 instances.
+        let mut alike = self.alike.clone();
+        if let Some((from, to)) = moved.filter(|(from, to)| from != to) {
+            // What has no value there is not counted.
+            if from > 0 {
+                shift(&mut alike, self.of(from), self.of(from).saturating_sub(1));
+            }
+            if to > 0 {
+                shift(&mut alike, self.of(to), self.of(to) + 1);
+            }
+        }
+        let mut fullest = groups as usize;
+        let strayed = alike.iter().rev().map(|(count, values)| {
+            let kept = fullest.min(*values);
+            fullest -= kept;
+            u64::from(*count) * (*values - kept) as u64
+        });
+        strayed.sum()
+    }
+}
+
+/// A value has another count.
+fn shift(alike: &mut BTreeMap<u32, usize>, before: u32, after: u32) {
+    if let Some(values) = alike.get_mut(&before) {
+        *values -= 1;
+        if *values == 0 {
+            alike.remove(&before);
+        }
+    }
+    if after > 0 {
+        *alike.entry(after).or_default() += 1;
     }
 }
 
@@ -286,6 +384,9 @@ mod tests {
         }
     }
 
+    const TWO_HOSTS: &str = r#"[["hostname","GROUP_BY","2"]]"#;
+    const TWO_RACKS: &str = r#"[["rack","GROUP_BY","2"]]"#;
+
     fn spread(
         constraints: &str,
         over: &[&str],
@@ -293,8 +394,9 @@ mod tests {
         agents: &[Agent],
         counts: &[u32],
     ) -> Spread {
+        let instances: u32 = counts.iter().sum();
         let app = app(&format!(
-            r#"{{"id":"/a","cmd":"run","constraints":{constraints}}}"#
+            r#"{{"id":"/a","cmd":"run","instances":{instances},"constraints":{constraints}}}"#
         ));
         let settings = Rebalance {
             over: over.iter().map(|&field| field.to_owned()).collect(),
@@ -385,6 +487,25 @@ mod tests {
                 1,
                 gain(0, 3),
             ),
+            // Shares of two on each of two hosts: no third one; where the shares are not kept they are mended.
+            (TWO_HOSTS, &["rack"], 1, [2, 2, 0], 0, 2, None),
+            (TWO_HOSTS, &["rack"], 1, [2, 0, 2], 0, 1, None),
+            (TWO_HOSTS, &["rack"], 1, [3, 1, 0], 0, 1, gain(1, 2)),
+            (
+                TWO_HOSTS,
+                &["rack"],
+                1,
+                [2, 1, 1],
+                1,
+                2,
+                gain(0, u32::MAX - 1),
+            ),
+            (TWO_HOSTS, &["rack"], 1, [2, 1, 1], 0, 2, None),
+            (TWO_HOSTS, &["rack"], 1, [4, 0, 0], 0, 2, gain(1, 4)),
+            // Shares of a rack, hosts within it.
+            (TWO_RACKS, &["hostname"], 1, [2, 2, 0], 0, 2, gain(2, 2)),
+            (TWO_RACKS, &["hostname"], 1, [2, 2, 0], 1, 2, None),
+            (TWO_RACKS, &["hostname"], 1, [4, 0, 0], 0, 2, None),
         ] {
             let mut spread = spread(constraints, over, skew, &agents, &counts);
             let (here, there) = (spread.spot(&agents[from]), spread.spot(&agents[to]));
@@ -409,7 +530,7 @@ mod tests {
             counts in prop::collection::vec(0..6u32, 2..7),
             zones in prop::collection::vec(prop::option::of(0..3usize), 7),
             choices in prop::collection::vec(any::<usize>(), 300),
-            form in 0..5usize,
+            form in 0..7usize,
             skew in 1..3u32,
         ) {
             let agents: Vec<Agent> = (0..counts.len()).map(|at| agent(at, zones[at], at % 2)).collect();
@@ -419,6 +540,8 @@ mod tests {
                 (r#"[["rack","GROUP_BY"]]"#, &["@zone", "hostname"]),
                 (r#"[["hostname","MAX_PER","2"]]"#, &["rack"]),
                 (r#"[["@zone","UNIQUE"],["rack","GROUP_BY"]]"#, &["hostname"]),
+                (r#"[["hostname","GROUP_BY","3"]]"#, &["@zone"]),
+                (r#"[["hostname","MAX_PER","2"],["rack","GROUP_BY","1"]]"#, &["@zone", "hostname"]),
             ][form];
             let mut here = counts.clone();
             let mut spread = spread(constraints, over, skew, &agents, &counts);

@@ -74,6 +74,19 @@ pub enum Change {
     Held(Option<Arc<HeldView>>),
     /// Marathon took an instance away by itself.
     Disruption(Disruption),
+    /// More, or fewer, kills are under way.
+    Kills(KillFigures),
+}
+
+/// Kills that are under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KillFigures {
+    /// Instances that the master was told to kill and whose end was not heard of.
+    pub in_flight: usize,
+    /// How often it was told so, of all of them.
+    pub attempts: usize,
+    /// Instances that are to be killed because their launch took too long.
+    pub overdue: usize,
 }
 
 /// Why Marathon takes an instance away that is well, without a deployment.
@@ -157,6 +170,7 @@ pub struct View {
     held: Option<Arc<HeldView>>,
     restarts: u64,
     moves: u64,
+    kills: KillFigures,
 }
 
 /// One app with what hangs on it. The app is absent while the tasks of a deleted one end.
@@ -173,6 +187,12 @@ impl View {
     #[must_use]
     pub const fn disruptions(&self) -> (u64, u64) {
         (self.restarts, self.moves)
+    }
+
+    /// Kills that are under way.
+    #[must_use]
+    pub const fn kills(&self) -> KillFigures {
+        self.kills
     }
 
     /// Takes a change over.
@@ -236,6 +256,7 @@ impl View {
                 self.deployments.remove(&id);
             }
             Change::Held(held) => self.held = held,
+            Change::Kills(kills) => self.kills = kills,
         }
     }
 

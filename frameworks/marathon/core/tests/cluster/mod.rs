@@ -68,6 +68,8 @@ pub struct Running {
 
 pub struct Cluster {
     pub core: Marathon,
+    /// Under which the master knows it.
+    pub framework_id: String,
     pub now: Time,
     pub view: View,
     pub store: BTreeMap<String, bytes::Bytes>,
@@ -95,7 +97,7 @@ pub struct Cluster {
     suppressed: bool,
     /// Roles in which offers were asked for.
     pub revived: BTreeSet<String>,
-    offers_due: bool,
+    pub offers_due: bool,
     next: u64,
     pub config: Config,
     /// ACCEPT is lost on its way: the master answers with TASK_DROPPED, and nothing else happens.
@@ -149,6 +151,7 @@ impl Cluster {
         let core = Marathon::new(config.clone(), START, Vec::new(), &mut out).unwrap();
         let mut cluster = Self {
             core,
+            framework_id: "framework-1".to_owned(),
             now: START,
             view: View::default(),
             store: BTreeMap::new(),
@@ -209,7 +212,7 @@ impl Cluster {
         self.suppressed = false;
         self.offers_due = true;
         self.inputs.push_back(Input::Registered {
-            framework_id: "framework-1".to_owned(),
+            framework_id: self.framework_id.clone(),
             master: "master".to_owned(),
         });
     }

@@ -199,3 +199,56 @@ fn what_is_ill_leaves_too_and_a_deployment_goes_first() {
     let (_, accepted) = pass_asking(&mut cluster, 0, 120);
     assert_eq!((on_agent(&cluster, 0), accepted), (0, true));
 }
+
+/// What is told of the machines that go down.
+fn machines(cluster: &mut Cluster) -> Value {
+    let answer = cluster.call(ApiCall::Explain { id: ID.to_owned() });
+    body(&answer)["machines"].take()
+}
+
+#[test]
+fn it_is_told_which_machines_go_down_and_why_instances_are_still_there() {
+    let mut cluster = crowded(&json!({}));
+    assert_eq!(machines(&mut cluster), json!([]));
+    goes_down(&mut cluster, 0, 7200);
+    cluster.ask_to_leave(0);
+    let told = machines(&mut cluster);
+    let at = |seconds: i64| Timestamp::from_millis(cluster.now.as_millis() + seconds * 1000);
+    let (begins, ends, leaves) = (at(7200), at(7200 + 3600), at(7200 - 900));
+    assert_eq!(told[0]["host"], "host0");
+    assert_eq!(told[0]["instances"].as_array().unwrap().len(), 3);
+    for (field, want) in [
+        ("begins", json!(begins)),
+        ("ends", json!(ends)),
+        ("leavesAt", json!(leaves)),
+        ("why", Value::Null),
+    ] {
+        assert_eq!(told[0][field], want, "{field}");
+    }
+    // It is time, and nothing else has room.
+    for agent in &mut cluster.agents[1..] {
+        agent.cpus = 0.0;
+    }
+    pass_asking(&mut cluster, 0, 6_500);
+    let told = machines(&mut cluster);
+    assert_eq!(told[0]["why"], "a replacement waits for an offer that fits");
+    for agent in &mut cluster.agents[1..] {
+        agent.cpus = 8.0;
+    }
+    cluster.offer();
+    cluster.run();
+    pass_asking(&mut cluster, 0, 60);
+    assert_eq!(machines(&mut cluster), json!([]), "nothing is there now");
+    // Some stay.
+    set(&mut cluster, &json!({ "maintenance": { "leave": false } }));
+    goes_down(&mut cluster, 1, 60);
+    cluster.ask_to_leave(1);
+    let told = machines(&mut cluster);
+    assert_eq!(
+        (&told[0]["leavesAt"], &told[0]["why"]),
+        (
+            &Value::Null,
+            &json!("the app's policy lets them stay until the machine goes down")
+        )
+    );
+}

@@ -111,6 +111,38 @@ fn an_instance_that_is_too_many_takes_its_replacement_with_it() {
 }
 
 #[test]
+fn a_replacement_for_which_fewer_instances_leave_no_room_is_given_up() {
+    let mut cluster = Cluster::new(3);
+    // Beside six there is room for one, beside three there is none.
+    let strategy = json!({ "minimumHealthCapacity": 0.5, "maximumOverCapacity": 0.2 });
+    let more = json!({ "instances": 1, "upgradeStrategy": strategy });
+    web(&mut cluster, &more);
+    for instances in 2..=6 {
+        // One after another, so that the oldest, which is the first that is replaced, is one of those that stay.
+        cluster.update(ID, &json!({ "instances": instances }).to_string());
+        cluster.pass(2);
+    }
+    let first = tasks(&cluster);
+    let schedule = in_minutes(&cluster, 1);
+    set(
+        &mut cluster,
+        &json!({ "restarts": { "schedule": schedule } }),
+    );
+    cluster.behaviour.insert("run".to_owned(), Behaviour::Hangs);
+    while cluster.tasks.len() < 7 {
+        cluster.pass(1);
+    }
+    cluster.behaviour.clear();
+    cluster.update(ID, r#"{"instances":3}"#);
+    let watched = watch(&mut cluster, 120);
+    assert_eq!((watched.most, cluster.tasks.len()), (3, 3));
+    assert!(
+        tasks(&cluster).is_disjoint(&first),
+        "they are restarted all the same"
+    );
+}
+
+#[test]
 fn the_next_leader_goes_on_with_a_replacement_while_the_app_is_scaled() {
     let mut cluster = Cluster::new(3);
     let (hanging, first) = half_done(&mut cluster, &json!({ "instances": 1 }));

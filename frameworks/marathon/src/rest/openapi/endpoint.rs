@@ -57,6 +57,8 @@ pub(super) enum Carries {
     /// By the name of its schema.
     Json(&'static str),
     Text,
+    /// A part of the page that tells of the API, of this media type.
+    Page(&'static str),
     /// Server-sent events.
     Events,
     /// Lines of JSON.

@@ -22,6 +22,9 @@ pub(super) fn document() -> bytes::Bytes {
     DOCUMENT.clone()
 }
 
+/// What Marathon called types, when it had JSON schemas.
+const OTHER_NAMES: [(&str, &str); 2] = [("AppDefinition", "AppSent"), ("PodDefinition", "PodSent")];
+
 /// Media types of YAML and JSON.
 const BODIES: [&str; 2] = ["application/json", "application/yaml"];
 
@@ -34,10 +37,15 @@ fn made() -> Value {
     let mut schemas = tepui_marathon_core::schemas::all();
     let shown = |items: &str| json!({ "type": "array", "items": reference(items) });
     schemas.insert("AppList".to_owned(), shown("AppInGroup"));
-    schemas.insert(
-        "Document".to_owned(),
-        json!({ "type": "object", "description": "An OpenAPI document." }),
-    );
+    for (name, what) in [
+        ("Document", "An OpenAPI document."),
+        ("Schema", "A JSON schema, draft 2020-12."),
+    ] {
+        schemas.insert(
+            name.to_owned(),
+            json!({ "type": "object", "description": what }),
+        );
+    }
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -53,6 +61,45 @@ fn made() -> Value {
     })
 }
 
+/// A schema that stands alone. Marathon's own names of long ago are known too.
+pub(super) fn schema(name: &str) -> Option<Value> {
+    let mut all = tepui_marathon_core::schemas::all();
+    let other = OTHER_NAMES.into_iter().find(|(other, _)| *other == name);
+    let name = other.map_or(name, |(_, name)| name);
+    let mut needed = vec![name.to_owned()];
+    let mut definitions = Map::new();
+    while let Some(name) = needed.pop() {
+        if let Some(mut schema) = all.remove(&name) {
+            stand_alone(&mut schema, &mut needed);
+            definitions.insert(name, schema);
+        }
+    }
+    definitions.contains_key(name).then(|| {
+        json!({ "$schema": "https://json-schema.org/draft/2020-12/schema", "$ref": format!("#/$defs/{name}"), "$defs": definitions })
+    })
+}
+
+/// Has references lead to definitions of the same document, and says which these are.
+fn stand_alone(schema: &mut Value, needed: &mut Vec<String>) {
+    match schema {
+        Value::Object(members) => {
+            for (key, value) in members {
+                match value {
+                    Value::String(text) if key == "$ref" => {
+                        if let Some(name) = text.strip_prefix("#/components/schemas/") {
+                            needed.push(name.to_owned());
+                            *text = format!("#/$defs/{name}");
+                        }
+                    }
+                    value => stand_alone(value, needed),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| stand_alone(item, needed)),
+        _ => {}
+    }
+}
+
 fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
@@ -60,7 +107,7 @@ fn reference(name: &str) -> Value {
 fn headers() -> Value {
     let text = |what: &str| json!({ "description": what, "schema": { "type": "string" } });
     json!({
-        "Location": text("The id of what is new."),
+        "Location": text("The id of what is new, or where to go."),
         "Marathon-Deployment-Id": text("The deployment that has begun."),
     })
 }
@@ -131,6 +178,9 @@ fn answered(answer: &Answer) -> Value {
         Carries::Backup => {
             Some(json!({ "application/x-ndjson": { "schema": { "type": "string" } } }))
         }
+        Carries::Page(media_type) => {
+            Some(json!({ media_type: { "schema": { "type": "string" } } }))
+        }
         Carries::Events => Some(json!({ "text/event-stream": { "schema": { "type": "string" } } })),
     };
     if let Some(content) = content {
@@ -177,6 +227,15 @@ fn in_path(name: &str) -> Value {
             "A timestamp, ISO-8601.",
             json!({ "type": "string", "format": "date-time" }),
         ),
+        "schema" => {
+            let all = tepui_marathon_core::schemas::all();
+            let names = all.keys().map(String::as_str);
+            let names: Vec<&str> = names.chain(OTHER_NAMES.map(|(name, _)| name)).collect();
+            (
+                "Its name, as in the OpenAPI document, or as Marathon named it.",
+                json!({ "type": "string", "enum": names }),
+            )
+        }
         _ => (
             "An id.",
             json!({ "type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]*$" }),

@@ -66,6 +66,7 @@ fn page() -> String {
                 Carries::Empty => "-".to_owned(),
                 Carries::Json(schema) => format!("`{schema}`"),
                 Carries::Text => "text".to_owned(),
+                Carries::Page(media_type) => format!("`{media_type}`"),
                 Carries::Backup => "lines of JSON".to_owned(),
                 Carries::Events => "server-sent events".to_owned(),
             };
@@ -160,6 +161,7 @@ fn sample(path: &str) -> String {
         ("{taskId}", "a_b.instance-1._app.1"),
         ("{instanceId}", "a_b.instance-1"),
         ("{deploymentId}", "d"),
+        ("{schema}", "App"),
     ];
     values.iter().fold(path.to_owned(), |path, (name, value)| {
         path.replace(name, value)
@@ -265,4 +267,35 @@ fn every_route_is_in_the_table() {
         missing.is_empty(),
         "the router knows what rest/openapi/table does not; add a row for each (and its schemas to the core's src/schemas), then {UPDATE}: {missing:#?}"
     );
+}
+
+#[test]
+fn a_schema_stands_alone() {
+    fn references(value: &Value, all: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(members) => members.iter().for_each(|(key, value)| match value {
+                Value::String(text) if key == "$ref" => {
+                    all.insert(text.clone());
+                }
+                value => references(value, all),
+            }),
+            Value::Array(items) => items.iter().for_each(|item| references(item, all)),
+            _ => {}
+        }
+    }
+    let names = tepui_marathon_core::schemas::all().into_iter();
+    let names = names.map(|(name, _)| name);
+    let others = OTHER_NAMES.map(|(name, _)| name.to_owned());
+    for name in names.chain(others) {
+        let document = schema(&name).expect("there is one");
+        let definitions = document["$defs"].as_object().expect("definitions");
+        let mut wanted = BTreeSet::new();
+        references(&document, &mut wanted);
+        let there: BTreeSet<String> = definitions
+            .keys()
+            .map(|name| format!("#/$defs/{name}"))
+            .collect();
+        assert_eq!(wanted, there, "{name}");
+    }
+    assert_eq!(schema("Nothing"), None);
 }

@@ -168,6 +168,7 @@ impl Master {
             executor,
             group,
             launch_executor,
+            resource_version: self.agents[agent].resource_version.clone(),
         };
         self.to_agent(
             agent,

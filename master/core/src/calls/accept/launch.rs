@@ -193,6 +193,7 @@ impl Master {
             framework_id: events::framework_id(&self.frameworks[framework].id),
             task: info,
             launch_executor,
+            resource_version: self.agents[agent].resource_version.clone(),
         };
         self.to_agent(agent, master_message::Message::RunTask(run), out);
     }

@@ -4,12 +4,13 @@ use tepui_master_core::{Input, OperatorCall, Reply, ReplyToken};
 use tepui_proto::convert::resources;
 use tepui_proto::mesos::offer::operation::Type;
 use tepui_proto::mesos::{self, OperationState};
-use tepui_proto::tepui::v1::{self, agent_message};
+use tepui_proto::tepui::v1::{self, agent_message, master_message};
 
 use super::{
-    AGENT, accept, agent, answer, applied, framework, listed, reserve, reserved, total, with_id,
+    AGENT, accept, agent, answer, applied, dynamic, framework, launch, listed, reserve, reserved,
+    total, unreserve, with_id,
 };
-use crate::cluster::{Cluster, Scheduler, Slave, registration, uuid};
+use crate::cluster::{Cluster, Scheduler, Slave, registration, task_json, uuid};
 
 /// The uuid of number 1, 2, … as JSON has it.
 fn base64(number: u8) -> &'static str {
@@ -150,12 +151,18 @@ fn a_failed_operation_is_undone_by_the_agents_total() {
     // What is sent from now on is made for the new total.
     let offer_id = "m-O2";
     let call = format!(
-        r#"{{"type":"ACCEPT","accept":{{"offer_ids":[{{"value":"{offer_id}"}}],"operations":[{}]}}}}"#,
-        reserve(&[reserved("cpus", "1", &["r"])])
+        r#"{{"type":"ACCEPT","accept":{{"offer_ids":[{{"value":"{offer_id}"}}],"operations":[{},{}]}}}}"#,
+        reserve(&[reserved("cpus", "1", &["r"])]),
+        launch(&[task_json("t", "m-S0", "cpus:0.1")])
     );
     cluster.call(&scheduler, &call);
-    let apply = applied(&mut cluster, &slave).remove(0);
-    assert_eq!(apply.resource_version, Some(uuid(7)));
+    let sent = cluster.to_agents.remove(&slave.link).unwrap_or_default();
+    let versions = sent.into_iter().filter_map(|message| match message {
+        master_message::Message::ApplyOperation(apply) => Some(apply.resource_version),
+        master_message::Message::RunTask(run) => Some(run.resource_version),
+        _ => None,
+    });
+    assert_eq!(versions.collect::<Vec<_>>(), [Some(uuid(7)), Some(uuid(7))]);
 }
 
 fn return_with(
@@ -164,10 +171,19 @@ fn return_with(
     total: &str,
     operations: Vec<mesos::Operation>,
 ) -> Slave {
+    let total = resources::to_wire(&total.parse().unwrap(), resources::Encoding::Stack);
+    return_with_all(cluster, slave, total, operations)
+}
+
+fn return_with_all(
+    cluster: &mut Cluster,
+    slave: &Slave,
+    total: Vec<mesos::Resource>,
+    operations: Vec<mesos::Operation>,
+) -> Slave {
     let link = cluster.open_link();
     let mut register = registration(AGENT, Some(&slave.id));
-    register.checkpointed_resources =
-        resources::to_wire(&total.parse().unwrap(), resources::Encoding::Stack);
+    register.checkpointed_resources = total;
     register.operations = operations;
     register.capabilities = [1, 2, 3, 4, 5, 6]
         .map(|kind| mesos::agent_info::Capability { r#type: Some(kind) })
@@ -183,6 +199,40 @@ fn return_with(
         link,
         id: slave.id.clone(),
     }
+}
+
+/// The agent's link broke before it heard of an UNRESERVE and of a task that uses what that made free.
+#[test]
+fn what_a_task_may_have_is_not_made_free_once_more() {
+    let port = format!(
+        r#"{{"name":"ports","type":"RANGES","ranges":{{"range":[{{"begin":5,"end":5}}]}},"reservations":[{}]}}"#,
+        dynamic("r")
+    );
+    let before = || {
+        let plain = "cpus:4;ports:[1-4, 6-9]".parse().unwrap();
+        let mut total = resources::to_wire(&plain, resources::Encoding::Stack);
+        total.push(tepui_proto::json::from_slice(port.as_bytes()).unwrap());
+        total
+    };
+    let mut cluster = Cluster::new();
+    let slave = agent(&mut cluster, AGENT);
+    let slave = return_with_all(&mut cluster, &slave, before(), Vec::new());
+    let scheduler = framework(&mut cluster, "a");
+    let offer = cluster.offer(&scheduler);
+    let operations = [
+        unreserve(std::slice::from_ref(&port)),
+        launch(&[task_json("t", "m-S0", "ports:[5-5]")]),
+    ];
+    accept(&mut cluster, &scheduler, &[&offer], &operations);
+    assert_eq!(listed(&cluster), ["UNRESERVE OPERATION_PENDING"]);
+    cluster.break_link(&slave);
+    return_with_all(&mut cluster, &slave, before(), Vec::new());
+    let offer = cluster.offers(&scheduler).pop().unwrap();
+    let operations = [with_id("o", &unreserve(std::slice::from_ref(&port)))];
+    accept(&mut cluster, &scheduler, &[&offer], &operations);
+    let lines = cluster.lines(&scheduler);
+    let refused = "Tasks that agent m-S0 may not have heard of use some of ports:[5-5]: try again when they have ended";
+    assert!(lines[0].ends_with(refused), "{lines:?}");
 }
 
 /// An operation as the agent tells of it.

@@ -132,7 +132,8 @@ impl Marathon {
             groups,
             ..
         } = scene;
-        let placed = &self.apps.get(id)?.placed;
+        // Whether shares are kept is for the spread to say, which knows what would leave its place.
+        let placed = self.apps.get(id)?.placed.heedless_of_shares(app);
         let most = self.config.max_instances_per_offer.max(1);
         let spots = offers.iter().map(|using| spread.spot(&using.state.agent));
         let spots: Vec<Spot> = spots.collect();
@@ -140,7 +141,7 @@ impl Marathon {
         let places = agents.zip(&spots).enumerate();
         let (from, at) = best(spread, groups, places, |at| {
             let using = &offers[at];
-            using.launched < most && using.state.lacks(app, placed, &self.config).is_empty()
+            using.launched < most && using.state.lacks(app, &placed, &self.config).is_empty()
         })?;
         let group = groups.get(&from)?;
         let old = self.first_to_go(app, group)?;

@@ -7,7 +7,7 @@ use crate::{
     core::Marathon,
     definition::App,
     instance::{Agent, Goal, kill_order},
-    matching::{OfferState, Placed},
+    matching::{Counted, OfferState, Placed},
     path::PathId,
     policy::{Gain, Rebalance, Spot, Spread},
 };
@@ -72,10 +72,10 @@ impl Marathon {
             })
             .collect();
         let nothing = Placed::new(app);
-        let mut placed = Placed::new(app);
+        let mut placed = nothing.heedless_of_shares(app).into_owned();
         for group in groups.values() {
             let keys = group.keys.iter();
-            keys.for_each(|_| placed.change(app, &group.agent, true));
+            keys.for_each(|_| placed.change(app, &group.agent, true, Counted::ForAll));
         }
         // What lacks something wherever the others are takes none later on either.
         let takes = |place: &OfferState| place.lacks(app, &nothing, &self.config).is_empty();
@@ -110,8 +110,8 @@ impl Marathon {
             if group.keys.is_empty() {
                 groups.remove(&from);
             }
-            placed.change(app, &here, false);
-            placed.change(app, &to, true);
+            placed.change(app, &here, false, Counted::ForAll);
+            placed.change(app, &to, true, Counted::ForAll);
             // What was just moved stays there.
             moves.extend(self.instance(key).map(|one| moved(one, &here, &to)));
         }

@@ -33,8 +33,8 @@ pub(in crate::core) type Leaving = BTreeMap<Arc<str>, Window>;
 /// When a machine is down.
 #[derive(Debug)]
 pub(in crate::core) struct Window {
-    begins: Time,
-    ends: Time,
+    pub(super) begins: Time,
+    pub(super) ends: Time,
     /// It is forgotten then, unless the master tells of it again.
     until: Time,
 }
@@ -146,12 +146,17 @@ impl Marathon {
     /// From when on an app leaves an agent, if it is to be left at all, and not too late.
     pub(super) fn leaves_at(&self, app: &App, agent: &str) -> Option<Time> {
         let window = self.leaving.get(agent)?;
-        let open = self.now < window.until && self.now < window.ends;
-        let lead = self.lead(app).filter(|_| open)?;
+        let lead = self.lead(app).filter(|_| self.is_open(agent))?;
         let lead = i64::try_from(lead.as_nanos()).unwrap_or(i64::MAX);
         Some(Time::from_nanos(
             window.begins.as_nanos().saturating_sub(lead),
         ))
+    }
+
+    /// Whether an agent is known to go down, and is not back from it.
+    pub(super) fn is_open(&self, agent: &str) -> bool {
+        let window = self.leaving.get(agent);
+        window.is_some_and(|window| self.now < window.until && self.now < window.ends)
     }
 
     /// Whether an instance is on an agent that is to be left now.
@@ -165,6 +170,18 @@ impl Marathon {
             .zip(self.root.get(&instance.spec.id))
             .and_then(|(agent, app)| self.leaves_at(app, &agent.id));
         at.is_some_and(|at| at <= self.now)
+    }
+
+    /// Whether an app is to leave any agent now.
+    pub(super) fn leaves_some(&self, id: &PathId) -> bool {
+        let Some(app) = self.root.get(id).filter(|_| !self.leaving.is_empty()) else {
+            return false;
+        };
+        let mut at = self
+            .leaving
+            .keys()
+            .filter_map(|agent| self.leaves_at(app, agent));
+        at.any(|at| at <= self.now)
     }
 
     /// When the first of the machines goes down that an app is leaving.

@@ -9,6 +9,7 @@
 //! An app is looked over when a moment of its own has come, and after changes, at most once a second: that takes time that grows with its instances.
 
 mod leaving;
+mod machines;
 mod pairs;
 mod restarts;
 mod survey;

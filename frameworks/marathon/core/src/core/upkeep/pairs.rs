@@ -1,16 +1,17 @@
 //! Pairs of an instance and the one that is to take its place: begun, ended, and mended when one of them is gone.
 
-use std::sync::Arc;
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use tepui_model::Time;
 
 use super::{CROWDED, PATIENCE, Survey};
 use crate::{
-    core::{Marathon, app_state::is_delayed},
+    core::{AppState, Marathon, app_state::is_delayed},
     definition::App,
     deployment::capacity,
     ended::Cause,
     instance::{Condition, Goal, Instance, Replaces},
+    matching::{Counted, Placed},
     path::PathId,
     policy::Policy,
     view::Disruption,
@@ -99,6 +100,30 @@ impl Marathon {
         key
     }
 
+    /// Where an app's instances are, as one sees it that is to be launched: where those share instances out, the old ones of pairs, and those
+    /// on agents that are to be left, have left their shares to others.
+    pub(in crate::core) fn placed_of<'a>(&self, state: &'a AppState) -> Cow<'a, Placed> {
+        let app = state.app();
+        let shares = app.constraints.iter().any(|one| one.groups().is_some());
+        // This is asked for each offer, and windows may be known for days: no instance is looked at before an agent is to be left.
+        let leaves = shares && self.leaves_some(&app.id);
+        if !shares || state.pairs.is_empty() && !leaves {
+            return Cow::Borrowed(&state.placed);
+        }
+        let mut placed = state.placed.clone();
+        let mut goes: BTreeSet<u64> = state.pairs.values().map(|one| one.key).collect();
+        if leaves {
+            let instances = state.instances.iter().copied();
+            goes.extend(instances.filter(|key| self.is_leaving(*key)));
+        }
+        for instance in goes.iter().filter_map(|key| self.instance(*key)) {
+            if let Some(agent) = state.class(instance).has_share() {
+                placed.change(app, &agent, false, Counted::OnlyForShares);
+            }
+        }
+        Cow::Owned(placed)
+    }
+
     /// Breaks pairs up of which one is gone, or has ended by itself: what is left of them is an instance like others.
     pub(in crate::core) fn mend_pairs(&mut self, id: &PathId) {
         let Some(state) = self.apps.get(id) else {
@@ -175,7 +200,23 @@ impl Marathon {
             .count()
     }
 
-    /// Ends one of each pair at once: the old one if the new one is ready, the new one otherwise.
+    /// Fewer instances are wanted, and the upgrade strategy has no room beside them for all pairs that there are: so many of these end at once, or
+    /// whatever is launched again would be one too many. What the old ones are due for comes later.
+    pub(in crate::core) fn part_pairs(&mut self, id: &PathId) {
+        let (Some(app), Some(state)) = (self.root.get(id), self.apps.get(id)) else {
+            return;
+        };
+        let wanted = app.instances as usize;
+        let bounds = capacity(wanted, wanted, wanted, app.upgrade_strategy, false);
+        let room = bounds.max_running.saturating_sub(wanted);
+        let pairs = state.pairs.iter().rev();
+        let parting = pairs.take(state.pairs.len().saturating_sub(room));
+        for (key, replaces) in parting.map(|(key, one)| (*key, *one)).collect::<Vec<_>>() {
+            self.end_pair(key, replaces, Cause::ScaledDown);
+        }
+    }
+
+    /// Ends one of each pair at once.
     pub(in crate::core) fn end_pairs(&mut self, id: &PathId) {
         let pairs = self
             .apps
@@ -183,20 +224,25 @@ impl Marathon {
             .map(|state| state.pairs.clone())
             .unwrap_or_default();
         for (key, replaces) in pairs {
-            let ready = self
-                .instance(key)
-                .is_some_and(|one| one.is_ready() && !self.kills.contains_key(&key));
-            let has_old = self
-                .instance(replaces.key)
-                .is_some_and(|one| one.goal == Goal::Running);
-            self.change(key, |instance| instance.replaces = None);
-            self.dirty.unstored.insert(key);
-            if has_old {
-                if ready {
-                    self.retire(replaces.key, cause_of_pair(replaces));
-                } else {
-                    self.retire(key, Cause::ScaledDown);
-                }
+            self.end_pair(key, replaces, cause_of_pair(replaces));
+        }
+    }
+
+    /// Ends one of a pair: the old one, for this cause, if the new one is ready, the new one otherwise.
+    fn end_pair(&mut self, key: u64, replaces: Replaces, cause: Cause) {
+        let ready = self
+            .instance(key)
+            .is_some_and(|one| one.is_ready() && !self.kills.contains_key(&key));
+        let has_old = self
+            .instance(replaces.key)
+            .is_some_and(|one| one.goal == Goal::Running);
+        self.change(key, |instance| instance.replaces = None);
+        self.dirty.unstored.insert(key);
+        if has_old {
+            if ready {
+                self.retire(replaces.key, cause);
+            } else {
+                self.retire(key, Cause::ScaledDown);
             }
         }
     }

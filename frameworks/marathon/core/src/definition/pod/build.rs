@@ -138,6 +138,7 @@ fn apply(
         backoff: update.backoff,
         executor_resources: executor,
         linux_info: update.linux_info,
+        legacy_shared_cgroups: update.legacy_shared_cgroups,
     }));
     app
 }

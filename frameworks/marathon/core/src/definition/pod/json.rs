@@ -57,6 +57,9 @@ pub(crate) fn json(app: &App) -> Option<Value> {
     if let Some(linux) = &pod.linux_info {
         put("linuxInfo", of(linux));
     }
+    if pod.legacy_shared_cgroups {
+        put("legacySharedCgroups", value!(true));
+    }
     put("role", value!(app.role));
     Some(Value::Object(object))
 }

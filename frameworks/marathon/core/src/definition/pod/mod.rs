@@ -47,6 +47,9 @@ pub struct Pod {
     /// What the pod as a whole sees of the kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub linux_info: Option<LinuxInfo>,
+    /// Its containers have what all of them ask for together, as before Marathon 1.10, and not each its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub legacy_shared_cgroups: bool,
 }
 
 /// See [`Pod::backoff`].
@@ -308,6 +311,7 @@ impl App {
         let mut alike = other.clone();
         let mut pod = (**two).clone();
         pod.executor_resources = one.executor_resources;
+        pod.legacy_shared_cgroups = one.legacy_shared_cgroups;
         alike.pod = Some(std::sync::Arc::new(pod));
         alike.instances = self.instances;
         alike.version = self.version;

@@ -14,7 +14,7 @@ use crate::{
         container::{self, Artifact},
         isolation,
         reader::text,
-        update::{self, UnreachableUpdate, feature, not_built},
+        update::{self, UnreachableUpdate, feature},
         volume,
     },
     response::Response,
@@ -39,6 +39,7 @@ pub(crate) struct PodUpdate {
     pub(super) unreachable: Option<UnreachableUpdate>,
     pub(super) executor_resources: ExecutorResources,
     pub(super) linux_info: Option<LinuxInfo>,
+    pub(super) legacy_shared_cgroups: bool,
     pub(crate) role: Option<String>,
     /// Faults of validation.
     pub(super) later: Vec<(String, String)>,
@@ -77,10 +78,6 @@ impl PodUpdate {
         if object.get("secrets").is_some_and(|value| !is_empty(value)) {
             later.push((object.path("secrets"), feature("secrets")));
         }
-        let shared = "legacySharedCgroups";
-        if object.flag(shared, faults) == Some(true) {
-            later.push((object.path(shared), not_built(shared)));
-        }
         let linux_info = isolation::linux(&object, &mut later, faults);
         if linux_info.as_ref().is_some_and(|one| one.seccomp.is_some()) {
             let message = "Seccomp configuration on executor level is not supported";
@@ -108,6 +105,7 @@ impl PodUpdate {
             unreachable: None,
             executor_resources: executor_resources(&object, faults),
             linux_info,
+            legacy_shared_cgroups: object.flag("legacySharedCgroups", faults).unwrap_or(false),
             role: object.text("role", faults),
             later,
         };

@@ -268,10 +268,12 @@ fn refused_pods_and_the_exact_answer() {
             "Seccomp configuration on executor level is not supported",
         ),
         (
-            r#"{"legacySharedCgroups":true}"#.to_owned(),
+            r#"{"legacySharedCgroups":true,"containers":[{"name":"c","exec":{"command":{"shell":"true"}},"resources":{"cpus":0.1,"mem":32},
+                "resourceLimits":{"cpus":"unlimited"}}]}"#
+                .to_owned(),
             invalid,
-            "/legacySharedCgroups",
-            "legacySharedCgroups is not supported by this release of Tepui",
+            "/containers(0)/resourceLimits",
+            "resourceLimits cannot be defined if legacySharedCgroups is enabled",
         ),
         (
             r#"{"volumes":[{"name":"v","persistent":{"size":9}}],"scheduling":{"unreachableStrategy":{}}}"#.to_owned(),
@@ -315,6 +317,21 @@ fn what_no_sum_can_hold_is_refused() {
     }
     let executor = r#"{"executorResources":{"cpus":1e306,"mem":64}}"#;
     assert!(with(executor).is_err());
+}
+
+#[test]
+fn shared_cgroups_are_kept_only_if_wanted_and_restart_nothing() {
+    let shared = with(r#"{"legacySharedCgroups":true}"#).expect("valid");
+    assert_eq!(printed(&shared)["legacySharedCgroups"], true);
+    let plain = with(r#"{"legacySharedCgroups":false}"#).expect("valid");
+    assert_eq!(printed(&plain).get("legacySharedCgroups"), None);
+    assert!(shared != plain && shared.same_config(&plain));
+    // What is stored reads back, also of a pod that was stored before there was such a choice.
+    let stored = serde_json::to_value(&plain).expect("stored");
+    assert!(!stored.to_string().contains("legacySharedCgroups"));
+    let stored = serde_json::to_value(&shared).expect("stored");
+    let read: App = serde_json::from_value(stored).expect("read");
+    assert_eq!(read, shared);
 }
 
 #[test]

@@ -39,6 +39,10 @@ pub(super) fn validate(
             &limits,
             faults,
         );
+        if pod.legacy_shared_cgroups && container.resource_limits.is_some() {
+            let message = "resourceLimits cannot be defined if legacySharedCgroups is enabled";
+            faults.add(limits, message);
+        }
         if own.gpus > 0 && !setting.gpu_resources {
             faults.add(format!("{path}/resources/gpus"), feature("gpu_resources"));
         }

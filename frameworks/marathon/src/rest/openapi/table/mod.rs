@@ -1,6 +1,7 @@
 //! Every path and method of the API with all that it takes and answers. The document and the page are made from it; tests hold it against the
 //! router, both ways.
 
+mod plain;
 mod v2;
 mod v3;
 
@@ -61,5 +62,5 @@ const INVALID: Refusal = (422, "what is wrong is told by path");
 
 /// The whole API, in the order of the page.
 pub(super) fn table() -> impl Iterator<Item = &'static Endpoint> {
-    v2::TABLE.iter().chain(v3::TABLE)
+    v2::TABLE.iter().chain(plain::TABLE).chain(v3::TABLE)
 }

@@ -1,10 +1,10 @@
-//! Marathon's own paths, and those beside them without a version.
+//! Marathon's own paths below /v2.
 
 use super::{
     DEPLOYED, DEPLOYMENT_ID, FORCE, INVALID, LOCKED, MEDIA, NO_APP, NO_POD, PARTIAL, TOO_LARGE,
     TOO_MANY, UNREADABLE,
 };
-use crate::rest::openapi::endpoint::Carries::{Empty, Events, Json, Text};
+use crate::rest::openapi::endpoint::Carries::{Empty, Events, Json};
 use crate::rest::openapi::endpoint::Takes::{Many, One};
 use crate::rest::openapi::endpoint::{
     Endpoint, Parameter, Refusal, answer, deploys, flag, get, ok,
@@ -631,29 +631,5 @@ pub(super) const TABLE: &[Endpoint] = &[
         ],
         &[answer(200, "the stream", Events)],
         &[(406, "`Accept` does not name `text/event-stream`")],
-    ),
-    get(
-        "/ping",
-        "pong",
-        &[],
-        &[
-            answer(200, "it is there", Text),
-            answer(204, "`Accept` names nothing that it can be said in", Empty),
-        ],
-        &[],
-    ),
-    get(
-        "/metrics",
-        "Metrics under Marathon's names.",
-        &[],
-        &[ok("Metrics")],
-        &[],
-    ),
-    get(
-        "/metrics/prometheus",
-        "The same for Prometheus.",
-        &[],
-        &[answer(200, "the metrics", Text)],
-        &[(404, "--metrics_prometheus is off")],
     ),
 ];

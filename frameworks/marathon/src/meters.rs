@@ -14,7 +14,7 @@ const MOST_TICKS: u32 = 2_000;
 /// So many durations are kept, the last ones.
 const KEPT: usize = 1_024;
 /// Which part of the durations is at most so long.
-pub(super) const QUANTILES: [(&str, f64); 6] = [
+pub(crate) const QUANTILES: [(&str, f64); 6] = [
     ("p50", 0.5),
     ("p75", 0.75),
     ("p95", 0.95),
@@ -83,19 +83,19 @@ impl Rates {
 
 /// How often something happens.
 #[derive(Debug)]
-pub(super) struct Meter(Mutex<Rates>);
+pub(crate) struct Meter(Mutex<Rates>);
 
 impl Meter {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self(Mutex::new(Rates::new(now)))
     }
 
     /// It has happened.
-    pub(super) fn mark(&self, now: Instant) {
+    pub(crate) fn mark(&self, now: Instant) {
         self.0.lock().mark(now);
     }
 
-    pub(super) fn read(&self, now: Instant) -> Figures {
+    pub(crate) fn read(&self, now: Instant) -> Figures {
         let mut rates = self.0.lock();
         Figures {
             rates: rates.read(now),
@@ -107,15 +107,15 @@ impl Meter {
 
 /// How often something happens, and how long it takes.
 #[derive(Debug)]
-pub(super) struct Timer(Mutex<(Rates, Vec<f64>)>);
+pub(crate) struct Timer(Mutex<(Rates, Vec<f64>)>);
 
 impl Timer {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self(Mutex::new((Rates::new(now), Vec::new())))
     }
 
     /// It has happened, and took so long.
-    pub(super) fn mark(&self, now: Instant, took: Duration) {
+    pub(crate) fn mark(&self, now: Instant, took: Duration) {
         let (rates, kept) = &mut *self.0.lock();
         let seconds = took.as_secs_f64();
         let place = usize::try_from(rates.count % KEPT as u64).unwrap_or(0);
@@ -126,7 +126,7 @@ impl Timer {
         rates.mark(now);
     }
 
-    pub(super) fn read(&self, now: Instant) -> Figures {
+    pub(crate) fn read(&self, now: Instant) -> Figures {
         let (rates, mut kept) = {
             let (rates, kept) = &mut *self.0.lock();
             ((rates.read(now), rates.count), kept.clone())
@@ -142,12 +142,12 @@ impl Timer {
 
 /// How durations are spread, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Spread {
-    pub(super) min: f64,
-    pub(super) mean: f64,
-    pub(super) max: f64,
-    pub(super) deviation: f64,
-    pub(super) quantiles: [f64; QUANTILES.len()],
+pub(crate) struct Spread {
+    pub(crate) min: f64,
+    pub(crate) mean: f64,
+    pub(crate) max: f64,
+    pub(crate) deviation: f64,
+    pub(crate) quantiles: [f64; QUANTILES.len()],
 }
 
 impl Spread {
@@ -160,7 +160,8 @@ impl Spread {
     )]
     fn of(sorted: &[f64]) -> Self {
         let number = sorted.len().max(1) as f64;
-        let mean = sorted.iter().sum::<f64>() / number;
+        // A sum of nothing is -0, which is no figure for people.
+        let mean = (sorted.iter().sum::<f64>() + 0.0) / number;
         let squares = sorted.iter().map(|one| (one - mean).powi(2)).sum::<f64>();
         let quantile = |part: f64| {
             let place = (part * number).ceil() as usize;
@@ -170,7 +171,7 @@ impl Spread {
             min: sorted.first().copied().unwrap_or(0.0),
             mean,
             max: sorted.last().copied().unwrap_or(0.0),
-            deviation: (squares / number).sqrt(),
+            deviation: ((squares + 0.0) / number).sqrt(),
             quantiles: QUANTILES.map(|(_, part)| quantile(part)),
         }
     }
@@ -178,19 +179,19 @@ impl Spread {
 
 /// What a meter or a timer has seen.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Figures {
-    pub(super) count: u64,
+pub(crate) struct Figures {
+    pub(crate) count: u64,
     /// Over all, and over 1, 5 and 15 minutes, a second.
-    pub(super) rates: [f64; 4],
+    pub(crate) rates: [f64; 4],
     /// Of a timer.
-    pub(super) spread: Option<Spread>,
+    pub(crate) spread: Option<Spread>,
 }
 
 /// Names of [`Figures::rates`].
-pub(super) const RATES: [&str; 4] = ["mean_rate", "m1_rate", "m5_rate", "m15_rate"];
+pub(crate) const RATES: [&str; 4] = ["mean_rate", "m1_rate", "m5_rate", "m15_rate"];
 
 impl Figures {
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let mut object = json!({ "count": self.count });
         for (name, rate) in RATES.into_iter().zip(self.rates) {
             object[name] = rate.into();
@@ -212,7 +213,7 @@ impl Figures {
 }
 
 impl Spread {
-    pub(super) const fn named(&self) -> [(&'static str, f64); 4] {
+    pub(crate) const fn named(&self) -> [(&'static str, f64); 4] {
         [
             ("min", self.min),
             ("mean", self.mean),

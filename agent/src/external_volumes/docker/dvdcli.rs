@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
-use super::{Key, Wanted};
+use super::{Failure, Key, Wanted, storage};
 use crate::containerizer::DEFAULT_PATH;
 
 const NAME: &str = "dvdcli";
@@ -30,15 +30,6 @@ const MAX_SAID_BYTES: usize = 16 << 10;
 pub(super) struct Program {
     path: PathBuf,
     patience: Duration,
-}
-
-/// Why a volume was not mounted.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// The program said so: there is nothing to unmount.
-    Refused(String),
-    /// It may be mounted.
-    Unclear(String),
 }
 
 /// The agent's own PATH, and then the usual places.
@@ -91,7 +82,8 @@ impl Program {
             return Err(Failure::Refused(failed(status, &complaint)));
         }
         let place = PathBuf::from(answer.trim());
-        if !place.is_absolute() || !place.is_dir() {
+        let is_there = || storage::ask(&place, Path::is_dir);
+        if !place.is_absolute() || !is_there().await.map_err(Failure::Unclear)? {
             return Err(Failure::Unclear(format!(
                 "{NAME} answered '{}', which is no directory of this machine",
                 answer.trim().escape_debug()

@@ -1,9 +1,15 @@
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
 use super::*;
 use crate::containerizer::At;
+use crate::privileged::privileged;
+use crate::provision::plan::Planned;
 
 /// A `dvdcli` whose volumes are directories beside it, which counts as a driver does and writes down how it was called.
 fn program(folder: &Path) -> PathBuf {
-    use std::os::unix::fs::PermissionsExt;
+    use std::io::Write;
     let script = r#"#!/bin/sh
 cd "$(dirname "$0")" || exit 1
 echo "$*" >> calls
@@ -17,8 +23,18 @@ mount*) mkdir -p "$name" && pwd -P | sed "s|\$|/$name|" ;;
 esac
 "#;
     let path = folder.join("dvdcli");
-    std::fs::write(&path, script).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // Written by another process: what this one has open for writing, programs that other tests start at the moment have open too until they are
+    // executed, and a program that somebody writes cannot be.
+    let mut writer = std::process::Command::new("sh")
+        .args(["-c", "umask 022; cat > \"$1\" && chmod +x \"$1\"", "sh"])
+        .arg(&path)
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut words = writer.stdin.take().unwrap();
+    words.write_all(script.as_bytes()).unwrap();
+    drop(words);
+    assert!(writer.wait().unwrap().success());
     path
 }
 
@@ -28,7 +44,7 @@ fn room(folder: &Path, alive: &[&str], same_boot: bool) -> DockerVolumes {
         ..Default::default()
     };
     let alive = alive.iter().map(|&one| one.to_owned()).collect();
-    DockerVolumes::start(&config, &folder.join("run"), &alive, same_boot)
+    start(&config, &folder.join("run"), &alive, same_boot)
 }
 
 fn wanted(name: &str) -> Planned {
@@ -68,13 +84,9 @@ fn written(folder: &Path) -> usize {
     records.map_or(0, Iterator::count)
 }
 
-fn is_root() -> bool {
-    nix::unistd::geteuid().is_root()
-}
-
 #[tokio::test]
 async fn the_first_mounts_and_the_last_unmounts() {
-    if !is_root() {
+    if !privileged() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -98,7 +110,7 @@ async fn the_first_mounts_and_the_last_unmounts() {
 
 #[tokio::test]
 async fn many_at_once_mount_once_and_unmount_once() {
-    if !is_root() {
+    if !privileged() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -127,7 +139,7 @@ async fn many_at_once_mount_once_and_unmount_once() {
 
 #[tokio::test]
 async fn what_fails_says_why_and_is_unmounted_where_it_may_be_mounted() {
-    if !is_root() {
+    if !privileged() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -169,7 +181,7 @@ const LONG: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn what_cannot_be_unmounted_is_tried_again_unless_somebody_wants_it() {
-    if !is_root() {
+    if !privileged() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -194,7 +206,7 @@ async fn what_cannot_be_unmounted_is_tried_again_unless_somebody_wants_it() {
 
 #[tokio::test]
 async fn the_next_life_keeps_what_the_living_hold() {
-    if !is_root() {
+    if !privileged() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -227,7 +239,7 @@ async fn the_next_life_keeps_what_the_living_hold() {
 
 #[tokio::test]
 async fn without_the_program_nothing_is_held() {
-    if !is_root() {
+    if !privileged() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -235,7 +247,7 @@ async fn without_the_program_nothing_is_held() {
         program: Some(folder.path().join("dvdcli")),
         ..Default::default()
     };
-    let volumes = DockerVolumes::start(&config, folder.path(), &HashSet::new(), true);
+    let volumes = start(&config, folder.path(), &HashSet::new(), true);
     let refused = mount(&volumes, "a", &["x"]).await.unwrap_err();
     assert_eq!(
         refused,

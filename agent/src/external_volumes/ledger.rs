@@ -1,42 +1,33 @@
-//! Who holds which volumes, and where those are: in memory, and in `<checkpoint dir>/<container>/volumes`, as Mesos names it.
+//! Who holds which volumes of one kind, and where those are: in memory, and in `<directory>/<container>/volumes`, as Mesos names it.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::fs;
-use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::hash::Hash;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 const FILE: &str = "volumes";
 
-/// A volume; there is one of this name and driver.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(crate) struct Key {
-    pub(crate) driver: String,
-    pub(crate) name: String,
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "the volume '{}' of the docker volume driver '{}'",
-            self.name, self.driver
-        )
-    }
+/// What tells a volume from others of its kind. Its words name it in messages.
+pub(crate) trait Key:
+    Clone + Eq + Hash + fmt::Debug + fmt::Display + Serialize + DeserializeOwned + Send + Sync + 'static
+{
 }
 
 /// What one container holds, as it is written down.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Record {
-    volumes: Vec<Held>,
+#[derive(Debug, Serialize, Deserialize)]
+struct Record<K> {
+    volumes: Vec<Held<K>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Held {
+struct Held<K> {
     #[serde(flatten)]
-    key: Key,
+    key: K,
     /// Once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mount_point: Option<PathBuf>,
@@ -44,18 +35,26 @@ struct Held {
 
 /// Who holds what. Bounded by the containers.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(super) struct Ledger<K> {
+    /// What is held, in words.
+    kind: &'static str,
     directory: PathBuf,
-    holders: HashMap<String, Vec<Key>>,
-    places: HashMap<Key, PathBuf>,
+    holders: HashMap<String, Vec<K>>,
+    places: HashMap<K, PathBuf>,
     /// Containers that have ended, and hold only what is still to be unmounted.
     gone: HashSet<String>,
 }
 
-impl Ledger {
-    /// Reads what was written down. Those who are not `alive` are gone.
-    pub(super) fn read(directory: PathBuf, alive: &HashSet<String>, same_boot: bool) -> Self {
+impl<K: Key> Ledger<K> {
+    /// Reads what was written down. Those who are not `alive` are gone, and places are another boot's unless it is the `same_boot`.
+    pub(super) fn read(
+        kind: &'static str,
+        directory: PathBuf,
+        alive: &HashSet<String>,
+        same_boot: bool,
+    ) -> Self {
         let mut ledger = Self {
+            kind,
             directory,
             holders: HashMap::new(),
             places: HashMap::new(),
@@ -68,13 +67,15 @@ impl Ledger {
             };
             let path = entry.path().join(FILE);
             let read = fs::read(&path).and_then(|text| Ok(serde_json::from_slice(&text)?));
-            let record: Record = match read {
+            let record: Record<K> = match read {
                 Ok(record) => record,
                 // It had not come to be written down, so nothing was mounted.
-                Err(error) if error.kind() == ErrorKind::NotFound => Record::default(),
+                Err(error) if error.kind() == ErrorKind::NotFound => Record {
+                    volumes: Vec::new(),
+                },
                 Err(error) => {
                     tracing::warn!(
-                        "which docker volumes container {container} holds cannot be read; they stay mounted, unless others of it do: {}: {error}",
+                        "which {kind} container {container} holds cannot be read; they stay mounted, unless others of it do: {}: {error}",
                         path.display()
                     );
                     continue;
@@ -99,7 +100,7 @@ impl Ledger {
         self.holders.contains_key(container)
     }
 
-    pub(super) fn held(&self, container: &str) -> Vec<Key> {
+    pub(super) fn held(&self, container: &str) -> Vec<K> {
         self.holders.get(container).cloned().unwrap_or_default()
     }
 
@@ -112,12 +113,12 @@ impl Ledger {
     }
 
     /// Where a volume is mounted, if it is.
-    pub(super) fn place(&self, key: &Key) -> Option<PathBuf> {
+    pub(super) fn place(&self, key: &K) -> Option<PathBuf> {
         self.places.get(key).cloned()
     }
 
     /// A container that is to be launched holds these. Written down before this returns.
-    pub(super) fn hold(&mut self, container: &str, keys: Vec<Key>) -> Result<(), String> {
+    pub(super) fn hold(&mut self, container: &str, keys: Vec<K>) -> Result<(), String> {
         // A former container of that name may have left some.
         self.gone.remove(container);
         let held = self.holders.entry(container.to_owned()).or_default();
@@ -129,12 +130,12 @@ impl Ledger {
         self.write(container)
     }
 
-    pub(super) fn mounted_at(&mut self, key: &Key, place: PathBuf) {
+    pub(super) fn mounted_at(&mut self, key: &K, place: PathBuf) {
         self.places.insert(key.clone(), place);
     }
 
     /// The container holds it no more; others may.
-    pub(super) fn let_go(&mut self, container: &str, key: &Key) {
+    pub(super) fn let_go(&mut self, container: &str, key: &K) {
         if let Some(keys) = self.holders.get_mut(container) {
             keys.retain(|held| held != key);
         }
@@ -145,18 +146,33 @@ impl Ledger {
         self.has(container) && self.gone.insert(container.to_owned())
     }
 
+    /// Whether nobody else has the volume who has not ended.
+    pub(super) fn is_alone(&self, container: &str, key: &K) -> bool {
+        let others = self.holders.iter().filter(|(other, _)| {
+            other.as_str() != container && !self.gone.contains(other.as_str())
+        });
+        !others.flat_map(|(_, keys)| keys).any(|held| held == key)
+    }
+
     /// Whether the container, which has ended, is to unmount this volume: it holds it, and nobody does who has not ended.
-    pub(super) fn is_last(&self, container: &str, key: &Key) -> bool {
-        let holds = |keys: &Vec<Key>| keys.contains(key);
-        let others = self
-            .holders
-            .iter()
-            .any(|(other, keys)| !self.gone.contains(other) && holds(keys));
-        !others && self.holders.get(container).is_some_and(holds)
+    pub(super) fn is_last(&self, container: &str, key: &K) -> bool {
+        let held = self.holders.get(container);
+        let holds = held.is_some_and(|keys| keys.contains(key));
+        // A successor of the same name has not ended.
+        holds && self.gone.contains(container) && self.is_alone(container, key)
+    }
+
+    /// The container, which has ended, could not unmount the volume. One who has ended is enough to try again.
+    pub(super) fn leave_to_another(&mut self, container: &str, key: &K) {
+        let mut others = self.gone.iter().filter(|other| other.as_str() != container);
+        let holds = |other: &String| self.holders.get(other).is_some_and(|it| it.contains(key));
+        if others.any(holds) {
+            self.let_go(container, key);
+        }
     }
 
     /// Nobody holds the volume any more.
-    pub(super) fn unmounted(&mut self, key: &Key) {
+    pub(super) fn unmounted(&mut self, key: &K) {
         self.places.remove(key);
         for (container, keys) in &mut self.holders {
             if self.gone.contains(container) {
@@ -167,10 +183,10 @@ impl Ledger {
 
     /// Writes down what the container holds, whole or not at all; nothing is kept of one that is gone and holds nothing.
     pub(super) fn write(&mut self, container: &str) -> Result<(), String> {
-        let path = self.directory.join(container);
-        let failed = |error: std::io::Error| {
+        let (kind, path) = (self.kind, self.directory.join(container));
+        let failed = |error: io::Error| {
             format!(
-                "cannot write down which docker volumes container {container} holds, in {}: {error}",
+                "cannot write down which {kind} container {container} holds, in {}: {error}",
                 path.display()
             )
         };
@@ -183,7 +199,7 @@ impl Ledger {
                 _ => Ok(()),
             };
         }
-        let held = |key: Key| Held {
+        let held = |key: K| Held {
             mount_point: self.place(&key),
             key,
         };
@@ -192,10 +208,19 @@ impl Ledger {
         };
         let write = || {
             fs::create_dir_all(&path)?;
-            let unfinished = path.join(format!("{FILE}.new"));
-            fs::write(&unfinished, serde_json::to_vec(&record)?)?;
-            fs::rename(&unfinished, path.join(FILE))
+            replace(&path.join(FILE), &serde_json::to_vec(&record)?)
         };
         write().map_err(failed)
     }
+}
+
+/// Writes a file whole or not at all, so that it is there after a power loss too.
+pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let unfinished = path.with_extension("new");
+    let mut file = File::create(&unfinished)?;
+    file.write_all(content)?;
+    file.sync_data()?;
+    fs::rename(&unfinished, path)?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    File::open(directory)?.sync_all()
 }
