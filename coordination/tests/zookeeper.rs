@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod support;
+mod wire;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,8 +14,7 @@ use tepui_coordination::{
     Candidate, Connection, Detector, Election, Expect, LeaderInfo, Leadership, Store, StoreError,
     Transaction, ZooKeeper, ZooKeeperOptions, ZooKeeperStore,
 };
-use tepui_tests::zookeeper::Ensemble;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tepui_tests::{clock::Clock, zookeeper::Ensemble};
 use tokio::net::TcpStream;
 use zookeeper_client::{Acls, Client, CreateMode};
 
@@ -212,9 +212,9 @@ async fn fifty_thousand_entries_load_fast() {
         }
     }
     let written = started.elapsed();
-    let started = Instant::now();
+    let clock = Clock::start();
     assert_eq!(store.list("agents/").await.unwrap().len(), 50_000);
-    let loaded = started.elapsed();
+    let loaded = clock.now();
     println!("50,000 entries of 600 bytes: written in {written:?}, loaded in {loaded:?}");
     assert!(loaded < Duration::from_secs(20), "{loaded:?}");
 }
@@ -354,28 +354,16 @@ async fn close_session(server: &str, session: i64) -> std::io::Result<bool> {
     ]
     .concat();
     let close = [1_i32.to_be_bytes(), CLOSE.to_be_bytes()].concat();
-    let mut requests = Vec::new();
-    for request in [connect, close] {
-        requests.extend(u32::try_from(request.len()).unwrap().to_be_bytes());
-        requests.extend(request);
-    }
     let mut stream = TcpStream::connect(server).await?;
-    stream.write_all(&requests).await?;
+    wire::send(&mut stream, &[connect, close]).await?;
     // Version, time-out (0 if there is no such session), and more.
-    let connected = answer(&mut stream).await?;
+    let connected = wire::receive(&mut stream).await?;
     if connected.get(4..8) == Some(&[0; 4]) {
         return Ok(true);
     }
     // Number, change, and the error.
-    let closed = answer(&mut stream).await?;
+    let closed = wire::receive(&mut stream).await?;
     Ok(closed.get(12..16) == Some(&[0; 4]))
-}
-
-async fn answer(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
-    let length = stream.read_u32().await?;
-    let mut answer = vec![0; length.min(1 << 20) as usize];
-    stream.read_exact(&mut answer).await?;
-    Ok(answer)
 }
 
 /// The password of a session: the first bytes of Java's generator of random numbers, seeded by the session's id.
@@ -438,8 +426,8 @@ async fn zookeeper_gone_for_fifteen_seconds_changes_no_leader() {
         .unwrap();
     let mut history = first.election.watch();
     history.mark_unchanged();
-    let gone = Instant::now();
     ensemble.kill_all();
+    let (gone, clock) = (Instant::now(), Clock::start());
     assert_eq!(
         until(&mut first.election, "is suspended", |l| matches!(
             l,
@@ -449,7 +437,7 @@ async fn zookeeper_gone_for_fifteen_seconds_changes_no_leader() {
         Leadership::Suspended { epoch: one }
     );
     assert!(
-        gone.elapsed() <= SESSION,
+        clock.now() <= SESSION,
         "suspended before another could lead"
     );
     assert_eq!(first.zookeeper.connection(), Connection::Disconnected);

@@ -3,6 +3,10 @@
 //! The client library gives up its session when it has been cut off for 7/5 of the session time-out. ZooKeeper itself may still hold it (when
 //! all of its servers were away, sessions begin anew with their return), so the session is resumed by its id and password for as long as
 //! ZooKeeper knows it. Ephemeral nodes, and with them leadership, then survive ZooKeeper's absence.
+//!
+//! The library also says that it is connected as soon as a server has greeted it, and does not take that back if this server goes before it
+//! has answered anything: until its session is given up, a leader would take itself for connected. So the link is up when a question has been
+//! answered.
 
 use std::fmt;
 use std::sync::Arc;
@@ -289,8 +293,18 @@ impl Keeper {
         loop {
             match state {
                 SessionState::SyncConnected => {
-                    self.metrics.connected.set(1);
-                    self.link.send_replace(Link::Up(client.clone()));
+                    // It may have been lost and made again before we looked.
+                    self.lost(certain);
+                    tokio::select! {
+                        () = answered(&client) => {
+                            self.metrics.connected.set(1);
+                            self.link.send_replace(Link::Up(client.clone()));
+                        }
+                        next = states.changed() => {
+                            state = next;
+                            continue;
+                        }
+                    }
                 }
                 SessionState::Disconnected => {
                     tracing::warn!(url = %self.url, "the connection to ZooKeeper is lost");
@@ -318,5 +332,13 @@ impl Keeper {
             }
             lost
         });
+    }
+}
+
+/// Waits until the server that this client is connected to has answered a question.
+async fn answered(client: &Client) {
+    while let Err(error) = client.check_stat("/").await {
+        tracing::debug!(%error, "ZooKeeper does not answer yet");
+        tokio::time::sleep(Duration::from_millis(RETRY_MS.0)).await;
     }
 }
