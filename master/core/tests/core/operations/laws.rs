@@ -63,9 +63,19 @@ impl Model {
         self.tasks.values().filter_map(|used| used.err()).sum()
     }
 
+    fn at_hand(&self) -> i64 {
+        self.reserved - self.reserved_in_use()
+    }
+
+    /// Whether a framework has an offer: shared volumes, which are always there, travel only with something else.
+    fn is_offered(&self) -> bool {
+        let whole = |(id, volume): (&u8, &(i64, bool))| !volume.1 && !self.in_use(*id);
+        self.free > 0 || self.at_hand() > 0 || self.volumes.iter().any(whole)
+    }
+
     /// Do it, or change nothing and return false.
     fn apply(&mut self, op: Op) -> bool {
-        let at_hand = self.reserved - self.reserved_in_use();
+        let at_hand = self.at_hand();
         match op {
             Op::Reserve(n) if n <= self.free => {
                 self.free -= n;
@@ -229,7 +239,7 @@ impl World {
                 let operation = with_id("o", &self.model.operation(op));
                 let lines = self.accept(&operation);
                 let refused = lines.iter().any(|line| line.contains("OPERATION_ERROR"));
-                let done = self.model.apply(op);
+                let done = self.model.is_offered() && self.model.apply(op);
                 assert_eq!(done, !refused, "{op:?} {lines:?} {:?}", self.model);
                 self.sent.extend(done.then_some(op));
             }
@@ -263,7 +273,7 @@ impl World {
                 self.launch(id, Ok(volume), free);
             }
             Act::UseDisk(id, n) => {
-                let free = n <= self.model.reserved - self.model.reserved_in_use();
+                let free = n <= self.model.at_hand();
                 self.launch(id, Err(n), free);
             }
             Act::Finish(id) => {
@@ -309,9 +319,12 @@ impl World {
             Ok(volume) => self.model.volume(volume),
             Err(n) => reserved("disk", &n.to_string(), &["r"]),
         };
+        let free = free && self.model.is_offered();
         let name = format!("t{id}");
         let lines = self.accept(&launch(&[task(&name, &self.slave.id, &[resource])]));
-        let refused = lines.iter().any(|line| line.contains("TASK_ERROR"));
+        let refused = lines
+            .iter()
+            .any(|line| line.contains("TASK_ERROR") || line.contains("TASK_DROPPED"));
         let starts = free && !self.model.tasks.contains_key(&id);
         assert_eq!(starts, !refused, "{lines:?} {:?}", self.model);
         if starts {
@@ -345,4 +358,26 @@ proptest! {
             world.act(act);
         }
     }
+}
+
+/// What this model learned from a story that was made up at random.
+#[test]
+fn a_shared_volume_alone_is_not_offered() {
+    let mut world = World::new();
+    for act in [
+        Act::Operator(Op::Reserve(DISK)),
+        Act::Framework(Op::Create(0, 10, true)),
+        Act::UseDisk(0, 4),
+        Act::Framework(Op::Create(1, DISK - 14, false)),
+        Act::UseVolume(1, 1),
+    ] {
+        world.act(act);
+    }
+    assert!(!world.model.is_offered());
+    world.act(Act::UseVolume(2, 0));
+    world.act(Act::Framework(Op::Destroy(0)));
+    world.act(Act::Finish(0));
+    assert!(world.model.is_offered());
+    world.act(Act::UseVolume(2, 0));
+    assert!(world.model.in_use(0));
 }
