@@ -405,13 +405,16 @@ const cases = {
     proxy.on("connection", (socket) => (sockets.add(socket), socket.on("close", () => sockets.delete(socket))));
     await new Promise((done) => proxy.listen(0, "127.0.0.1", done));
     const page = await open({}, `http://127.0.0.1:${proxy.address().port}/`);
-    await page.getByText("Live", { exact: true }).waitFor();
-    down = true;
-    sockets.forEach((socket) => socket.destroy());
-    // A while before the next try of its own, so that it is the button that mends it.
-    await page.locator(".banner", { hasText: /Not live.*Next try in ([4-9]|1\d) s/ }).waitFor();
-    down = false;
-    await page.getByRole("button", { name: "Try now" }).click();
+    // Until it is the button that mends it: on a busy machine the page's own next try may come first.
+    for (let pressed = false; !pressed; ) {
+      await page.getByText("Live", { exact: true }).waitFor();
+      down = true;
+      sockets.forEach((socket) => socket.destroy());
+      await page.locator(".banner", { hasText: /Not live.*Next try in ([4-9]|1\d) s/ }).waitFor();
+      down = false;
+      const button = page.getByRole("button", { name: "Try now" });
+      pressed = await button.click({ timeout: 3_000 }).then(() => true, () => false);
+    }
     await page.getByText("Live", { exact: true }).waitFor();
     await page.locator(".banner").waitFor({ state: "detached" });
     await page.context().close();
@@ -439,18 +442,16 @@ const cases = {
     });
     await page.goto(`${BASE}/#/tasks`);
     await page.waitForFunction(() => window.feed);
-    await page.evaluate((count) => {
+    const feed = (from, to) => page.evaluate(([from, to]) => {
       const now = Date.now() / 1000;
       const task = (key) => ({
         key, id: `load.instance-${key}`, name: "load", framework: "F", agent: "A", list: key % 10 ? "completed" : "active",
         state: key % 10 ? "TASK_FINISHED" : "TASK_RUNNING", role: "*", resources: [0.1, 0, 32, 0], updated: now,
       });
-      for (let key = 0; key < count; key += 2_000) window.feed({ ...(key === 0 ? { reset: true } : {}), tasks: Array.from({ length: 2_000 }, (_, at) => task(key + at)) });
-    }, many);
-    await page.evaluate(() => window.feed({ ready: true }));
-    await page.getByText("100,000 tasks").waitFor();
-    assert.ok((await page.locator(".vlist .vrow").count()) < 80, "only what is in sight is drawn");
-    const took = await page.evaluate(async () => {
+      for (let key = from; key < to; key += 2_000) window.feed({ ...(key === 0 ? { reset: true } : {}), tasks: Array.from({ length: 2_000 }, (_, at) => task(key + at)) });
+    }, [from, to]);
+    // The median: a busy machine may hold up one frame, not every second one.
+    const jump = () => page.evaluate(async () => {
       const frame = () => new Promise((done) => requestAnimationFrame(done));
       const list = document.querySelector(".vlist");
       const jumps = [];
@@ -463,8 +464,16 @@ const cases = {
       }
       return jumps.sort((one, other) => one - other)[jumps.length / 2];
     });
-    // The median: a busy machine may hold up one frame, not every second one. Two frames alone are 33 ms.
-    assert.ok(took < 120, `a jump took ${took} ms`);
+    await feed(0, 2_000);
+    await page.evaluate(() => window.feed({ ready: true }));
+    await page.getByText("2,000 tasks").waitFor();
+    const few = await jump();
+    await feed(2_000, many);
+    await page.getByText("100,000 tasks").waitFor();
+    assert.ok((await page.locator(".vlist .vrow").count()) < 80, "only what is in sight is drawn");
+    const took = await jump();
+    // Two frames alone are 33 ms; beside the few of the same run, because machines differ.
+    assert.ok(took < 3.5 * few, `a jump took ${took} ms, among few tasks ${few} ms`);
     let filtered = Infinity;
     // The best of three: a busy machine may hold one of them up.
     for (const wanted of [99_999, 88_888, 77_777]) {
