@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prost::Message;
 use tepui_coordination::store::MemoryStore;
@@ -13,6 +13,7 @@ use tepui_master_core::{
 use tepui_model::resources::{Name, Scalar};
 use tepui_model::{Quantities, Role, Time};
 use tepui_proto::mesos::{self, maintenance};
+use tepui_tests::clock::Clock;
 use tokio::sync::mpsc;
 
 use super::{entries, recover};
@@ -108,7 +109,7 @@ async fn write(store: &SharedStore, operations: Vec<RegistryOperation>) -> Durat
         Arc::new(Metrics::default()),
     );
     let registrar = tokio::spawn(registrar);
-    let started = Instant::now();
+    let clock = Clock::start();
     let count = operations.len() as u64;
     for (sequence, operation) in (0..).zip(operations) {
         let operations = vec![operation];
@@ -128,7 +129,7 @@ async fn write(store: &SharedStore, operations: Vec<RegistryOperation>) -> Durat
         }
     }
     registrar.await.unwrap();
-    started.elapsed()
+    clock.now()
 }
 
 fn memory() -> SharedStore {
@@ -365,12 +366,12 @@ async fn many(store: &SharedStore) -> (Duration, Duration) {
         RegistryOperation::AdmitNew(Box::new(agent(&id)))
     };
     let written = write(store, (0..AGENTS).map(admit).collect()).await;
-    let started = Instant::now();
+    let clock = Clock::start();
     let found = recover(store, 2, TIMEOUT, &Metrics::default())
         .await
         .unwrap();
     assert_eq!(found.agents.len(), 50_000);
-    (written, started.elapsed())
+    (written, clock.now())
 }
 
 #[tokio::test]
