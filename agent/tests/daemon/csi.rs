@@ -7,10 +7,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tepui_agent::{Agent, Config};
-use tepui_proto::mesos::v1 as mesos;
 use tepui_proto::mesos::v1::TaskState::{TaskFailed, TaskFinished, TaskKilled, TaskRunning};
-use tepui_proto::mesos::v1::container_info::Type;
-use tepui_proto::mesos::v1::{ContainerInfo, Volume};
+use tepui_proto::mesos::v1::Volume;
 use tonic::Code;
 
 use crate::csi_plugin::{CsiPlugin, Does, Wrong};
@@ -18,6 +16,7 @@ use crate::images::output;
 use crate::life::{Life, live};
 use crate::master::Master;
 use crate::nested::{post, told};
+use crate::volumes::{once_there, with};
 use crate::{config_at, http, mounts, shell, sweep, until};
 
 const ALL: Does = Does {
@@ -93,24 +92,6 @@ fn source(id: &str, access: &str) -> Value {
 fn volume(id: &str, access: &str, mode: &str) -> Volume {
     let volume = json!({ "mode": mode, "container_path": "data", "source": source(id, access) });
     tepui_proto::json::from_slice(volume.to_string().as_bytes()).unwrap()
-}
-
-/// A task with this volume at `data`.
-fn with(id: &str, command: &str, volume: Volume) -> mesos::TaskInfo {
-    let mut task = shell(id, command);
-    task.container = Some(Box::new(ContainerInfo {
-        r#type: Type::Mesos.into(),
-        volumes: vec![volume],
-        ..Default::default()
-    }));
-    task
-}
-
-fn once_there(path: &Path, then: &str) -> String {
-    format!(
-        "while ! test -e {}; do sleep 0.02; done; {then}",
-        path.display()
-    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tepui_agent::{Agent, Config};
-use tepui_proto::mesos::v1 as mesos;
 use tepui_proto::mesos::v1::TaskState::{TaskFailed, TaskFinished, TaskKilled, TaskRunning};
 use tepui_proto::mesos::v1::container_info::{DockerInfo, Type};
 use tepui_proto::mesos::v1::volume::source::{self, DockerVolume};
@@ -18,6 +17,7 @@ use crate::life::{Life, live};
 use crate::master::Master;
 use crate::mounts::alone;
 use crate::nested::{post, told};
+use crate::volumes::{once_there, with};
 use crate::{config_at, http, shell, sweep, until};
 
 /// A volume's first mount takes its memory; another is an error, so that each mount needs its unmount.
@@ -79,24 +79,6 @@ fn volume(name: &str, driver: Option<&str>, at: &str, mode: Mode) -> Volume {
         })),
         ..Default::default()
     }
-}
-
-/// A task with this volume at `data`.
-fn with(id: &str, command: &str, volume: Volume) -> mesos::TaskInfo {
-    let mut task = shell(id, command);
-    task.container = Some(Box::new(ContainerInfo {
-        r#type: Type::Mesos.into(),
-        volumes: vec![volume],
-        ..Default::default()
-    }));
-    task
-}
-
-fn once_there(path: &Path, then: &str) -> String {
-    format!(
-        "while ! test -e {}; do sleep 0.02; done; {then}",
-        path.display()
-    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

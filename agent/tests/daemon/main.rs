@@ -42,6 +42,7 @@ mod sessions;
 mod settings;
 mod sharing;
 mod streams;
+mod volumes;
 
 use std::net::SocketAddr;
 use std::path::Path;
